@@ -1,0 +1,105 @@
+//! The plain values that archives and drivers speak in.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use crate::Digest;
+
+/// How a stream is compressed; the numbers are those of the layer records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// A plain tar.
+    #[default]
+    None = 0,
+    /// bzip2.
+    Bzip2 = 1,
+    /// gzip, one member or many.
+    Gzip = 2,
+    /// xz.
+    Xz = 3,
+    /// zstd, one frame or many, skippable ones included.
+    Zstd = 4,
+}
+
+/// What happens to whiteouts while a layer is unpacked (`overlay-driver.md` 11.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whiteouts {
+    /// As the kernel's overlay has them: 0:0 character devices, and opaque directories by an xattr of this prefix
+    /// (`trusted.overlay.` or `user.overlay.`).
+    Overlay(&'static str),
+    /// Kept as the files they are (a mount program understands them).
+    Keep,
+    /// Carried out as deletions in a full tree.
+    #[default]
+    Execute,
+}
+
+/// How to unpack.
+#[derive(Debug, Clone, Default)]
+pub struct UnpackOptions {
+    /// What to do with whiteouts.
+    pub whiteouts: Whiteouts,
+    /// Inside a user namespace: device nodes are skipped, EPERM for xattrs is tolerated.
+    pub in_user_namespace: bool,
+    /// Go on when an owner cannot be set.
+    pub ignore_chown_errors: bool,
+}
+
+/// What was learnt of a layer while it went by.
+#[derive(Debug, Clone)]
+pub struct LayerFacts {
+    /// How the stream was compressed, from its magic bytes.
+    pub compression: Compression,
+    /// Digest of the stream as it came.
+    pub compressed_digest: Digest,
+    /// Bytes of the stream as it came.
+    pub compressed_size: u64,
+    /// Digest of the uncompressed tar.
+    pub diff_digest: Digest,
+    /// Bytes of the uncompressed tar.
+    pub diff_size: u64,
+    /// User ids of the headers, whiteouts excepted.
+    pub uids: BTreeSet<u32>,
+    /// Group ids of the headers, whiteouts excepted.
+    pub gids: BTreeSet<u32>,
+    /// Bytes of file content written.
+    pub unpacked_size: u64,
+}
+
+/// What happened to a path between two trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// Modified (Go's number 0).
+    Modify = 0,
+    /// Added (1).
+    Add = 1,
+    /// Deleted (2).
+    Delete = 2,
+}
+
+/// One changed path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Absolute in the layer, `/` first; bytes as on disk.
+    pub path: Vec<u8>,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// Bytes and inodes of a tree (REM-13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskUsage {
+    /// Sum of the sizes of non-directories, hard links once.
+    pub size: u64,
+    /// Distinct inodes, directories included.
+    pub inodes: u64,
+}
+
+/// Where the content of the members of a tar-split comes from: a layer's files, by the name in the tar.
+pub trait FileSource: Send {
+    /// Opens the regular file of that (uncleaned) member name.
+    ///
+    /// # Errors
+    /// When no such file can be had below the layer's root.
+    fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>>;
+}

@@ -1,0 +1,46 @@
+//! What a store is opened with: the outcome of all configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::record::IdMap;
+
+/// Everything that opening a store needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreOptions {
+    /// Where volatile state lives; expected to vanish at reboot.
+    pub run_root: PathBuf,
+    /// Where layers, images and containers live.
+    pub graph_root: PathBuf,
+    /// A separate root for images, where one is configured.
+    pub image_store: Option<PathBuf>,
+    /// The driver's name; empty: chosen when the store is opened (`storage-conf.md` 6).
+    pub driver: String,
+    /// The order in which drivers are tried when none is named.
+    pub driver_priority: Vec<String>,
+    /// `key=value` options for the driver, in order (`storage-conf.md` 4).
+    pub driver_options: Vec<String>,
+    /// Options of partial pulls, handed to the pull code.
+    pub pull_options: BTreeMap<String, String>,
+    /// Automatic user namespaces.
+    pub auto_user_ns: AutoUserNs,
+    /// Driver-wide user id map, empty for none.
+    pub uid_map: Vec<IdMap>,
+    /// Driver-wide group id map, empty for none.
+    pub gid_map: Vec<IdMap>,
+    /// Never mount with overlay's `volatile`.
+    pub disable_volatile: bool,
+    /// Container records live under the run root.
+    pub transient_store: bool,
+}
+
+/// How automatic user namespaces are sized and whose ranges feed them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AutoUserNs {
+    /// Whose /etc/subuid and /etc/subgid ranges are used for root; empty means `containers`.
+    pub root_user: String,
+    /// The smallest namespace, in ids; 0 means 1024.
+    pub min_size: u32,
+    /// The largest namespace, in ids; 0 means 65536.
+    pub max_size: u32,
+}

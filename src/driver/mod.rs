@@ -1,0 +1,227 @@
+//! The drivers: how layers lie on disk, and how a chain of them becomes one mounted tree.
+//!
+//! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use crate::archive::{Change, DiskUsage, FileSource, UnpackOptions};
+use crate::record::IdMap;
+use crate::{LayerId, Result};
+
+/// What a layer is created with.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    /// SELinux label.
+    pub mount_label: String,
+    /// Per-layer storage options (`size`, `inodes`).
+    pub storage_opt: BTreeMap<String, String>,
+    /// User id map; refused by name by a driver that cannot apply it.
+    pub uid_map: Vec<IdMap>,
+    /// Group id map.
+    pub gid_map: Vec<IdMap>,
+}
+
+/// What a layer is mounted with.
+#[derive(Debug, Clone, Default)]
+pub struct MountOptions {
+    /// SELinux label.
+    pub mount_label: String,
+    /// User id map.
+    pub uid_map: Vec<IdMap>,
+    /// Group id map.
+    pub gid_map: Vec<IdMap>,
+    /// Mount words; `ro` asks for a read-only mount.
+    pub options: Vec<String>,
+    /// The container does not need to survive a crash.
+    pub volatile: bool,
+}
+
+impl MountOptions {
+    /// A read-only mount without anything else.
+    pub fn read_only() -> Self {
+        Self { options: vec!["ro".to_owned()], ..Self::default() }
+    }
+
+    /// Whether the word `ro` is among the options.
+    pub fn is_read_only(&self) -> bool {
+        self.options.iter().any(|o| o == "ro")
+    }
+}
+
+/// A layer's content in the making, outside any layer and any lock; dropped without commit, it vanishes.
+pub trait Staging: Send {
+    /// The directory to unpack into.
+    fn root(&self) -> BorrowedFd<'_>;
+    /// How to unpack into it: whiteout format and so on.
+    fn unpack_options(&self) -> &UnpackOptions;
+    /// For the driver that made it, at commit.
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
+}
+
+/// What a deferred removal leaves to do once the store's lock is released.
+#[must_use = "the bytes are only deleted by empty()"]
+pub trait Trash: Send {
+    /// Deletes what was moved aside.
+    ///
+    /// # Errors
+    /// The first entry that could not be removed; a later opening of the store tries again.
+    fn empty(self: Box<Self>) -> Result<()>;
+}
+
+/// A way of keeping layers on disk and mounting them.
+///
+/// Every method but the reading ones is called with the layer store's write lock held, `stage` and what is done with a
+/// [`Staging`] excepted.
+pub trait Driver: Send + Sync {
+    /// The name it reports, which is also the name of its directory: `overlay`, `vfs`.
+    fn name(&self) -> &'static str;
+
+    /// Its directory below the graph root.
+    fn home(&self) -> &Path;
+
+    /// Where the temp dirs live whose stale ones the store recovers at load (`store-format.md` 10.3).
+    fn temp_dir_roots(&self) -> Vec<PathBuf>;
+
+    /// Makes what the driver needs on disk before its first writing operation (home, links, private bind mount).
+    ///
+    /// # Errors
+    /// When the kernel or the file system does not serve.
+    fn prepare(&self) -> Result<()>;
+
+    /// Creates an empty layer for image content.
+    ///
+    /// # Errors
+    /// Nothing is left behind.
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions) -> Result<()>;
+
+    /// Creates a layer for a container.
+    ///
+    /// # Errors
+    /// Nothing is left behind.
+    fn create_read_write(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &CreateOptions,
+    ) -> Result<()>;
+
+    /// Creates a layer with the content of `template` (CRE-1).
+    ///
+    /// # Errors
+    /// Nothing is left behind.
+    fn create_from_template(
+        &self,
+        id: &LayerId,
+        template: &LayerId,
+        options: &CreateOptions,
+        read_write: bool,
+    ) -> Result<()>;
+
+    /// Whether the driver has that layer, in its home or an additional store.
+    fn exists(&self, id: &LayerId) -> bool;
+
+    /// Mounts the layer and returns where; counted per process.
+    ///
+    /// # Errors
+    /// When the chain is damaged or the kernel refuses.
+    fn get(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf>;
+
+    /// Gives one [`Driver::get`] back; the last one unmounts.
+    ///
+    /// # Errors
+    /// When the kernel refuses to unmount.
+    fn put(&self, id: &LayerId) -> Result<()>;
+
+    /// Whether the kernel has a mount of this driver's kind at `path`, from whatever process.
+    fn is_mounted(&self, path: &Path) -> bool;
+
+    /// Removes the layer at once.
+    ///
+    /// # Errors
+    /// A missing layer is none.
+    fn remove(&self, id: &LayerId) -> Result<()>;
+
+    /// Moves the layer aside, to be deleted when the lock is released.
+    ///
+    /// # Errors
+    /// A missing layer is none.
+    fn deferred_remove(&self, id: &LayerId) -> Result<Box<dyn Trash>>;
+
+    /// Begins a layer's content outside of the lock (APL-3).
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`] if the parent has vanished; the caller may retry.
+    fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>>;
+
+    /// Makes staged content the content of the freshly created layer `id` (APL-4).
+    ///
+    /// # Errors
+    /// When the layer already has content.
+    fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()>;
+
+    /// Unpacks an uncompressed tar over the layer's present content; returns the bytes of file content.
+    ///
+    /// # Errors
+    /// As [`crate::archive::unpack`].
+    fn apply_diff(&self, id: &LayerId, tar: &mut (dyn Read + Send)) -> Result<u64>;
+
+    /// Writes the layer's changes over `parent` as an uncompressed tar.
+    ///
+    /// # Errors
+    /// When content cannot be read or `out` fails.
+    fn diff(&self, id: &LayerId, parent: Option<&LayerId>, out: &mut dyn Write) -> Result<()>;
+
+    /// Lists the layer's changes over `parent`.
+    ///
+    /// # Errors
+    /// When content cannot be read.
+    fn changes(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<Vec<Change>>;
+
+    /// An estimate of the bytes of the layer's changes over `parent`.
+    ///
+    /// # Errors
+    /// When content cannot be read.
+    fn diff_size(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64>;
+
+    /// The layer's files for putting its tar together again (REM-15).
+    ///
+    /// # Errors
+    /// When the layer is damaged.
+    fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>>;
+
+    /// Free keys and values (`UpperDir`, `LowerDir` …; REM-9).
+    ///
+    /// # Errors
+    /// When the layer is missing or damaged.
+    fn metadata(&self, id: &LayerId) -> Result<BTreeMap<String, String>>;
+
+    /// Rows for `status` (REM-11).
+    fn status(&self) -> Vec<(String, String)>;
+
+    /// Ids of the layers in the home, additional stores excepted (REM-8).
+    ///
+    /// # Errors
+    /// When the home cannot be read.
+    fn list_layers(&self) -> Result<Vec<String>>;
+
+    /// Size of the layer's own content (REM-12).
+    ///
+    /// # Errors
+    /// When the layer is missing.
+    fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage>;
+
+    /// Releases what the driver holds (its private bind mount); called at shutdown.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn cleanup(&self) -> Result<()>;
+
+    /// Roots of the additional image stores of its options.
+    fn additional_image_stores(&self) -> &[PathBuf];
+
+    /// Whether a layer must be synced to disk before it counts as complete (`sync` option).
+    fn sync_filesystem(&self) -> bool;
+}

@@ -1,0 +1,1 @@
+//! Images in and out of a store: OCI layouts, OCI archives, docker archives.

@@ -1,0 +1,8 @@
+//! The only room with raw system calls: whatever the standard library does not wrap, made safe.
+
+pub(crate) mod atomic;
+pub(crate) mod beneath;
+pub(crate) mod lock;
+pub(crate) mod mount;
+pub(crate) mod remove;
+pub(crate) mod tempdir;
