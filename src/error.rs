@@ -21,6 +21,10 @@ pub enum ErrorKind {
     ContainerUnknown,
     /// Nothing (layer, image or container) of that id or name.
     NotFound,
+    /// The id is not a layer's.
+    NotALayer,
+    /// The id is not a container's.
+    NotAContainer,
     /// The id is taken.
     DuplicateId,
     /// The name is taken by another record of the same kind.
@@ -87,6 +91,8 @@ impl ErrorKind {
             Self::ImageUnknown => "image not known",
             Self::ContainerUnknown => "container not known",
             Self::NotFound => "identifier is not a layer, image, or container",
+            Self::NotALayer => "identifier is not a layer",
+            Self::NotAContainer => "identifier is not a container",
             Self::DuplicateId => "that ID is already in use",
             Self::DuplicateName => "that name is already in use",
             Self::LayerHasChildren => "layer has children",
