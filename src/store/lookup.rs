@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::ContainerUnknown`]; as [`Store::containers`].
     pub fn container(&self, id: &str) -> Result<Container> {
-        find_container(&self.containers_now()?, id).cloned()
+        find_container(&*self.containers_now()?, id).cloned()
     }
 
     /// What `id` is: looked for among the layers, then the images, then the containers.

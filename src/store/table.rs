@@ -133,7 +133,7 @@ impl<T: Record, Rank> Table<T, Rank> {
             guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
         }
         let token = match guards.first() {
-            Some(guard) => guard.token()?,
+            Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
         let (cache, _) = self.load(token)?;
@@ -154,7 +154,7 @@ impl<T: Record, Rank> Table<T, Rank> {
             guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
         }
         let token = match guards.first() {
-            Some(guard) => guard.token()?,
+            Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
         let (Cache { lists, .. }, reread) = self.load(token)?;
