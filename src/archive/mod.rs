@@ -33,7 +33,12 @@ impl FileSource for TreeFiles {
     }
 }
 /// x
-pub fn pack_upper(_: BorrowedFd<'_>, _: &[BorrowedFd<'_>], _: &str, _: &mut dyn Write) -> Result<()> {
+pub fn pack_upper(
+    _: BorrowedFd<'_>,
+    _: &[BorrowedFd<'_>],
+    _: &str,
+    _: &mut dyn Write,
+) -> Result<()> {
     no()
 }
 /// x

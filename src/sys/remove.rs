@@ -10,6 +10,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
         Err(e) => return Err(Error::io("removing", path, e)),
         Ok(m) => m.file_type(),
     };
-    let done = if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let done =
+        if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     done.map_err(|e| Error::io("removing", path, e))
 }
