@@ -72,7 +72,9 @@ record!(
     "image",
     ImageUnknown,
     fn check(&mut self) -> Result<()> {
-        self.normalize_digest()
+        self.digests()?;
+        self.normalize_digest();
+        Ok(())
     }
 );
 record!(Container, containers, "container", ContainerUnknown);
@@ -116,11 +118,6 @@ impl<T: Record, Rank> Table<T, Rank> {
     /// A table in `files` under `locks`, the first of which tells about changes.
     pub(crate) fn new(locks: Vec<PathBuf>, files: Vec<RecordFile>, read_only: bool) -> Self {
         Self { locks, files, read_only, cache: Mutex::new(None), _rank: PhantomData }
-    }
-
-    /// Whether its files belong to a store that must not be written.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.read_only
     }
 
     /// Takes the lock for reading and returns what is there now. Creates nothing.
