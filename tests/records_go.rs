@@ -1,6 +1,13 @@
 //! Records against the Go library's own types and encoder: `tests/go/records` decodes and encodes what it is given, and nothing may
 //! change (`store-format.md` 2-6).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test, helpers included"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
