@@ -200,5 +200,5 @@ fn two_thousand_layers_are_quick() {
     let file = layers::write(&layers);
     assert_eq!(layers::parse(&file).unwrap(), layers);
     // 15 ms in a release build on a quiet machine; room for a debug build on a busy one.
-    assert!(start.elapsed().as_millis() < 1500, "{:?} for {} bytes", start.elapsed(), file.len());
+    assert!(start.elapsed().as_secs() < 5, "{:?} for {} bytes", start.elapsed(), file.len());
 }
