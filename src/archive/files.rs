@@ -62,6 +62,19 @@ pub fn reassemble(
     let log = io::BufReader::with_capacity(BUFFER, flate2::read::MultiGzDecoder::new(tar_split_gz));
     let open = |name: &[u8]| files.open(name).map(|file| file as Box<dyn Read + '_>);
     tar_split_rs::assemble(log, &open, out).map_err(|e| {
-        Error::new(ErrorKind::Corrupt, "putting a layer's tar together").caused_by(e)
+        use tar_split_rs::Error as E;
+        let kind = match &e {
+            E::Checksum { .. } | E::Length { .. } => ErrorKind::DigestMismatch,
+            E::Content { .. } => ErrorKind::Io,
+            // What the decompressor says of damaged bytes.
+            E::Io { source, .. } if !is_damage(source.kind()) => ErrorKind::Io,
+            _ => ErrorKind::Corrupt,
+        };
+        Error::new(kind, "putting a layer's tar together").caused_by(e)
     })
+}
+
+fn is_damage(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(kind, InvalidData | InvalidInput | UnexpectedEof)
 }

@@ -2,19 +2,28 @@
 //!
 //! Knows nothing of stores or drivers: it works on streams and directory descriptors.
 
+mod changes;
 mod channel;
 mod compression;
+mod copy;
 mod digest;
 mod files;
 mod import;
 mod names;
+mod pack;
 mod types;
 mod unpack;
+mod usage;
 mod walk;
+mod xattrs;
 
+pub use changes::{changes_between, changes_in_upper};
 pub use compression::{Compressor, decompressor};
 pub use files::{TreeFiles, reassemble};
+pub use copy::copy_tree;
 pub use import::{import, unpack};
+pub use pack::{pack_changes, pack_tree, pack_upper};
+pub use usage::disk_usage;
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };
@@ -23,5 +32,9 @@ use crate::{Error, ErrorKind};
 
 /// What a tar that cannot be taken apart is to the caller.
 fn tar_error(e: tar_split_rs::Error) -> Error {
-    Error::new(ErrorKind::InvalidArchive, "reading a layer's tar").caused_by(e)
+    let kind = match &e {
+        tar_split_rs::Error::Io { .. } => ErrorKind::Io,
+        _ => ErrorKind::InvalidArchive,
+    };
+    Error::new(kind, "reading a layer's tar").caused_by(e)
 }

@@ -109,15 +109,19 @@ impl Copy<'_> {
                 Ok(0) => return Err(self.damaged("its content ends early")),
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    return Err(Error::new(
-                        ErrorKind::InvalidArchive,
-                        format!("reading the content of {}", show(self.name)),
-                    )
-                    .caused_by(e));
-                }
+                Err(e) => return Err(self.unreadable(e)),
             }
         }
+    }
+
+    /// An error of the stream, or of what the stream says.
+    fn unreadable(&self, e: io::Error) -> Error {
+        let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<tar_split_rs::Error>());
+        let kind = match inner {
+            Some(tar_split_rs::Error::Io { .. }) => ErrorKind::Io,
+            _ => ErrorKind::InvalidArchive,
+        };
+        Error::new(kind, format!("reading the content of {}", show(self.name))).caused_by(e)
     }
 
     fn damaged(&self, why: &str) -> Error {

@@ -22,7 +22,7 @@ struct Pending {
 /// Directories in the order of the archive. Paths are kept as what differs from the path before, so that a chain 20,000
 /// deep costs two bytes a link (ARC-2, ARC-5).
 #[derive(Default)]
-pub(super) struct Directories {
+pub(crate) struct Directories {
     bytes: Vec<u8>,
     previous: Vec<u8>,
     pending: Vec<Pending>,
@@ -30,7 +30,7 @@ pub(super) struct Directories {
 
 impl Directories {
     /// A cleaned path, empty for the root, and what it gets at the end.
-    pub(super) fn push(&mut self, path: &[u8], times: Timestamps, mode: Option<u32>) {
+    pub(crate) fn push(&mut self, path: &[u8], times: Timestamps, mode: Option<u32>) {
         let shared = self.previous.iter().zip(path).take_while(|(a, b)| a == b).count();
         let own = path.get(shared..).unwrap_or_default();
         self.bytes.extend_from_slice(own);
@@ -39,7 +39,7 @@ impl Directories {
         self.previous.extend_from_slice(own);
     }
 
-    pub(super) fn finish(self, parents: &mut Parents<'_>, root: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn finish(self, parents: &mut Parents<'_>, root: BorrowedFd<'_>) -> Result<()> {
         let (mut path, mut at) = (Vec::new(), 0);
         for item in self.pending {
             path.truncate(item.shared);

@@ -25,8 +25,10 @@ use super::names::{clean, show, split};
 use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
-use directories::Directories;
-use parents::{Dir, Parents};
+pub(super) use directories::Directories;
+use parents::Dir;
+pub(super) use parents::Parents;
+pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
 
 /// What was learnt while unpacking.
 #[derive(Default)]

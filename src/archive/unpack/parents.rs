@@ -14,13 +14,13 @@ use crate::sys::beneath::{Beneath, Identity};
 const KEPT: usize = 256;
 
 /// An open directory.
-pub(super) struct Dir {
-    pub(super) fd: OwnedFd,
-    pub(super) id: Identity,
+pub(crate) struct Dir {
+    pub(crate) fd: OwnedFd,
+    pub(crate) id: Identity,
 }
 
 /// Directories by their cleaned path, the longest unused one going first.
-pub(super) struct Parents<'fd> {
+pub(crate) struct Parents<'fd> {
     beneath: Beneath<'fd>,
     root: Rc<Dir>,
     last: (Vec<u8>, Rc<Dir>),
@@ -31,7 +31,7 @@ pub(super) struct Parents<'fd> {
 }
 
 impl<'fd> Parents<'fd> {
-    pub(super) fn new(root: BorrowedFd<'fd>, full: bool) -> Result<Self> {
+    pub(crate) fn new(root: BorrowedFd<'fd>, full: bool) -> Result<Self> {
         let beneath = Beneath::new(root);
         let fd = beneath.directory(b".", None)?;
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
@@ -41,7 +41,7 @@ impl<'fd> Parents<'fd> {
     }
 
     /// The directory of a cleaned path; with `make` missing ones are made.
-    pub(super) fn get(&mut self, path: &[u8], make: bool) -> Result<Rc<Dir>> {
+    pub(crate) fn get(&mut self, path: &[u8], make: bool) -> Result<Rc<Dir>> {
         if self.last.0 == path {
             return Ok(Rc::clone(&self.last.1));
         }
@@ -58,7 +58,7 @@ impl<'fd> Parents<'fd> {
     }
 
     /// Keeps a directory that was just made.
-    pub(super) fn put(&mut self, path: &[u8], fd: OwnedFd, id: Identity) {
+    pub(crate) fn put(&mut self, path: &[u8], fd: OwnedFd, id: Identity) {
         let dir = Rc::new(Dir { fd, id });
         self.keep(path, &dir);
         if self.last.0 == path {
@@ -67,7 +67,7 @@ impl<'fd> Parents<'fd> {
     }
 
     /// A directory or a symbolic link has gone: any path may lead elsewhere now.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.kept.clear();
         self.last = (Vec::new(), Rc::clone(&self.root));
     }
