@@ -3,8 +3,8 @@
 //! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Change, DiskUsage, FileSource, UnpackOptions};
@@ -95,7 +95,8 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// Nothing is left behind.
-    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions) -> Result<()>;
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions)
+    -> Result<()>;
 
     /// Creates a layer for a container.
     ///
@@ -162,11 +163,11 @@ pub trait Driver: Send + Sync {
     /// When the layer already has content.
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()>;
 
-    /// Unpacks an uncompressed tar over the layer's present content; returns the bytes of file content.
+    /// The directory of the layer's own content and how to unpack into it, for a stream applied over what is there.
     ///
     /// # Errors
-    /// As [`crate::archive::unpack`].
-    fn apply_diff(&self, id: &LayerId, tar: &mut (dyn Read + Send)) -> Result<u64>;
+    /// When the layer is missing or cannot be written.
+    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)>;
 
     /// Writes the layer's changes over `parent` as an uncompressed tar.
     ///

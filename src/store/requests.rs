@@ -57,6 +57,8 @@ pub struct NewImage {
     pub id: Option<String>,
     /// Names; taken away from other images only if `take_names` is set, else they must be free.
     pub names: Vec<String>,
+    /// Names that it has had, newest first; those it has now only if they are meant to be there (the image library puts them).
+    pub names_history: Vec<String>,
     /// Take the names away from the images that have them (as `set_names` does), in the same save.
     pub take_names: bool,
     /// Id or name of the top layer, absent for an image without layers.
