@@ -39,7 +39,7 @@ impl Store {
         atomic::replace(&data_file(&dir, &item.key)?, &item.data, 0o600, true)?;
         let mut record = edit.by_id(&image).cloned().unwrap_or_default();
         if images::note_item(&mut record, &item) {
-            record.normalize_digest()?;
+            record.normalize_digest();
             *edit.get_mut(&image)? = record;
             edit.save()?;
         }

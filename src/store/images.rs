@@ -62,7 +62,8 @@ impl Store {
         record.names_history = new.names_history;
         let dir = self.paths.images().join(&image_id);
         let made = self.write_items(&dir, &mut record, &new.big_data).and_then(|()| {
-            record.normalize_digest()?;
+            record.normalize_digest();
+            record.digests()?;
             images.push(0, record.clone())?;
             images.save()
         });

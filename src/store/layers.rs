@@ -176,36 +176,25 @@ impl Store {
         record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
         layers.push(file, record)?;
         let done = layers.save().and_then(|()| {
-            if read_only {
-                self.driver.create(&id, parent.as_ref(), options)?;
-            } else {
-                self.driver.create_read_write(&id, parent.as_ref(), options)?;
-            }
+            let parent = parent.as_ref();
             match content {
-                Content::Empty => Ok(()),
-                Content::Staged(staged) => self.install(layers, &id, staged),
+                Content::Empty if read_only => self.driver.create(&id, parent, options),
+                Content::Empty => self.driver.create_read_write(&id, parent, options),
+                Content::Staged(staged) => {
+                    if !staged.synced {
+                        self.sync_content(&staged.tar_split.path)?;
+                    }
+                    staged.tar_split.move_to(&self.paths.tar_split(&id))?;
+                    self.driver.create_staged(&id, parent, options, staged.staging)?;
+                    record_facts(layers.get_mut(id.as_str())?, &staged.facts);
+                    Ok(())
+                }
             }
         });
         if done.is_err() {
             self.abandon_layer(held, layers, id.as_str());
         }
         done
-    }
-
-    fn install(
-        &self,
-        layers: &mut Edit<'_, Layer, Layers>,
-        id: &LayerId,
-        staged: StagedLayer,
-    ) -> Result<()> {
-        let StagedLayer { facts, staging, tar_split, synced } = staged;
-        if !synced {
-            self.sync_content(&tar_split.path)?;
-        }
-        tar_split.move_to(&self.paths.tar_split(id))?;
-        self.driver.commit_staged(id, staging)?;
-        record_facts(layers.get_mut(id.as_str())?, &facts);
-        Ok(())
     }
 
     /// One `syncfs` before a layer counts, unless `sync = "none"` is configured: data goes to the disk before the record.

@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::ContainerUnknown`]; as [`Store::containers`].
     pub fn container(&self, id: &str) -> Result<Container> {
-        find_container(&self.containers_now()?, id).cloned()
+        find_container(&*self.containers_now()?, id).cloned()
     }
 
     /// What `id` is: looked for among the layers, then the images, then the containers.
@@ -148,7 +148,8 @@ impl Store {
     /// # Errors
     /// As [`Store::images`].
     pub fn images_by_digest(&self, digest: &Digest) -> Result<Vec<ImageInfo>> {
-        self.images_where(|i| i.digests().iter().any(|d| *d == digest.as_str()))
+        // Malformed ones were refused when the records were read.
+        self.images_where(|i| i.digests().is_ok_and(|all| all.contains(digest)))
     }
 
     /// The images with that top layer, mapped ones included.

@@ -97,7 +97,7 @@ impl Store {
             make_directory(&dir)?;
         }
         let guard = LockFile::open(&self.paths.graph_lock(), LockAccess::ReadWrite)?.write()?;
-        let token = guard.token()?;
+        let token = guard.file().token()?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if *prepared != Some(token) {
             self.driver.prepare()?;

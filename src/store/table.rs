@@ -72,7 +72,9 @@ record!(
     "image",
     ImageUnknown,
     fn check(&mut self) -> Result<()> {
-        self.normalize_digest()
+        self.digests()?;
+        self.normalize_digest();
+        Ok(())
     }
 );
 record!(Container, containers, "container", ContainerUnknown);
@@ -118,11 +120,6 @@ impl<T: Record, Rank> Table<T, Rank> {
         Self { locks, files, read_only, cache: Mutex::new(None), _rank: PhantomData }
     }
 
-    /// Whether its files belong to a store that must not be written.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.read_only
-    }
-
     /// Takes the lock for reading and returns what is there now. Creates nothing.
     pub(crate) fn read<Outer>(&self, _: &Held<Outer>) -> Result<(Held<Rank>, Snapshot<T>)>
     where
@@ -133,7 +130,7 @@ impl<T: Record, Rank> Table<T, Rank> {
             guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
         }
         let token = match guards.first() {
-            Some(guard) => guard.token()?,
+            Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
         let (cache, _) = self.load(token)?;
@@ -154,7 +151,7 @@ impl<T: Record, Rank> Table<T, Rank> {
             guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
         }
         let token = match guards.first() {
-            Some(guard) => guard.token()?,
+            Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
         let (Cache { lists, .. }, reread) = self.load(token)?;

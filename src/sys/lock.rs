@@ -42,6 +42,13 @@ pub(crate) struct Token {
     len: u8,
 }
 
+impl Default for Token {
+    /// The record of a file that nobody has written yet.
+    fn default() -> Self {
+        Self { bytes: [0; TOKEN_LEN], len: 0 }
+    }
+}
+
 impl Token {
     /// Whether nothing has been recorded yet, as in a fresh file.
     pub(crate) fn is_empty(&self) -> bool {
@@ -239,7 +246,7 @@ impl LockFile {
     /// # Errors
     /// A failed read.
     pub(crate) fn token(&self) -> Result<Token> {
-        let mut token = Token { bytes: [0; TOKEN_LEN], len: 0 };
+        let mut token = Token::default();
         let Some(file) = relock(&self.state).best.clone() else { return Ok(token) };
         loop {
             match file.read_at(&mut token.bytes, 0) {
