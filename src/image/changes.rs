@@ -33,7 +33,9 @@ pub(super) fn parse(text: &str) -> Result<Change> {
         .or_else(|| text.split_once('='))
         .ok_or_else(|| bad("it has no value".into()))?;
     let value = value.trim();
-    let present = || if value.is_empty() { Err(bad("its value is empty".into())) } else { Ok(value.to_string()) };
+    let present = || {
+        if value.is_empty() { Err(bad("its value is empty".into())) } else { Ok(value.to_string()) }
+    };
     Ok(match word.trim().to_ascii_uppercase().as_str() {
         "CMD" => Change::Cmd(command(value)),
         "ENTRYPOINT" => Change::Entrypoint(command(value)),
@@ -46,14 +48,17 @@ pub(super) fn parse(text: &str) -> Result<Change> {
         }
         "EXPOSE" => Change::Expose(port(value).map_err(bad)?),
         "LABEL" => {
-            let (key, value) = value.split_once('=').ok_or_else(|| bad("a label reads key=value".into()))?;
+            let (key, value) =
+                value.split_once('=').ok_or_else(|| bad("a label reads key=value".into()))?;
             if key.is_empty() {
                 return Err(bad("the label has no key".into()));
             }
             Change::Label(unquote(key).into(), unquote(value).into())
         }
         "ONBUILD" => Change::OnBuild(present()?),
-        "STOPSIGNAL" => Change::StopSignal(signal(value).ok_or_else(|| bad(format!("{value:?} is no signal")))?),
+        "STOPSIGNAL" => {
+            Change::StopSignal(signal(value).ok_or_else(|| bad(format!("{value:?} is no signal")))?)
+        }
         "USER" => Change::User(present()?),
         "VOLUME" => Change::Volume(match serde_json::from_str::<Vec<String>>(value) {
             Ok(list) => list,
@@ -66,7 +71,8 @@ pub(super) fn parse(text: &str) -> Result<Change> {
 
 /// A JSON list of words, or a line for the shell.
 fn command(value: &str) -> Vec<String> {
-    serde_json::from_str(value).unwrap_or_else(|_| vec!["/bin/sh".into(), "-c".into(), value.into()])
+    serde_json::from_str(value)
+        .unwrap_or_else(|_| vec!["/bin/sh".into(), "-c".into(), value.into()])
 }
 
 fn unquote(text: &str) -> &str {
@@ -75,7 +81,8 @@ fn unquote(text: &str) -> &str {
 
 fn port(value: &str) -> Result<String, String> {
     let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
-    let number: u16 = number.parse().ok().filter(|n| *n > 0).ok_or("a port is a number from 1 to 65535")?;
+    let number: u16 =
+        number.parse().ok().filter(|n| *n > 0).ok_or("a port is a number from 1 to 65535")?;
     match protocol.to_ascii_lowercase().as_str() {
         protocol @ ("tcp" | "udp") => Ok(format!("{number}/{protocol}")),
         _ => Err("a port's protocol is tcp or udp".into()),
@@ -83,9 +90,9 @@ fn port(value: &str) -> Result<String, String> {
 }
 
 const SIGNALS: &[&str] = &[
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR",
-    "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 const RTMIN: u32 = 34;
 const RTMAX: u32 = 64;
@@ -182,7 +189,11 @@ mod tests {
     use super::*;
 
     fn after(changes: &[&str]) -> Value {
-        let mut config = json!({"Env": ["PATH=/bin", "TERM=xterm"], "Cmd": ["/bin/sh"], "Volumes": null}).as_object().unwrap().clone();
+        let mut config =
+            json!({"Env": ["PATH=/bin", "TERM=xterm"], "Cmd": ["/bin/sh"], "Volumes": null})
+                .as_object()
+                .unwrap()
+                .clone();
         for change in changes {
             apply(&mut config, &parse(change).unwrap());
         }
@@ -205,7 +216,10 @@ mod tests {
         assert_eq!(after(&["VOLUME /a /b"])["Volumes"], json!({"/a": {}, "/b": {}}));
         assert_eq!(after(&[r#"VOLUME ["/a","/b"]"#])["Volumes"], json!({"/a": {}, "/b": {}}));
         assert_eq!(after(&["EXPOSE 80"])["ExposedPorts"], json!({"80/tcp": {}}));
-        assert_eq!(after(&["EXPOSE 53/UDP", "EXPOSE 1/tcp"])["ExposedPorts"], json!({"53/udp": {}, "1/tcp": {}}));
+        assert_eq!(
+            after(&["EXPOSE 53/UDP", "EXPOSE 1/tcp"])["ExposedPorts"],
+            json!({"53/udp": {}, "1/tcp": {}})
+        );
         assert_eq!(after(&[r#"LABEL x="y z" q=r"#])["Labels"], json!({"x": "\"y z\" q=r"}));
         assert_eq!(after(&["LABEL k='v w'"])["Labels"], json!({"k": "'v w'"}));
         assert_eq!(after(&["STOPSIGNAL SIGINT"])["StopSignal"], "2");
@@ -218,9 +232,25 @@ mod tests {
     #[test]
     fn bad_changes_are_refused() {
         for text in [
-            "ENV", "USER", "HEALTHCHECK NONE", "FOO x", "LABEL a", "LABEL a b", "LABEL =x", "ENV =x", "EXPOSE 80/tcp 90",
-            "EXPOSE 80-90", "EXPOSE x", "EXPOSE 0", "EXPOSE 65536", "STOPSIGNAL foo", "STOPSIGNAL 65", "STOPSIGNAL RTMIN+99",
-            "WORKDIR ", "ONBUILD ", "",
+            "ENV",
+            "USER",
+            "HEALTHCHECK NONE",
+            "FOO x",
+            "LABEL a",
+            "LABEL a b",
+            "LABEL =x",
+            "ENV =x",
+            "EXPOSE 80/tcp 90",
+            "EXPOSE 80-90",
+            "EXPOSE x",
+            "EXPOSE 0",
+            "EXPOSE 65536",
+            "STOPSIGNAL foo",
+            "STOPSIGNAL 65",
+            "STOPSIGNAL RTMIN+99",
+            "WORKDIR ",
+            "ONBUILD ",
+            "",
         ] {
             assert_eq!(parse(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text:?}");
         }

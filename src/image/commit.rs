@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::changes::{self, Change};
 use super::load::record_image;
 use super::model::{
-    DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, WrittenBlob, go_json, layer_id, parse, write_docker_manifest,
-    write_oci_manifest,
+    DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, WrittenBlob, go_json, layer_id, parse,
+    write_docker_manifest, write_oci_manifest,
 };
 use super::reference::Reference;
 use super::spool::{TEMP_DIR, rewind, unnamed_file};
@@ -41,8 +41,10 @@ impl FromStr for CommitFormat {
         match text {
             "oci" => Ok(Self::Oci),
             "docker" => Ok(Self::Docker),
-            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("reading the format {text:?}"))
-                .hint("images are committed as oci or docker")),
+            _ => {
+                Err(Error::new(ErrorKind::InvalidArgument, format!("reading the format {text:?}"))
+                    .hint("images are committed as oci or docker"))
+            }
         }
     }
 }
@@ -100,14 +102,21 @@ impl std::fmt::Debug for CommitOptions<'_> {
 ///
 /// # Errors
 /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::InvalidArgument`] for a name or change; nothing is left then.
-pub fn commit(store: &Store, container: &str, name: &str, options: &CommitOptions<'_>) -> Result<String> {
+pub fn commit(
+    store: &Store,
+    container: &str,
+    name: &str,
+    options: &CommitOptions<'_>,
+) -> Result<String> {
     let name = if name.is_empty() { None } else { Some(Reference::normalize(name)?) };
     if let Some(name) = name.as_ref().filter(|n| n.digest().is_some()) {
         return Err(Error::new(ErrorKind::InvalidArgument, format!("naming the image {name}"))
             .detail("a digest cannot be chosen"));
     }
-    let edits = options.changes.iter().map(|text| changes::parse(text)).collect::<Result<Vec<_>>>()?;
-    if options.format == CommitFormat::Oci && edits.iter().any(|c| matches!(c, Change::OnBuild(_))) {
+    let edits =
+        options.changes.iter().map(|text| changes::parse(text)).collect::<Result<Vec<_>>>()?;
+    if options.format == CommitFormat::Oci && edits.iter().any(|c| matches!(c, Change::OnBuild(_)))
+    {
         return Err(Error::new(ErrorKind::InvalidArgument, "reading the changes")
             .detail("OCI images have no ONBUILD")
             .hint("commit in the docker format"));
@@ -120,10 +129,11 @@ pub fn commit(store: &Store, container: &str, name: &str, options: &CommitOption
         layers.push(&layer);
         record(store, name.as_ref(), &config, &layers, base.image.as_ref(), options)
     });
-    if made.is_err() && new {
-        if let Err(e) = store.delete_layer(&layer.id) {
-            tracing::warn!("layer {} of a failed commit stays: {e}", layer.id);
-        }
+    if made.is_err()
+        && new
+        && let Err(e) = store.delete_layer(&layer.id)
+    {
+        tracing::warn!("layer {} of a failed commit stays: {e}", layer.id);
     }
     made
 }
@@ -143,8 +153,14 @@ fn base(store: &Store, container: &Container) -> Result<Base> {
     let image = store.image(&container.image)?;
     let parent = store.layer(&container.layer)?.parent.clone();
     if parent != image.layer && !image.mapped_layers.contains(&parent) {
-        return Err(Error::new(ErrorKind::Corrupt, format!("committing container {}", container.id))
-            .detail(format!("its layer is upon {parent:?}, its image {} upon {:?}", image.id, image.layer)));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("committing container {}", container.id),
+        )
+        .detail(format!(
+            "its layer is upon {parent:?}, its image {} upon {:?}",
+            image.id, image.layer
+        )));
     }
     let name = image.names.first().cloned();
     Ok(Base { image: Some(stored::read(store, &image)?), name })
@@ -161,7 +177,8 @@ fn commit_layer(
     let item = options.progress.start("Changes", None);
     // The diff is complete before the store is asked for the new layer: reading it holds locks that making a layer needs.
     let mut file = unnamed_file(&temp_dir)?;
-    let mut out = Hashed::new(Counted::new(std::io::BufWriter::new(&mut file), &*item), Hasher::sha256());
+    let mut out =
+        Hashed::new(Counted::new(std::io::BufWriter::new(&mut file), &*item), Hasher::sha256());
     store
         .diff(&container.layer, None, Some(Compression::None), &mut out)
         .and_then(|_| out.flush().map_err(|e| Error::io("writing a temporary file", &temp_dir, e)))
@@ -171,12 +188,19 @@ fn commit_layer(
     rewind(&mut file, &temp_dir)?;
     let parent = base.and_then(|b| b.layers.last()).map(|l| l.id.clone());
     let id = layer_id(parent.as_deref(), &diff);
-    let layer = StoredLayer { id: id.clone(), diff: diff.clone(), size, annotations: BTreeMap::new() };
+    let layer =
+        StoredLayer { id: id.clone(), diff: diff.clone(), size, annotations: BTreeMap::new() };
     if matches!(store.layer(&id), Ok(known) if known.id == id) {
         item.finish("already exists");
         return Ok((layer, false));
     }
-    let new = NewLayer { id: Some(id), parent, read_only: true, expected_diff_digest: Some(diff), ..NewLayer::default() };
+    let new = NewLayer {
+        id: Some(id),
+        parent,
+        read_only: true,
+        expected_diff_digest: Some(diff),
+        ..NewLayer::default()
+    };
     match store.import_layer(new, &mut file) {
         Ok(_) => {
             item.finish("done");
@@ -218,7 +242,10 @@ fn config(
     if docker {
         put("container", json!(container.id));
     }
-    put("architecture", old.get("architecture").cloned().unwrap_or_else(|| json!(host.architecture)));
+    put(
+        "architecture",
+        old.get("architecture").cloned().unwrap_or_else(|| json!(host.architecture)),
+    );
     for key in ["variant", "os.version", "os.features"] {
         if let Some(value) = old.get(key) {
             put(key, value.clone());
@@ -238,8 +265,13 @@ fn config(
     if let Some(image) = base.image.as_ref().filter(|_| docker) {
         put("parent", json!(format!("sha256:{}", image.id)));
     }
-    let diffs: Vec<&str> =
-        base.image.iter().flat_map(|b| &b.layers).chain(std::iter::once(layer)).map(|l| l.diff.as_str()).collect();
+    let diffs: Vec<&str> = base
+        .image
+        .iter()
+        .flat_map(|b| &b.layers)
+        .chain(std::iter::once(layer))
+        .map(|l| l.diff.as_str())
+        .collect();
     put("rootfs", json!({"type": "layers", "diff_ids": diffs}));
     let mut history = old.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut line = Map::new();
@@ -248,7 +280,8 @@ fn config(
     if let Some(author) = &options.author {
         line.insert("author".into(), json!(author));
     }
-    let comment = options.message.clone().or_else(|| base.name.as_ref().map(|name| format!("FROM {name}")));
+    let comment =
+        options.message.clone().or_else(|| base.name.as_ref().map(|name| format!("FROM {name}")));
     if let Some(comment) = comment {
         line.insert("comment".into(), json!(comment));
     }
@@ -273,17 +306,27 @@ fn record(
     let manifest = match options.format {
         CommitFormat::Oci => {
             let annotations = base.map(|b| b.annotations.clone()).unwrap_or_default();
-            write_oci_manifest(&WrittenBlob::new(OCI_CONFIG, digest.clone(), length), &blobs(OCI_LAYER), &annotations)?
+            write_oci_manifest(
+                &WrittenBlob::new(OCI_CONFIG, digest.clone(), length),
+                &blobs(OCI_LAYER),
+                &annotations,
+            )?
         }
-        CommitFormat::Docker => {
-            write_docker_manifest(&WrittenBlob::new(DOCKER_CONFIG, digest.clone(), length), &blobs(DOCKER_LAYER))?
-        }
+        CommitFormat::Docker => write_docker_manifest(
+            &WrittenBlob::new(DOCKER_CONFIG, digest.clone(), length),
+            &blobs(DOCKER_LAYER),
+        )?,
     };
     let manifest_digest = Digest::sha256(&manifest);
     let id = digest.hex().to_string();
-    let item = |key: String, data: &[u8], digest: &Digest| BigDataItem { key, data: data.to_vec(), digest: Some(digest.clone()) };
+    let item = |key: String, data: &[u8], digest: &Digest| BigDataItem {
+        key,
+        data: data.to_vec(),
+        digest: Some(digest.clone()),
+    };
     let names: Vec<String> = name.iter().map(|n| n.to_string()).collect();
-    let created = serde_json::from_slice::<super::model::Config>(config).ok().and_then(|c| c.created);
+    let created =
+        serde_json::from_slice::<super::model::Config>(config).ok().and_then(|c| c.created);
     record_image(
         store,
         NewImage {

@@ -39,11 +39,14 @@ fn plan(source: &ImageSource, at: usize, item: Item) -> Result<Plan> {
         Some(tag) => format!("image {tag:?} of {}", source.name),
         None => format!("image {} of {}", at + 1, source.name),
     };
-    let config = source.read_file(&item.config, MAX_JSON).map_err(|e| e.context(format!("reading {label}")))?;
+    let config = source
+        .read_file(&item.config, MAX_JSON)
+        .map_err(|e| e.context(format!("reading {label}")))?;
     let what = format!("the config {:?} of {label}", item.config);
     let (diffs, created) = read_config(&config, &what)?;
     let Some(diffs) = diffs else {
-        return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail("it has no rootfs"));
+        return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
+            .detail("it has no rootfs"));
     };
     let files = item.layers.unwrap_or_default();
     if files.len() != diffs.len() {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::model::{DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, layer_id, write_docker_manifest};
+use super::model::{
+    DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, layer_id, write_docker_manifest,
+};
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
 use super::policy::{Policy, Transport};
@@ -75,7 +77,9 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     }
     let mut plans = match source.transport {
         Transport::DockerArchive => docker_archive::plans(&source)?,
-        Transport::OciArchive | Transport::OciDir => oci::plans(&source, options.platform.as_ref())?,
+        Transport::OciArchive | Transport::OciDir => {
+            oci::plans(&source, options.platform.as_ref())?
+        }
     };
     if let Some(names) = &options.names {
         rename(&mut plans, names)?;
@@ -97,7 +101,10 @@ fn rename(plans: &mut [Plan], names: &[String]) -> Result<()> {
             .detail(format!("the source holds {} images", plans.len()))
             .hint("names can be given only to a single image"));
     };
-    plan.names = names.iter().map(|n| Reference::normalize(n).map(|r| r.to_string())).collect::<Result<_>>()?;
+    plan.names = names
+        .iter()
+        .map(|n| Reference::normalize(n).map(|r| r.to_string()))
+        .collect::<Result<_>>()?;
     Ok(())
 }
 
@@ -109,7 +116,7 @@ struct Loader<'a> {
     new_layers: Vec<String>,
     /// Ids of the images made by this call.
     new_images: Vec<String>,
-    /// The diff digests of the blobs of the image at hand that were read.
+    /// The diff digests of the blobs of the image at hand that the source, not the store, has told.
     blobs: HashMap<Digest, Digest>,
 }
 
@@ -125,13 +132,16 @@ impl Loader<'_> {
     fn load(&mut self, plans: Vec<Plan>) -> Result<Vec<Loaded>> {
         let mut ready = Vec::new();
         for plan in plans {
-            let layers = self.layers(&plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
+            let layers =
+                self.layers(&plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
             ready.push((plan, layers));
         }
         let mut loaded = Vec::new();
         for (plan, layers) in ready {
             let label = plan.label.clone();
-            loaded.push(self.image(plan, &layers).map_err(|e| e.context(format!("loading {label}")))?);
+            loaded.push(
+                self.image(plan, &layers).map_err(|e| e.context(format!("loading {label}")))?,
+            );
         }
         Ok(loaded)
     }
@@ -155,9 +165,9 @@ impl Loader<'_> {
         let mut ready: Vec<Ready> = Vec::new();
         for (at, layer) in plan.layers.iter().enumerate() {
             let parent = ready.last().map(|l| l.id.as_str());
-            let done = self
-                .layer(parent, layer)
-                .map_err(|e| e.context(format!("layer {} of {} ({})", at + 1, plan.layers.len(), layer.blob)))?;
+            let done = self.layer(parent, layer).map_err(|e| {
+                e.context(format!("layer {} of {} ({})", at + 1, plan.layers.len(), layer.blob))
+            })?;
             ready.push(done);
         }
         Ok(ready)
@@ -179,25 +189,28 @@ impl Loader<'_> {
                 known = Some(self.examine(layer, &*item)?);
             }
         }
-        if let (Some(known), Some(wanted)) = (&known, &layer.diff) {
-            if known != wanted {
-                return Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
-                    .detail(format!("its uncompressed content is {known}, the image's config says {wanted}")));
-            }
+        if let (Some(known), Some(wanted)) = (&known, &layer.diff)
+            && known != wanted
+        {
+            return Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
+                .detail(format!(
+                    "its uncompressed content is {known}, the image's config says {wanted}"
+                )));
         }
         let Some(diff) = known.clone().or_else(|| layer.diff.clone()) else {
             return Err(Error::new(ErrorKind::Internal, "loading a layer of unknown content"));
         };
         let id = layer_id(parent, &diff);
-        if known.is_some() {
-            if let Some(ready) = self.existing(&id)? {
-                self.blobs.insert(layer.blob.clone(), diff);
-                item.finish("already exists");
-                return Ok(ready);
-            }
+        if stored.is_none() {
+            self.blobs.insert(layer.blob.clone(), diff.clone());
+        }
+        if known.is_some()
+            && let Some(ready) = self.existing(&id)?
+        {
+            item.finish("already exists");
+            return Ok(ready);
         }
         let ready = self.import(parent, layer, &diff, id, stored, &*item)?;
-        self.blobs.insert(layer.blob.clone(), diff);
         item.finish("done");
         Ok(ready)
     }
@@ -234,18 +247,24 @@ impl Loader<'_> {
     }
 
     fn open(&self, layer: &PlannedLayer) -> Result<super::source::Blob> {
-        let Some(blob) = self.source.open_file(&layer.file)? else { return Err(self.source.missing(&layer.file)) };
+        let Some(blob) = self.source.open_file(&layer.file)? else {
+            return Err(self.source.missing(&layer.file));
+        };
         match layer.size {
-            Some(size) if size != blob.size => Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
-                .detail(format!("the file has {} bytes, the manifest says {size}", blob.size))
-                .hint("the image file is damaged")),
+            Some(size) if size != blob.size => {
+                Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
+                    .detail(format!("the file has {} bytes, the manifest says {size}", blob.size))
+                    .hint("the image file is damaged"))
+            }
             _ => Ok(blob),
         }
     }
 
     /// Reads a blob to its end, checks its digest and tells that of its uncompressed content.
     fn examine(&self, layer: &PlannedLayer, item: &dyn ProgressItem) -> Result<Digest> {
-        let failed = |e: io::Error| Error::new(ErrorKind::InvalidArchive, format!("reading {}", layer.blob)).caused_by(e);
+        let failed = |e: io::Error| {
+            Error::new(ErrorKind::InvalidArchive, format!("reading {}", layer.blob)).caused_by(e)
+        };
         let blob = self.open(layer)?;
         let mut raw = Hashed::new(Counted::new(blob.reader, item), Hasher::like(&layer.blob));
         let mut content = Hashed::new(io::sink(), Hasher::sha256());
@@ -317,7 +336,11 @@ impl Loader<'_> {
             None => docker_manifest(&plan.config, &plan.config_digest, &plan.layers, layers)?,
         };
         let manifest_digest = Digest::sha256(&manifest);
-        let item = |key: String, data: &[u8]| BigDataItem { key, data: data.to_vec(), digest: Some(Digest::sha256(data)) };
+        let item = |key: String, data: &[u8]| BigDataItem {
+            key,
+            data: data.to_vec(),
+            digest: Some(Digest::sha256(data)),
+        };
         let mut big_data = vec![item(plan.config_digest.to_string(), &plan.config)];
         if let Some(index) = &plan.index {
             big_data.push(item(format!("manifest-{}", Digest::sha256(index)), index));
@@ -336,13 +359,14 @@ impl Loader<'_> {
             self.store,
             NewImage {
                 id: Some(id.clone()),
-                // The names are given one after the other in Go, and each goes in front.
+                // In Go the names are given one after the other, each in front of those before; and each time the whole list
+                // goes into the history, one by one in front.
                 names: names.iter().rev().cloned().collect(),
-                names_history: names.iter().rev().cloned().collect(),
+                names_history: names.clone(),
                 take_names: true,
                 layer: top,
                 metadata: "{}".into(),
-                digest: Some(manifest_digest),
+                digest: Some(plan.index.as_deref().map_or(manifest_digest, Digest::sha256)),
                 created: created(plan.created.as_deref()),
                 big_data,
                 flags: crate::record::Flags::default(),
@@ -397,12 +421,19 @@ pub(super) fn created(text: Option<&str>) -> Option<Timestamp> {
 }
 
 /// The manifest that the Go library makes up for an image of a docker archive: its layers uncompressed, their media type not.
-fn docker_manifest(config: &[u8], digest: &Digest, planned: &[PlannedLayer], layers: &[Ready]) -> Result<Vec<u8>> {
+fn docker_manifest(
+    config: &[u8],
+    digest: &Digest,
+    planned: &[PlannedLayer],
+    layers: &[Ready],
+) -> Result<Vec<u8>> {
     let length = u64::try_from(config.len()).unwrap_or(u64::MAX);
     let blobs: Vec<WrittenBlob> = planned
         .iter()
         .zip(layers)
-        .map(|(planned, ready)| WrittenBlob::new(DOCKER_LAYER_GZIP, planned.blob.clone(), ready.size))
+        .map(|(planned, ready)| {
+            WrittenBlob::new(DOCKER_LAYER_GZIP, planned.blob.clone(), ready.size)
+        })
         .collect();
     write_docker_manifest(&WrittenBlob::new(DOCKER_CONFIG, digest.clone(), length), &blobs)
 }

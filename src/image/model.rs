@@ -25,7 +25,9 @@ pub(super) const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name"
 pub(super) const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// Go reads `null` as the zero value.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    d: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
@@ -45,7 +47,8 @@ pub(super) struct Descriptor {
 impl Descriptor {
     /// The digest, checked; `what` names the blob in the error.
     pub(super) fn digest(&self, what: &str) -> Result<Digest> {
-        Digest::parse(self.digest.as_str()).map_err(|e| e.context(format!("reading the descriptor of {what}")))
+        Digest::parse(self.digest.as_str())
+            .map_err(|e| e.context(format!("reading the descriptor of {what}")))
     }
 
     /// The size, if the descriptor gives one that can be.
@@ -67,7 +70,11 @@ pub(super) struct RawPlatform {
 
 impl From<&RawPlatform> for Platform {
     fn from(raw: &RawPlatform) -> Self {
-        Self { os: raw.os.clone(), architecture: raw.architecture.clone(), variant: raw.variant.clone() }
+        Self {
+            os: raw.os.clone(),
+            architecture: raw.architecture.clone(),
+            variant: raw.variant.clone(),
+        }
     }
 }
 
@@ -116,7 +123,8 @@ pub(super) fn kind_of(bytes: &[u8], declared: &str, what: &str) -> Result<Kind> 
         manifests: Option<serde::de::IgnoredAny>,
     }
     let probe: Probe = parse(bytes, what)?;
-    let bad = |why: String| Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail(why);
+    let bad =
+        |why: String| Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail(why);
     let media_type = if declared.is_empty() { probe.media_type.as_str() } else { declared };
     let kind = match media_type {
         OCI_MANIFEST => Kind::Oci,
@@ -156,8 +164,11 @@ pub(super) struct RootFs {
 
 /// Reads JSON; `what` names the file in the error.
 pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail("it is not the JSON it should be").caused_by(e))
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
+            .detail("it is not the JSON it should be")
+            .caused_by(e)
+    })
 }
 
 /// Writes JSON as Go's encoder does: without white space, with `<`, `>`, `&` and the two Unicode line ends escaped.
@@ -190,7 +201,10 @@ impl WrittenBlob {
 }
 
 /// A docker manifest, schema 2, in the bytes that the Go library writes.
-pub(super) fn write_docker_manifest(config: &WrittenBlob, layers: &[WrittenBlob]) -> Result<Vec<u8>> {
+pub(super) fn write_docker_manifest(
+    config: &WrittenBlob,
+    layers: &[WrittenBlob],
+) -> Result<Vec<u8>> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Out<'a> {
@@ -229,7 +243,12 @@ struct OciBlob<'a> {
 
 impl<'a> From<&'a WrittenBlob> for OciBlob<'a> {
     fn from(b: &'a WrittenBlob) -> Self {
-        Self { media_type: b.media_type, digest: b.digest.as_str(), size: b.size, annotations: &b.annotations }
+        Self {
+            media_type: b.media_type,
+            digest: b.digest.as_str(),
+            size: b.size,
+            annotations: &b.annotations,
+        }
     }
 }
 
@@ -274,7 +293,9 @@ pub(super) fn write_oci_index(manifests: &[WrittenBlob]) -> Result<Vec<u8>> {
 pub(super) fn layer_id(parent: Option<&str>, diff: &Digest) -> String {
     match parent {
         None => diff.hex().to_string(),
-        Some(parent) => Digest::sha256(format!("{parent}+{}", diff.hex()).as_bytes()).hex().to_string(),
+        Some(parent) => {
+            Digest::sha256(format!("{parent}+{}", diff.hex()).as_bytes()).hex().to_string()
+        }
     }
 }
 
@@ -338,10 +359,17 @@ mod tests {
     #[test]
     fn ambiguous_documents_are_refused() {
         let kind = |text: &str, declared: &str| kind_of(text.as_bytes(), declared, "x");
-        assert_eq!(kind(r#"{"schemaVersion":2,"config":{},"layers":[]}"#, OCI_MANIFEST).unwrap(), Kind::Oci);
+        assert_eq!(
+            kind(r#"{"schemaVersion":2,"config":{},"layers":[]}"#, OCI_MANIFEST).unwrap(),
+            Kind::Oci
+        );
         assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#, "").unwrap(), Kind::Index);
         assert_eq!(
-            kind(&format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"{DOCKER_CONFIG}"}}}}"#), "").unwrap(),
+            kind(
+                &format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"{DOCKER_CONFIG}"}}}}"#),
+                ""
+            )
+            .unwrap(),
             Kind::Docker
         );
         assert!(kind(r#"{"layers":[],"manifests":[]}"#, OCI_INDEX).is_err());

@@ -1,7 +1,8 @@
 //! Reading OCI layouts, in a directory or in a tar.
 
 use super::model::{
-    ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME, Descriptor, Index, Kind, Manifest, OCI_CONFIG, kind_of, parse,
+    ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME, Descriptor, Index, Kind, Manifest, OCI_CONFIG,
+    kind_of, parse,
 };
 use super::plan::{Plan, PlannedLayer, blob_path, layer_count, read_blob, read_config};
 use super::platform::{Platform, wanted};
@@ -21,7 +22,8 @@ pub(super) fn plans(source: &ImageSource, platform: Option<&Platform>) -> Result
     let wanted = wanted(platform);
     let mut plans: Vec<Plan> = Vec::new();
     let mut groups: Vec<(Option<&str>, Vec<&Descriptor>)> = Vec::new();
-    for entry in index.manifests.iter().filter(|d| !d.annotations.contains_key(ANNOTATION_ATTESTS)) {
+    for entry in index.manifests.iter().filter(|d| !d.annotations.contains_key(ANNOTATION_ATTESTS))
+    {
         let name = name_of(entry);
         match groups.iter_mut().find(|(known, _)| *known == name) {
             Some((_, group)) => group.push(entry),
@@ -41,7 +43,11 @@ pub(super) fn plans(source: &ImageSource, platform: Option<&Platform>) -> Result
         let chosen = if choose { vec![best(group, &wanted, &source.name)?] } else { group };
         for entry in chosen {
             let plan = plan(source, entry, &wanted, names.clone())?;
-            match plans.iter_mut().find(|p| p.config_digest == plan.config_digest && p.manifest == plan.manifest && p.index == plan.index) {
+            match plans.iter_mut().find(|p| {
+                p.config_digest == plan.config_digest
+                    && p.manifest == plan.manifest
+                    && p.index == plan.index
+            }) {
                 Some(same) => same.names.extend(plan.names),
                 None => plans.push(plan),
             }
@@ -92,7 +98,12 @@ fn best<'a>(
         })
 }
 
-fn plan(source: &ImageSource, entry: &Descriptor, wanted: &[Platform], names: Vec<String>) -> Result<Plan> {
+fn plan(
+    source: &ImageSource,
+    entry: &Descriptor,
+    wanted: &[Platform],
+    names: Vec<String>,
+) -> Result<Plan> {
     let label = match names.first() {
         Some(name) => format!("image {name:?} of {}", source.name),
         None => format!("image {} of {}", entry.digest, source.name),
@@ -125,7 +136,8 @@ fn image(
     index: Option<Vec<u8>>,
     names: Vec<String>,
 ) -> Result<Plan> {
-    let refused = |why: String| Error::new(ErrorKind::InvalidArchive, format!("reading {label}")).detail(why);
+    let refused =
+        |why: String| Error::new(ErrorKind::InvalidArchive, format!("reading {label}")).detail(why);
     if kind == Kind::Oci && manifest.config.media_type != OCI_CONFIG {
         return Err(refused(format!(
             "it is an artifact (its config is of type {:?}), not a container image",
@@ -133,7 +145,8 @@ fn image(
         )));
     }
     if let Some(layer) = manifest.layers.iter().find(|l| l.media_type.ends_with("+encrypted")) {
-        return Err(refused(format!("its layer {} is encrypted", layer.digest)).hint("decrypt the image first"));
+        return Err(refused(format!("its layer {} is encrypted", layer.digest))
+            .hint("decrypt the image first"));
     }
     let what = format!("the config of {label}");
     let (config, config_digest) = read_blob(source, &manifest.config, &what)?;

@@ -37,7 +37,11 @@ pub(super) struct PlannedLayer {
 }
 
 /// Reads the blob of a descriptor, at most 4 MiB, and checks size and digest.
-pub(super) fn read_blob(source: &ImageSource, descriptor: &Descriptor, what: &str) -> Result<(Vec<u8>, Digest)> {
+pub(super) fn read_blob(
+    source: &ImageSource,
+    descriptor: &Descriptor,
+    what: &str,
+) -> Result<(Vec<u8>, Digest)> {
     let digest = descriptor.digest(what)?;
     let bytes = source
         .read_file(&blob_path(&digest), MAX_JSON)
@@ -45,9 +49,13 @@ pub(super) fn read_blob(source: &ImageSource, descriptor: &Descriptor, what: &st
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if descriptor.size().is_some_and(|size| size != length) {
         return Err(Error::new(ErrorKind::DigestMismatch, format!("reading {what} ({digest})"))
-            .detail(format!("it has {length} bytes, its descriptor says {}", descriptor.size().unwrap_or(0))));
+            .detail(format!(
+                "it has {length} bytes, its descriptor says {}",
+                descriptor.size().unwrap_or(0)
+            )));
     }
-    super::verify::check_bytes(&bytes, &digest).map_err(|e| e.context(format!("reading {what}")))?;
+    super::verify::check_bytes(&bytes, &digest)
+        .map_err(|e| e.context(format!("reading {what}")))?;
     Ok((bytes, digest))
 }
 
@@ -57,7 +65,10 @@ pub(super) fn blob_path(digest: &Digest) -> String {
 }
 
 /// The diff digests and the time of creation that a config holds; absent where it has no `rootfs`.
-pub(super) fn read_config(bytes: &[u8], what: &str) -> Result<(Option<Vec<Digest>>, Option<String>)> {
+pub(super) fn read_config(
+    bytes: &[u8],
+    what: &str,
+) -> Result<(Option<Vec<Digest>>, Option<String>)> {
     let config: Config = model::parse(bytes, what)?;
     let diffs = config
         .rootfs
@@ -65,7 +76,9 @@ pub(super) fn read_config(bytes: &[u8], what: &str) -> Result<(Option<Vec<Digest
             rootfs
                 .diff_ids
                 .iter()
-                .map(|id| Digest::parse(id.as_str()).map_err(|e| e.context(format!("reading {what}"))))
+                .map(|id| {
+                    Digest::parse(id.as_str()).map_err(|e| e.context(format!("reading {what}")))
+                })
                 .collect::<Result<Vec<_>>>()
         })
         .transpose()?;

@@ -23,14 +23,21 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
-            [os, architecture] if !os.is_empty() && !architecture.is_empty() => {
-                Ok(Self { os: (*os).into(), architecture: (*architecture).into(), variant: String::new() })
-            }
-            [os, architecture, variant] if parts.iter().all(|p| !p.is_empty()) => {
-                Ok(Self { os: (*os).into(), architecture: (*architecture).into(), variant: (*variant).into() })
-            }
-            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("reading the platform {text:?}"))
-                .hint("a platform reads os/architecture or os/architecture/variant, as linux/arm/v7")),
+            [os, architecture] if !os.is_empty() && !architecture.is_empty() => Ok(Self {
+                os: (*os).into(),
+                architecture: (*architecture).into(),
+                variant: String::new(),
+            }),
+            [os, architecture, variant] if parts.iter().all(|p| !p.is_empty()) => Ok(Self {
+                os: (*os).into(),
+                architecture: (*architecture).into(),
+                variant: (*variant).into(),
+            }),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("reading the platform {text:?}"),
+            )
+            .hint("a platform reads os/architecture or os/architecture/variant, as linux/arm/v7")),
         }
     }
 }
@@ -80,10 +87,16 @@ pub(super) fn host() -> Platform {
         other => other,
     };
     let variant = match architecture {
-        "arm" | "arm64" => std::fs::read_to_string("/proc/cpuinfo").map(|t| arm_variant(&t)).unwrap_or_default(),
+        "arm" | "arm64" => {
+            std::fs::read_to_string("/proc/cpuinfo").map(|t| arm_variant(&t)).unwrap_or_default()
+        }
         _ => String::new(),
     };
-    Platform { os: std::env::consts::OS.to_string(), architecture: architecture.to_string(), variant }
+    Platform {
+        os: std::env::consts::OS.to_string(),
+        architecture: architecture.to_string(),
+        variant,
+    }
 }
 
 fn arm_variant(cpuinfo: &str) -> String {
@@ -121,7 +134,10 @@ mod tests {
     fn variants_fall_back() {
         assert_eq!(list("linux/amd64"), ["linux/amd64"]);
         assert_eq!(list("linux/arm/v6"), ["linux/arm/v6", "linux/arm/v5", "linux/arm"]);
-        assert_eq!(list("linux/arm"), ["linux/arm", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"]);
+        assert_eq!(
+            list("linux/arm"),
+            ["linux/arm", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"]
+        );
         assert_eq!(list("linux/arm64"), ["linux/arm64", "linux/arm64/v8"]);
         assert_eq!(list("linux/arm64/v8"), ["linux/arm64/v8", "linux/arm64"]);
         assert_eq!(list("linux/amd64/v3"), ["linux/amd64/v3", "linux/amd64"]);
@@ -138,7 +154,10 @@ mod tests {
     #[test]
     fn arm_variants_come_from_cpuinfo() {
         assert_eq!(arm_variant("processor\t: 0\nCPU architecture: 8\n"), "v8");
-        assert_eq!(arm_variant("model name\t: ARMv6-compatible processor rev 7\nCPU architecture: 7\n"), "v6");
+        assert_eq!(
+            arm_variant("model name\t: ARMv6-compatible processor rev 7\nCPU architecture: 7\n"),
+            "v6"
+        );
         assert_eq!(arm_variant("model name\t: ARMv7\nCPU architecture: 7\n"), "v7");
         assert_eq!(arm_variant(""), "");
     }

@@ -70,7 +70,9 @@ impl Policy {
         }
         let text = std::fs::read(file).map_err(|e| Error::io(action(), file, e))?;
         Self::parse(&text, file).map_err(|why| {
-            Error::new(ErrorKind::Config, action()).detail(why).hint("containers-policy.json(5) describes the file")
+            Error::new(ErrorKind::Config, action())
+                .detail(why)
+                .hint("containers-policy.json(5) describes the file")
         })
     }
 
@@ -99,11 +101,15 @@ impl Policy {
         for requirement in self.applying(transport, path) {
             match requirement {
                 Requirement::Accept => {}
-                Requirement::Reject => return Err(refused(ErrorKind::PolicyRejected, "it is rejected".into())),
+                Requirement::Reject => {
+                    return Err(refused(ErrorKind::PolicyRejected, "it is rejected".into()));
+                }
                 Requirement::Signature(kind) => {
                     return Err(refused(
                         ErrorKind::PolicyRejected,
-                        format!("a signature is required ({kind}), which an image file does not carry,"),
+                        format!(
+                            "a signature is required ({kind}), which an image file does not carry,"
+                        ),
                     ));
                 }
             }
@@ -114,10 +120,13 @@ impl Policy {
     /// The requirements of the most specific scope: the path itself, then each directory above it, then the transport's default,
     /// then the policy's. The path of a docker archive names no scope.
     fn applying(&self, transport: Transport, path: Option<&Path>) -> &[Requirement] {
-        let Some((_, scopes)) = self.transports.iter().find(|(name, _)| name == transport.name()) else {
+        let Some((_, scopes)) = self.transports.iter().find(|(name, _)| name == transport.name())
+        else {
             return &self.default;
         };
-        let find = |wanted: &str| scopes.iter().find(|s| s.name == wanted).map(|s| s.requirements.as_slice());
+        let find = |wanted: &str| {
+            scopes.iter().find(|s| s.name == wanted).map(|s| s.requirements.as_slice())
+        };
         let path = path.filter(|_| transport != Transport::DockerArchive);
         path.into_iter()
             .flat_map(Path::ancestors)
@@ -133,7 +142,9 @@ fn check_scope(transport: &str, scope: &str) -> Result<(), String> {
         return Ok(());
     }
     match transport {
-        "docker-archive" => Err(format!("{transport} has no scopes but \"\", and {scope:?} is given")),
+        "docker-archive" => {
+            Err(format!("{transport} has no scopes but \"\", and {scope:?} is given"))
+        }
         "oci" | "oci-archive" | "dir" => {
             let canonical = scope.starts_with('/')
                 && scope != "/"
@@ -142,7 +153,9 @@ fn check_scope(transport: &str, scope: &str) -> Result<(), String> {
             if canonical {
                 Ok(())
             } else {
-                Err(format!("the scope {scope:?} of {transport} is not an absolute path without \".\", \"..\" and empty parts"))
+                Err(format!(
+                    "the scope {scope:?} of {transport} is not an absolute path without \".\", \"..\" and empty parts"
+                ))
             }
         }
         _ => Ok(()),
@@ -195,7 +208,9 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for StrictMap<V> {
                 let mut entries: Vec<(String, V)> = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, V>()? {
                     if entries.iter().any(|(known, _)| *known == key) {
-                        return Err(serde::de::Error::custom(format!("the key {key:?} occurs twice")));
+                        return Err(serde::de::Error::custom(format!(
+                            "the key {key:?} occurs twice"
+                        )));
                     }
                     entries.push((key, value));
                 }
@@ -246,7 +261,8 @@ mod tests {
     fn all_requirements_of_a_scope_must_hold() {
         let p = policy(r#"{"default":[{"type":"insecureAcceptAnything"},{"type":"reject"}]}"#);
         assert!(p.check(Transport::OciDir, Some(Path::new("/x"))).is_err());
-        let p = policy(r#"{"default":[{"type":"insecureAcceptAnything"}],"transports":{"oci":{}}}"#);
+        let p =
+            policy(r#"{"default":[{"type":"insecureAcceptAnything"}],"transports":{"oci":{}}}"#);
         assert!(p.check(Transport::OciDir, Some(Path::new("/x"))).is_ok());
     }
 

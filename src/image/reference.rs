@@ -43,7 +43,8 @@ impl Reference {
             None => (text, None),
         };
         let after_slash = rest.rfind('/').map_or(0, |at| at + 1);
-        let colon = rest.get(after_slash..).and_then(|last| last.find(':')).map(|at| at + after_slash);
+        let colon =
+            rest.get(after_slash..).and_then(|last| last.find(':')).map(|at| at + after_slash);
         let (name, tag) = match colon {
             Some(at) => match (rest.get(..at), rest.get(at + 1..)) {
                 (Some(name), Some(tag)) if is_tag(tag) => (name, Some(tag.to_string())),
@@ -59,7 +60,9 @@ impl Reference {
             _ => (None, name),
         };
         if !path.split('/').all(is_component) {
-            return bad("its path is not made of lower-case letters, digits and separators between them");
+            return bad(
+                "its path is not made of lower-case letters, digits and separators between them",
+            );
         }
         Ok(Self { domain, path: path.to_string(), tag, digest })
     }
@@ -70,17 +73,28 @@ impl Reference {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if it does not follow the grammar, or is 64 hexadecimal digits, which are an image's id.
     pub fn parse_docker(text: &str) -> Result<Self> {
-        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("reading the image name {text:?}"))
-                .detail("64 hexadecimal digits are an id, not a name"));
+        if text.len() == 64
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("reading the image name {text:?}"),
+            )
+            .detail("64 hexadecimal digits are an id, not a name"));
         }
         let (domain, rest) = match text.split_once('/') {
-            Some((domain, rest)) if domain.contains(['.', ':']) || domain == "localhost" => (domain, rest),
+            Some((domain, rest)) if domain.contains(['.', ':']) || domain == "localhost" => {
+                (domain, rest)
+            }
             _ => (DEFAULT_DOMAIN, text),
         };
         let domain = if domain == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { domain };
         let library = domain == DEFAULT_DOMAIN && !rest.contains('/');
-        let full = if library { format!("{domain}/{OFFICIAL}/{rest}") } else { format!("{domain}/{rest}") };
+        let full = if library {
+            format!("{domain}/{OFFICIAL}/{rest}")
+        } else {
+            format!("{domain}/{rest}")
+        };
         Self::parse(&full)
     }
 
@@ -168,7 +182,8 @@ fn is_domain(domain: &str) -> bool {
 /// Runs of lower-case letters and digits, with `.`, `_`, `__` or `-`s between two of them.
 fn is_component(component: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let ends_plain = component.bytes().next().is_some_and(plain) && component.bytes().last().is_some_and(plain);
+    let ends_plain =
+        component.bytes().next().is_some_and(plain) && component.bytes().last().is_some_and(plain);
     ends_plain
         && component
             .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -196,9 +211,17 @@ mod tests {
             ("foo.com/foo_bar", Some("foo.com"), "foo_bar"),
             ("b.gcr.io/test.example.com/my-app", Some("b.gcr.io"), "test.example.com/my-app"),
             ("xn--n3h.com/myimage", Some("xn--n3h.com"), "myimage"),
-            ("example.com/some_separator__underscore/myimage", Some("example.com"), "some_separator__underscore/myimage"),
+            (
+                "example.com/some_separator__underscore/myimage",
+                Some("example.com"),
+                "some_separator__underscore/myimage",
+            ),
             ("do__cker/docker", None, "do__cker/docker"),
-            ("registry.io/foo/project--id.module--name.ver---sion--name", Some("registry.io"), "foo/project--id.module--name.ver---sion--name"),
+            (
+                "registry.io/foo/project--id.module--name.ver---sion--name",
+                Some("registry.io"),
+                "foo/project--id.module--name.ver---sion--name",
+            ),
             ("Asdf.com/foo/bar", Some("Asdf.com"), "foo/bar"),
             (&long, Some("a"), &long[2..]),
         ] {
@@ -207,11 +230,43 @@ mod tests {
             assert_eq!(r.to_string(), text);
         }
         for text in [
-            "", "a/a/a/a/", "a//a/a", "foo.com/", "foo.com:http/bar", "a^a", "aa/asdf$$^/aa", "a-/a/a/a", "foo.com/a-/a/a",
-            "-foo/bar", "foo/bar-", "foo-/bar", "foo/-bar", "_foo/bar", "foo_bar.com:8080/app", "____/____", "_docker/_docker",
-            "example.com/__underscore/myimage", "example.com/..dots/myimage", "example.com/.dots/x",
-            "example.com/nodouble..dots/x", "docker./docker", ".docker/docker", "do..cker/docker", "do__cker:8080/docker",
-            "Foo/FarB", "a___b", "a\nb", "é", "/a", "a:", "a:-x", "a:tag:tag", "a@sha256:bad", "@", "a@", &("a".repeat(256)),
+            "",
+            "a/a/a/a/",
+            "a//a/a",
+            "foo.com/",
+            "foo.com:http/bar",
+            "a^a",
+            "aa/asdf$$^/aa",
+            "a-/a/a/a",
+            "foo.com/a-/a/a",
+            "-foo/bar",
+            "foo/bar-",
+            "foo-/bar",
+            "foo/-bar",
+            "_foo/bar",
+            "foo_bar.com:8080/app",
+            "____/____",
+            "_docker/_docker",
+            "example.com/__underscore/myimage",
+            "example.com/..dots/myimage",
+            "example.com/.dots/x",
+            "example.com/nodouble..dots/x",
+            "docker./docker",
+            ".docker/docker",
+            "do..cker/docker",
+            "do__cker:8080/docker",
+            "Foo/FarB",
+            "a___b",
+            "a\nb",
+            "é",
+            "/a",
+            "a:",
+            "a:-x",
+            "a:tag:tag",
+            "a@sha256:bad",
+            "@",
+            "a@",
+            &("a".repeat(256)),
             &format!("a:{}", "t".repeat(129)),
         ] {
             assert!(Reference::parse(text).is_err(), "{text:?}");

@@ -37,8 +37,10 @@ impl FromStr for SaveFormat {
             "docker-archive" => Ok(Self::DockerArchive),
             "oci-archive" => Ok(Self::OciArchive),
             "oci-dir" => Ok(Self::OciDir),
-            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("reading the format {text:?}"))
-                .hint("images are saved as docker-archive, oci-archive or oci-dir")),
+            _ => {
+                Err(Error::new(ErrorKind::InvalidArgument, format!("reading the format {text:?}"))
+                    .hint("images are saved as docker-archive, oci-archive or oci-dir"))
+            }
         }
     }
 }
@@ -108,7 +110,12 @@ pub fn save(
             SaveFormat::DockerArchive => save_docker::write(store, &wanted, out, options.progress),
             SaveFormat::OciArchive | SaveFormat::OciDir => {
                 let mut tar = TarWriter::new(out);
-                save_oci::write(store, &wanted, &mut Layout::Tar(&mut tar, &temp_dir), options.progress)?;
+                save_oci::write(
+                    store,
+                    &wanted,
+                    &mut Layout::Tar(&mut tar, &temp_dir),
+                    options.progress,
+                )?;
                 tar.finish().map(|_| ())
             }
         }
@@ -154,9 +161,12 @@ fn to_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()
     let failed = |e: io::Error| Error::io("writing the image file", path, e);
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => return Err(exists(path, "it is a directory")),
-        Ok(meta) if meta.is_file() && meta.len() > 0 => return Err(exists(path, "a file is there already")),
+        Ok(meta) if meta.is_file() && meta.len() > 0 => {
+            return Err(exists(path, "a file is there already"));
+        }
         Ok(meta) if !meta.is_file() => {
-            let mut out = BufWriter::new(OpenOptions::new().write(true).open(path).map_err(failed)?);
+            let mut out =
+                BufWriter::new(OpenOptions::new().write(true).open(path).map_err(failed)?);
             write(&mut out)?;
             return out.flush().map_err(failed);
         }
@@ -166,7 +176,12 @@ fn to_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()
     }
     let beside = sibling(path);
     let made = (|| {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside).map_err(failed)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&beside)
+            .map_err(failed)?;
         let mut out = BufWriter::with_capacity(1 << 18, file);
         write(&mut out)?;
         out.flush().map_err(failed)?;

@@ -40,8 +40,11 @@ pub(super) fn write(
             if !written.insert(name.clone()) {
                 continue;
             }
-            let item = progress.start(layer.diff.hex().get(..12).unwrap_or_default(), Some(layer.size));
-            tar.member(&name, layer.size, &mut |out| write_layer(store, layer, &mut Counted::new(out, &*item)))?;
+            let item =
+                progress.start(layer.diff.hex().get(..12).unwrap_or_default(), Some(layer.size));
+            tar.member(&name, layer.size, &mut |out| {
+                write_layer(store, layer, &mut Counted::new(out, &*item))
+            })?;
             item.finish("done");
         }
         let config = format!("{}.json", image.config_digest.hex());
@@ -51,16 +54,23 @@ pub(super) fn write(
         let mut top = String::new();
         for legacy in legacy_layers(image)? {
             if written.insert(legacy.id.clone()) {
-                tar.symlink(&format!("{}/layer.tar", legacy.id), &format!("../{}", layer_file(&legacy.diff)))?;
+                tar.symlink(
+                    &format!("{}/layer.tar", legacy.id),
+                    &format!("../{}", layer_file(&legacy.diff)),
+                )?;
                 tar.bytes(&format!("{}/VERSION", legacy.id), b"1.0")?;
                 tar.bytes(&format!("{}/json", legacy.id), &legacy.json)?;
             }
             top = legacy.id;
         }
-        let tags: Vec<_> = wanted.names.iter().filter_map(|n| n.tag().map(|tag| (n.name(), tag))).collect();
+        let tags: Vec<_> =
+            wanted.names.iter().filter_map(|n| n.tag().map(|tag| (n.name(), tag))).collect();
         if !top.is_empty() {
             for (name, tag) in &tags {
-                repositories.entry(name.clone()).or_default().insert((*tag).to_string(), top.clone());
+                repositories
+                    .entry(name.clone())
+                    .or_default()
+                    .insert((*tag).to_string(), top.clone());
             }
         }
         items.push(Item {
@@ -87,7 +97,15 @@ struct Legacy {
 
 /// The ids are digests of the configs with the chain of diff digests in them, which makes them those of the Go library.
 fn legacy_layers(image: &StoredImage) -> Result<Vec<Legacy>> {
-    const TAKEN: [&str; 7] = ["architecture", "config", "container", "container_config", "created", "docker_version", "os"];
+    const TAKEN: [&str; 7] = [
+        "architecture",
+        "config",
+        "container",
+        "container_config",
+        "created",
+        "docker_version",
+        "os",
+    ];
     let config: Map<String, Value> = parse(&image.config, "the image's config")?;
     let mut layers: Vec<Legacy> = Vec::new();
     let mut chain: Option<Digest> = None;
@@ -147,11 +165,20 @@ mod tests {
                 layer("4f0f9a4de5a205a95dd7c1a04bff89862189ebaf6860410bce50cd10f7d980a8"),
             ],
         };
-        assert_eq!(image.config_digest.hex(), "aecece42b2f1383af29a985ad7a7728f385a95345494ff3bfb6dc38b0bc692c0");
+        assert_eq!(
+            image.config_digest.hex(),
+            "aecece42b2f1383af29a985ad7a7728f385a95345494ff3bfb6dc38b0bc692c0"
+        );
         let layers = legacy_layers(&image).unwrap();
-        assert_eq!(layers[0].id, "0968f40af6f8fdd78660c20fc0542ed3677dc43bf4bc702ac988d85546fffae5");
+        assert_eq!(
+            layers[0].id,
+            "0968f40af6f8fdd78660c20fc0542ed3677dc43bf4bc702ac988d85546fffae5"
+        );
         assert_eq!(layers[0].json.len(), 73);
-        assert_eq!(layers[1].id, "33b8eeeb02c6d3763336cf1629e1a5b2473683bc9f57efd5692fca95e81f56e1");
+        assert_eq!(
+            layers[1].id,
+            "33b8eeeb02c6d3763336cf1629e1a5b2473683bc9f57efd5692fca95e81f56e1"
+        );
         assert_eq!(layers[1].json.len(), 361);
     }
 }

@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::model::{
-    ANNOTATION_REF_NAME, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, WrittenBlob, write_oci_index, write_oci_manifest,
+    ANNOTATION_REF_NAME, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, WrittenBlob, write_oci_index,
+    write_oci_manifest,
 };
 use super::plan::blob_path;
 use super::save::{Wanted, create};
@@ -30,7 +31,12 @@ pub(super) enum Layout<'a, 'w> {
 }
 
 /// Writes a layout with all images.
-pub(super) fn write(store: &Store, images: &[Wanted], layout: &mut Layout<'_, '_>, progress: &dyn Progress) -> Result<()> {
+pub(super) fn write(
+    store: &Store,
+    images: &[Wanted],
+    layout: &mut Layout<'_, '_>,
+    progress: &dyn Progress,
+) -> Result<()> {
     layout.begin()?;
     // By diff digest: compressed again it would be the same blob.
     let mut layers: HashMap<Digest, (Digest, u64)> = HashMap::new();
@@ -48,12 +54,16 @@ pub(super) fn write(store: &Store, images: &[Wanted], layout: &mut Layout<'_, '_
                     made
                 }
             };
-            blobs.push(WrittenBlob { annotations: layer.annotations.clone(), ..WrittenBlob::new(OCI_LAYER_GZIP, known.0, known.1) });
+            blobs.push(WrittenBlob {
+                annotations: layer.annotations.clone(),
+                ..WrittenBlob::new(OCI_LAYER_GZIP, known.0, known.1)
+            });
         }
         if written.insert(image.config_digest.clone()) {
             layout.file(&blob_path(&image.config_digest), &image.config)?;
         }
-        let config = WrittenBlob::new(OCI_CONFIG, image.config_digest.clone(), length(&image.config));
+        let config =
+            WrittenBlob::new(OCI_CONFIG, image.config_digest.clone(), length(&image.config));
         let manifest = write_oci_manifest(&config, &blobs, &image.annotations)?;
         let digest = Digest::sha256(&manifest);
         if written.insert(digest.clone()) {
@@ -80,7 +90,8 @@ impl Layout<'_, '_> {
     fn begin(&self) -> Result<()> {
         if let Self::Directory(dir) = self {
             let blobs = dir.join("blobs/sha256");
-            fs::create_dir_all(&blobs).map_err(|e| Error::io("creating the directory", &blobs, e))?;
+            fs::create_dir_all(&blobs)
+                .map_err(|e| Error::io("creating the directory", &blobs, e))?;
         }
         Ok(())
     }
@@ -92,7 +103,8 @@ impl Layout<'_, '_> {
                 let path = dir.join(name);
                 // A config may have a digest of another algorithm.
                 if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent).map_err(|e| Error::io("creating the directory", parent, e))?;
+                    fs::create_dir_all(parent)
+                        .map_err(|e| Error::io("creating the directory", parent, e))?;
                 }
                 create(&path)?.write_all(bytes).map_err(|e| Error::io("writing the file", &path, e))
             }
@@ -116,7 +128,11 @@ impl Layout<'_, '_> {
                 if written.insert(digest.clone()) {
                     tar.member(&blob_path(&digest), size, &mut |out| {
                         io::copy(&mut file, out).map(|_| ()).map_err(|e| {
-                            Error::new(ErrorKind::Io, format!("writing layer {} to the archive", layer.id)).caused_by(e)
+                            Error::new(
+                                ErrorKind::Io,
+                                format!("writing layer {} to the archive", layer.id),
+                            )
+                            .caused_by(e)
                         })
                     })?;
                 }
@@ -147,6 +163,8 @@ fn compress(
     let mut gzip = Compressor::new(Compression::Gzip, out)?;
     write_layer(store, layer, &mut Counted::new(&mut gzip, item))?;
     let mut out = gzip.finish()?;
-    out.flush().map_err(|e| Error::new(ErrorKind::Io, format!("compressing layer {}", layer.id)).caused_by(e))?;
+    out.flush().map_err(|e| {
+        Error::new(ErrorKind::Io, format!("compressing layer {}", layer.id)).caused_by(e)
+    })?;
     Ok((Digest::parse(out.hasher.text())?, out.bytes))
 }

@@ -37,11 +37,15 @@ pub(super) struct ImageSource {
 
 impl ImageSource {
     /// Opens `source` and finds out what it is.
-    pub(super) fn open(source: Source<'_>, temp_dir: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub(super) fn open(
+        source: Source<'_>,
+        temp_dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let path = match &source {
-            Source::Path(path) => {
-                Some(path.canonicalize().map_err(|e| Error::io("opening the image file", path, e))?)
-            }
+            Source::Path(path) => Some(
+                path.canonicalize().map_err(|e| Error::io("opening the image file", path, e))?,
+            ),
             Source::Stream(_) => None,
         };
         let shown = match &source {
@@ -112,12 +116,17 @@ impl ImageSource {
                 .map_err(|e| e.context(format!("reading {}", self.name)))?
                 .map(|region| Blob { size: region.len(), reader: Box::new(region) })),
             Files::Directory(dir) => {
-                let failed = |e: std::io::Error| Error::io(format!("opening {name:?} of {}", self.name), name, e);
+                let failed = |e: std::io::Error| {
+                    Error::io(format!("opening {name:?} of {}", self.name), name, e)
+                };
                 let Some(file) = open_below(dir, name).map_err(failed)? else { return Ok(None) };
                 let meta = file.metadata().map_err(failed)?;
                 if !meta.is_file() {
-                    return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {name:?} of {}", self.name))
-                        .detail("it is not a regular file"));
+                    return Err(Error::new(
+                        ErrorKind::InvalidArchive,
+                        format!("opening {name:?} of {}", self.name),
+                    )
+                    .detail("it is not a regular file"));
                 }
                 Ok(Some(Blob { size: meta.len(), reader: Box::new(file) }))
             }

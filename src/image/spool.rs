@@ -41,7 +41,9 @@ pub(super) enum Opened {
 
 pub(super) fn open(source: Source<'_>, temp_dir: &Path, progress: &dyn Progress) -> Result<Opened> {
     let path = match source {
-        Source::Stream(stream) => return spool(stream, "the stream", temp_dir, progress).map(Opened::Tar),
+        Source::Stream(stream) => {
+            return spool(stream, "the stream", temp_dir, progress).map(Opened::Tar);
+        }
         Source::Path(path) => path,
     };
     let action = || format!("opening the image file {path:?}");
@@ -77,8 +79,10 @@ fn spool<'a>(
     {
         let (_, mut plain) = decompressor(stream).map_err(|e| e.context(action()))?;
         let mut counted = Counted::new(&mut plain, &*item);
-        io::copy(&mut counted, &mut out)
-            .map_err(|e| Error::io(action(), temp_dir, e).hint("is the file complete, and is there room for the copy?"))?;
+        io::copy(&mut counted, &mut out).map_err(|e| {
+            Error::io(action(), temp_dir, e)
+                .hint("is the file complete, and is there room for the copy?")
+        })?;
     }
     item.finish("done");
     Ok(Arc::new(out))
@@ -86,16 +90,31 @@ fn spool<'a>(
 
 /// A file in `dir` that has no name and vanishes with its descriptor.
 pub(super) fn unnamed_file(dir: &Path) -> Result<File> {
-    let failed = |e: io::Error| Error::io("creating a temporary file", dir, e).hint("is the directory there and writable?");
-    let tmpfile = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir);
+    let failed = |e: io::Error| {
+        Error::io("creating a temporary file", dir, e).hint("is the directory there and writable?")
+    };
+    let tmpfile = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_TMPFILE)
+        .open(dir);
     match tmpfile {
         Ok(file) => return Ok(file),
         // File systems without O_TMPFILE say EOPNOTSUPP, old kernels EISDIR or ENOENT.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {}
+        Err(e)
+            if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
+        }
         Err(e) => return Err(failed(e)),
     }
     let path = dir.join(format!(".orlop-{}", crate::id::random_hex_id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     std::fs::remove_file(&path).map_err(failed)?;
     Ok(file)
 }
@@ -111,10 +130,9 @@ pub(super) fn rewind(file: &mut File, dir: &Path) -> Result<u64> {
 /// Reads at most `limit` bytes; more is an error that names `what`.
 pub(super) fn read_limited(reader: &mut dyn Read, limit: u64, what: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).caused_by(e))?;
+    reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| {
+        Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).caused_by(e)
+    })?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
         return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
             .detail(format!("it is larger than {limit} bytes")));

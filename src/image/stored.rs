@@ -41,12 +41,17 @@ pub(super) struct StoredLayer {
 /// Finds an image by id or unique prefix of one, by its name, or by a name that is short of domain or tag: `x` finds
 /// `localhost/x:latest`, then `docker.io/library/x:latest`. Gives the name by which it was found, if it was one.
 pub(super) fn find(store: &Store, text: &str) -> Result<(ImageInfo, Option<Reference>)> {
-    let complete = [Reference::normalize(text), Reference::parse_docker(text).map(Reference::with_default_tag)];
-    let names = std::iter::once(text.to_string()).chain(complete.into_iter().flatten().map(|r| r.to_string()));
+    let complete = [
+        Reference::normalize(text),
+        Reference::parse_docker(text).map(Reference::with_default_tag),
+    ];
+    let names = std::iter::once(text.to_string())
+        .chain(complete.into_iter().flatten().map(|r| r.to_string()));
     for name in names {
         match store.image(&name) {
             Ok(image) => {
-                let named = image.names.contains(&name).then(|| Reference::parse(&name).ok()).flatten();
+                let named =
+                    image.names.contains(&name).then(|| Reference::parse(&name).ok()).flatten();
                 return Ok((image, named));
             }
             Err(e) if matches!(e.kind(), ErrorKind::ImageUnknown | ErrorKind::NotFound) => {}
@@ -54,13 +59,16 @@ pub(super) fn find(store: &Store, text: &str) -> Result<(ImageInfo, Option<Refer
             Err(e) => return Err(e),
         }
     }
-    Err(Error::new(ErrorKind::ImageUnknown, format!("looking for the image {text:?}")).hint("list the images with `orlop images`"))
+    Err(Error::new(ErrorKind::ImageUnknown, format!("looking for the image {text:?}"))
+        .hint("list the images with `orlop images`"))
 }
 
 /// Reads what is recorded of an image.
 pub(super) fn read(store: &Store, image: &ImageInfo) -> Result<StoredImage> {
     let what = format!("the manifest of image {}", image.id);
-    let bytes = store.image_big_data(&image.id, "manifest").map_err(|e| e.context(format!("reading {what}")))?;
+    let bytes = store
+        .image_big_data(&image.id, "manifest")
+        .map_err(|e| e.context(format!("reading {what}")))?;
     if kind_of(&bytes, "", &what)? == Kind::Index {
         return Err(Error::new(ErrorKind::NotSupported, format!("reading {what}"))
             .detail("it is a list of manifests")
@@ -69,7 +77,8 @@ pub(super) fn read(store: &Store, image: &ImageInfo) -> Result<StoredImage> {
     let manifest: Manifest = parse(&bytes, &what)?;
     let config_digest = manifest.config.digest(&what)?;
     let config = store.image_big_data(&image.id, config_digest.as_str())?;
-    super::verify::check_bytes(&config, &config_digest).map_err(|e| e.context(format!("reading the config of image {}", image.id)))?;
+    super::verify::check_bytes(&config, &config_digest)
+        .map_err(|e| e.context(format!("reading the config of image {}", image.id)))?;
     let mut layers = chain(store, &image.layer)?;
     let (diffs, _) = read_config(&config, &format!("the config of image {}", image.id))?;
     let diffs = diffs.unwrap_or_default();
@@ -83,7 +92,13 @@ pub(super) fn read(store: &Store, image: &ImageInfo) -> Result<StoredImage> {
             layer.annotations.retain(|key, _| !about_compression(key));
         }
     }
-    Ok(StoredImage { id: image.id.clone(), config, config_digest, annotations: manifest.annotations, layers })
+    Ok(StoredImage {
+        id: image.id.clone(),
+        config,
+        config_digest,
+        annotations: manifest.annotations,
+        layers,
+    })
 }
 
 fn about_compression(annotation: &str) -> bool {
@@ -99,15 +114,20 @@ pub(super) fn chain(store: &Store, top: &str) -> Result<Vec<StoredLayer>> {
     while !next.is_empty() {
         let layer = store.layer(&next)?;
         let diff = Digest::parse(layer.diff_digest.as_str()).map_err(|e| {
-            e.context(format!("reading layer {next}")).hint("the digest of the layer's content is not recorded, so it cannot be exported")
+            e.context(format!("reading layer {next}"))
+                .hint("the digest of the layer's content is not recorded, so it cannot be exported")
         })?;
         let size = u64::try_from(layer.diff_size).map_err(|_| {
-            Error::new(ErrorKind::SizeUnknown, format!("reading layer {next}")).detail("the size of its content is not recorded")
+            Error::new(ErrorKind::SizeUnknown, format!("reading layer {next}"))
+                .detail("the size of its content is not recorded")
         })?;
         layers.push(StoredLayer { id: layer.id.clone(), diff, size, annotations: BTreeMap::new() });
         if layers.len() > MAX_LAYERS {
-            return Err(Error::new(ErrorKind::Corrupt, format!("following the parents of layer {top}"))
-                .detail(format!("there are more than {MAX_LAYERS}")));
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("following the parents of layer {top}"),
+            )
+            .detail(format!("there are more than {MAX_LAYERS}")));
         }
         next.clone_from(&layer.parent);
     }
@@ -116,7 +136,11 @@ pub(super) fn chain(store: &Store, top: &str) -> Result<Vec<StoredLayer>> {
 }
 
 /// Writes a layer's uncompressed tar, and checks that it is still the one its digest names.
-pub(super) fn write_layer(store: &Store, layer: &StoredLayer, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(super) fn write_layer(
+    store: &Store,
+    layer: &StoredLayer,
+    out: &mut (dyn Write + Send),
+) -> Result<()> {
     let mut out = Hashed::new(out, Hasher::sha256());
     store
         .diff(&layer.id, None, Some(Compression::None), &mut out)
@@ -125,7 +149,9 @@ pub(super) fn write_layer(store: &Store, layer: &StoredLayer, out: &mut (dyn Wri
     if found != layer.diff.as_str() {
         return Err(Error::new(ErrorKind::DigestMismatch, format!("exporting layer {}", layer.id))
             .detail(format!("its content has the digest {found}, {} is recorded", layer.diff))
-            .hint("its files were changed, or its tar-split file is missing; load the image again"));
+            .hint(
+                "its files were changed, or its tar-split file is missing; load the image again",
+            ));
     }
     Ok(())
 }

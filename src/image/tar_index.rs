@@ -44,7 +44,10 @@ impl Read for Region {
         let Some(buf) = buf.get_mut(..want).filter(|b| !b.is_empty()) else { return Ok(0) };
         let n = self.file.read_at(buf, self.offset)?;
         if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends in the middle of a member"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file ends in the middle of a member",
+            ));
         }
         let done = u64::try_from(n).unwrap_or(u64::MAX);
         self.offset = self.offset.saturating_add(done);
@@ -55,7 +58,10 @@ impl Read for Region {
 
 #[derive(Debug, Clone)]
 enum Member {
-    File { offset: u64, len: u64 },
+    File {
+        offset: u64,
+        len: u64,
+    },
     /// The cleaned name that it stands for.
     Link(String),
     Other,
@@ -80,8 +86,11 @@ pub(super) struct TarIndex {
 impl TarIndex {
     /// Reads the headers of the tar that `file` holds; `what` names it in errors.
     pub(super) fn read(file: Arc<File>, what: &str) -> Result<Self> {
-        let bad = |why: String| Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail(why);
-        let total = file.metadata().map_err(|e| Error::io(format!("reading {what}"), what, e))?.len();
+        let bad = |why: String| {
+            Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail(why)
+        };
+        let total =
+            file.metadata().map_err(|e| Error::io(format!("reading {what}"), what, e))?.len();
         let limits = Limits { max_path_len: Some(MAX_PATH), ..Limits::default() };
         let mut parser = Parser::new(limits);
         parser.set_allow_empty_path(true);
@@ -91,8 +100,18 @@ impl TarIndex {
         let mut window = WINDOW;
         let mut buf = Vec::new();
         loop {
-            fill(&file, at, window, &mut buf).map_err(|e| Error::io(format!("reading {what}"), what, e))?;
-            let (consumed, skip) = match parser.parse(&buf).map_err(|e| bad(format!("at byte {at}: {e}")))? {
+            fill(&file, at, window, &mut buf)
+                .map_err(|e| Error::io(format!("reading {what}"), what, e))?;
+            let (consumed, skip) = match parser
+                .parse(&buf)
+                .map_err(|e| bad(format!("at byte {at}: {e}")))?
+            {
+                // Like Go, take an archive without its end marker, or with half of it, as long as no member is cut.
+                ParseEvent::NeedData { .. }
+                    if buf.len() < window && buf.iter().all(|b| *b == 0) =>
+                {
+                    break;
+                }
                 ParseEvent::NeedData { min_bytes } => {
                     if buf.len() < window || window >= MAX_WINDOW {
                         return Err(bad(format!("it is truncated at byte {total}")));
@@ -110,7 +129,8 @@ impl TarIndex {
                 ParseEvent::Entry { consumed, entry } => {
                     count += 1;
                     let offset = at.saturating_add(u64::try_from(consumed).unwrap_or(u64::MAX));
-                    let has_content = matches!(entry.entry_type, EntryType::Regular | EntryType::Continuous);
+                    let has_content =
+                        matches!(entry.entry_type, EntryType::Regular | EntryType::Continuous);
                     if has_content && offset.saturating_add(entry.size) > total {
                         return Err(bad(format!(
                             "it is truncated: {:?} should reach to byte {}, the file has {total}",
@@ -120,7 +140,9 @@ impl TarIndex {
                     }
                     let target = entry.link_target.as_deref().unwrap_or_default();
                     let member = match entry.entry_type {
-                        EntryType::Regular | EntryType::Continuous => Member::File { offset, len: entry.size },
+                        EntryType::Regular | EntryType::Continuous => {
+                            Member::File { offset, len: entry.size }
+                        }
                         EntryType::Symlink => Member::Link(beside(&entry.path, target)),
                         EntryType::Link => Member::Link(clean(&String::from_utf8_lossy(target))),
                         _ => Member::Other,
@@ -137,7 +159,8 @@ impl TarIndex {
             if count > MAX_MEMBERS {
                 return Err(bad(format!("it has more than {MAX_MEMBERS} members")));
             }
-            at = at.saturating_add(u64::try_from(consumed).unwrap_or(u64::MAX)).saturating_add(skip);
+            at =
+                at.saturating_add(u64::try_from(consumed).unwrap_or(u64::MAX)).saturating_add(skip);
             window = WINDOW;
         }
         Ok(Self { file, members })
@@ -158,11 +181,16 @@ impl TarIndex {
                 Pick::Last => last.as_ref().unwrap_or(first),
             };
             match member {
-                Member::File { offset, len } => return Ok(Some(Region::new(Arc::clone(&self.file), *offset, *len))),
+                Member::File { offset, len } => {
+                    return Ok(Some(Region::new(Arc::clone(&self.file), *offset, *len)));
+                }
                 Member::Link(target) => name.clone_from(target),
                 Member::Other => {
-                    return Err(Error::new(ErrorKind::InvalidArchive, format!("opening the member {name:?}"))
-                        .detail("it is not a regular file"));
+                    return Err(Error::new(
+                        ErrorKind::InvalidArchive,
+                        format!("opening the member {name:?}"),
+                    )
+                    .detail("it is not a regular file"));
                 }
             }
         }
@@ -306,7 +334,11 @@ mod tests {
     fn truncated_and_foreign_files_are_refused() {
         let bytes = archive(|b| add(b, "a", &[1; 5000]));
         for cut in [100, 512, 600, 5000] {
-            assert_eq!(index(&bytes[..cut]).unwrap_err().kind(), ErrorKind::InvalidArchive, "{cut}");
+            assert_eq!(
+                index(&bytes[..cut]).unwrap_err().kind(),
+                ErrorKind::InvalidArchive,
+                "{cut}"
+            );
         }
         assert!(index(&[b'x'; 2048]).is_err());
         assert!(!index(&[]).unwrap().contains("manifest.json"));

@@ -50,11 +50,19 @@ impl<W: Write + Send> TarWriter<W> {
 
     /// Writes the end of the archive.
     pub(super) fn finish(mut self) -> Result<W> {
-        self.zeros(2 * BLOCK).and_then(|()| self.out.flush()).map_err(|e| failed("the end of the archive", e))?;
+        self.zeros(2 * BLOCK)
+            .and_then(|()| self.out.flush())
+            .map_err(|e| failed("the end of the archive", e))?;
         Ok(self.out)
     }
 
-    fn header(&mut self, name: &str, kind: EntryType, size: u64, target: Option<&str>) -> Result<()> {
+    fn header(
+        &mut self,
+        name: &str,
+        kind: EntryType,
+        size: u64,
+        target: Option<&str>,
+    ) -> Result<()> {
         let internal = |e: tar_core::HeaderError| {
             Error::new(ErrorKind::Internal, format!("writing the header of {name:?}")).caused_by(e)
         };
@@ -113,7 +121,8 @@ mod tests {
         let mut w = TarWriter::new(Vec::new());
         w.bytes("a.json", b"{}").unwrap();
         w.symlink("x/layer.tar", "../a.tar").unwrap();
-        w.member("a.tar", 600, &mut |out| out.write_all(&[1; 600]).map_err(|e| failed("a", e))).unwrap();
+        w.member("a.tar", 600, &mut |out| out.write_all(&[1; 600]).map_err(|e| failed("a", e)))
+            .unwrap();
         let bytes = w.finish().unwrap();
         assert_eq!(bytes.len() % 512, 0);
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -124,18 +133,30 @@ mod tests {
             assert_eq!(header.mtime().unwrap(), 0);
             let mut data = Vec::new();
             entry.read_to_end(&mut data).unwrap();
-            seen.push((entry.path().unwrap().display().to_string(), header.mode().unwrap(), data.len()));
+            seen.push((
+                entry.path().unwrap().display().to_string(),
+                header.mode().unwrap(),
+                data.len(),
+            ));
         }
         assert_eq!(
             seen,
-            [("a.json".into(), 0o444, 2), ("x/layer.tar".into(), 0, 0), ("a.tar".into(), 0o444, 600)]
+            [
+                ("a.json".into(), 0o444, 2),
+                ("x/layer.tar".into(), 0, 0),
+                ("a.tar".into(), 0o444, 600)
+            ]
         );
     }
 
     #[test]
     fn content_of_another_size_is_refused() {
         let mut w = TarWriter::new(Vec::new());
-        assert!(w.member("a", 3, &mut |out| out.write_all(b"ab").map_err(|e| failed("a", e))).is_err());
-        assert!(w.member("a", 1, &mut |out| out.write_all(b"ab").map_err(|e| failed("a", e))).is_err());
+        assert!(
+            w.member("a", 3, &mut |out| out.write_all(b"ab").map_err(|e| failed("a", e))).is_err()
+        );
+        assert!(
+            w.member("a", 1, &mut |out| out.write_all(b"ab").map_err(|e| failed("a", e))).is_err()
+        );
     }
 }
