@@ -252,15 +252,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.0;
         f.write_str(&e.action)?;
-        if let Some(path) = &e.path {
-            if !e.action.contains(&*path.to_string_lossy()) {
-                write!(f, " {:?}", path)?;
-            }
+        if let Some(path) = &e.path
+            && !e.action.contains(&*path.to_string_lossy())
+        {
+            write!(f, " {path:?}")?;
         }
-        if let Some(id) = &e.id {
-            if !e.action.contains(id.as_str()) {
-                write!(f, " (id {id})")?;
-            }
+        if let Some(id) = &e.id
+            && !e.action.contains(id.as_str())
+        {
+            write!(f, " (id {id})")?;
         }
         if !(e.kind == ErrorKind::Io && e.source.is_some()) {
             write!(f, ": {}", e.kind.phrase())?;

@@ -8,6 +8,8 @@ mod naive;
 mod options;
 mod overlay;
 mod staging;
+#[cfg(test)]
+mod test_store;
 mod trash;
 mod vfs;
 

@@ -13,8 +13,8 @@ pub(crate) struct OverlayOptions {
     pub(crate) image_stores: Vec<PathBuf>,
     /// The home is not made a private mount.
     pub(crate) skip_mount_home: bool,
-    /// `sync=filesystem`.
-    pub(crate) sync_filesystem: bool,
+    /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
+    pub(crate) unsynced: bool,
 }
 
 /// What the vfs driver was told.
@@ -24,8 +24,8 @@ pub(crate) struct VfsOptions {
     pub(crate) image_stores: Vec<PathBuf>,
     /// Unpacking goes on when an owner cannot be set.
     pub(crate) ignore_chown_errors: bool,
-    /// `sync=filesystem`.
-    pub(crate) sync_filesystem: bool,
+    /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
+    pub(crate) unsynced: bool,
 }
 
 /// An option that belongs to the driver at hand.
@@ -56,10 +56,10 @@ impl Word<'_> {
         }
     }
 
-    fn sync(&self) -> Result<bool> {
+    fn unsynced(&self) -> Result<bool> {
         match self.value.to_ascii_lowercase().as_str() {
-            "" | "none" => Ok(false),
-            "filesystem" => Ok(true),
+            "none" => Ok(true),
+            "" | "filesystem" => Ok(false),
             _ => Err(self.wrong("it is \"none\" or \"filesystem\"")),
         }
     }
@@ -187,7 +187,7 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
                 not_yet.set("force_mask", true, &word);
             }
             "use_composefs" => not_yet.set("use_composefs", word.boolean()?, &word),
-            "sync" => out.sync_filesystem = word.sync()?,
+            "sync" => out.unsynced = word.unsynced()?,
             _ => return Err(word.unknown()),
         }
     }
@@ -211,7 +211,7 @@ pub(crate) fn parse_vfs(options: &[String]) -> Result<VfsOptions> {
                 return Err(word.wrong("the vfs driver does not support mount options"));
             }
             "ignore_chown_errors" => out.ignore_chown_errors = word.boolean()?,
-            "sync" => out.sync_filesystem = word.sync()?,
+            "sync" => out.unsynced = word.unsynced()?,
             _ => return Err(word.unknown()),
         }
     }
@@ -336,7 +336,8 @@ mod tests {
             "override_kernel_check=x",
         ])
         .unwrap();
-        assert!(good.sync_filesystem && good.skip_mount_home);
+        assert!(!good.unsynced && good.skip_mount_home);
+        assert!(overlay(&["sync=none"]).unwrap().unsynced);
         let stores: Vec<_> = good.image_stores.iter().map(|p| p.to_str().unwrap()).collect();
         assert_eq!(stores, ["/usr/bin", "/etc", "/var"]);
     }
@@ -364,7 +365,8 @@ mod tests {
 
     #[test]
     fn vfs_takes_its_own() {
-        assert!(vfs(&["vfs.sync=filesystem"]).unwrap().sync_filesystem);
+        assert!(!vfs(&["vfs.sync=filesystem"]).unwrap().unsynced);
+        assert!(vfs(&["vfs.sync=none"]).unwrap().unsynced);
         assert!(vfs(&["ignore_chown_errors=1", "overlay.mountopt=x"]).unwrap().ignore_chown_errors);
         for bad in ["mountopt=nodev", "vfs.mountopt=x", "size=1g", "skip_mount_home=true"] {
             assert_eq!(vfs(&[bad]).unwrap_err().kind(), ErrorKind::Config, "{bad}");

@@ -71,10 +71,10 @@ impl Timestamp {
         (self.seconds, self.nanos) == (zero.seconds, zero.nanos)
     }
 
-    /// The same instant, written in UTC.
+    /// The same instant, written in UTC; unchanged if that is outside the years 0 to 9999.
     #[must_use]
     pub fn to_utc(self) -> Self {
-        Self { offset: None, ..self }
+        if RANGE.contains(&self.seconds) { Self { offset: None, ..self } } else { self }
     }
 
     fn clamped(seconds: i64, nanos: u32) -> Self {
@@ -135,11 +135,13 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     let year = number(4, 0..=9999, b"-")?;
     let month = number(2, 1..=12, b"-")?;
     let day = number(2, 1..=days_in_month(year, month), b"T")?;
-    let hour = number(2, 0..=23, b":")?;
+    // Go's reader is laxer than the format: an hour of one digit, a comma before the fraction, offsets to +24:60.
+    let hour_digits = if text.get(12) == Some(&b':') { 1 } else { 2 };
+    let hour = number(hour_digits, 0..=23, b":")?;
     let minute = number(2, 0..=59, b":")?;
     let second = number(2, 0..=59, b"")?;
     let mut nanos = 0;
-    if let Some(fraction) = rest.strip_prefix(b".") {
+    if let Some(fraction) = rest.strip_prefix(b".").or(rest.strip_prefix(b",")) {
         let length = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         let (digits, tail) = fraction.split_at_checked(length).filter(|(d, _)| !d.is_empty())?;
         let padded: Vec<u8> =
@@ -150,14 +152,16 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     let offset = match rest {
         b"Z" => 0,
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let hours = decimal(&[*h1, *h2]).filter(|h| *h <= 23)?;
-            let minutes = decimal(&[*m1, *m2]).filter(|m| *m <= 59)?;
+            let hours = decimal(&[*h1, *h2]).filter(|h| *h <= 24)?;
+            let minutes = decimal(&[*m1, *m2]).filter(|m| *m <= 60)?;
             (hours * 60 + minutes) * if *sign == b'-' { -1 } else { 1 }
         }
         _ => return None,
     };
     let local = days_from_civil(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
-    let offset_minutes = i16::try_from(offset).ok().filter(|o| *o != 0);
+    // What Go could not write again is refused.
+    let offset_minutes = i16::try_from(offset).ok().filter(|o| o.abs() < 24 * 60)?;
+    let offset_minutes = Some(offset_minutes).filter(|o| *o != 0);
     Some(Timestamp { seconds: local - offset * 60, nanos, offset: offset_minutes })
 }
 
@@ -224,6 +228,7 @@ mod tests {
         assert_eq!(of("2020-01-02T03:04:05.000+00:00"), "2020-01-02T03:04:05Z");
         assert_eq!(of("2020-01-02T03:04:05-00:00"), "2020-01-02T03:04:05Z");
         assert_eq!(of("2020-01-02T03:04:05.1234567899Z"), "2020-01-02T03:04:05.123456789Z");
+        assert_eq!(of("2020-01-02T3:04:05,50+02:60"), "2020-01-02T03:04:05.5+03:00");
     }
 
     #[test]
@@ -244,12 +249,13 @@ mod tests {
             "2020-01-02T03:60:05Z",
             "2020-01-02T03:04:60Z",
             "2020-01-02T03:04:05.Z",
-            "2020-01-02T03:04:05,5Z",
             "2020-01-02T03:04:05+24:00",
             "2020-01-02T03:04:05+0200",
-            "2020-01-02T03:04:05+02:60",
+            "2020-01-02T03:04:05+23:60",
+            "2020-01-02T03:04:05+02:61",
             "12020-01-02T03:04:05Z",
-            "2020-01-02T3:04:05Z",
+            "2020-01-02T:04:05Z",
+            "2020-01-02T003:04:05Z",
             "2020-01-02T03:04:05Zx",
             "-020-01-02T03:04:05Z",
             "+020-01-02T03:04:05Z",

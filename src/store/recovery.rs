@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::order::{Before, Held, Layers};
-use super::table::{Edit, INCOMPLETE};
+use super::table::{Edit, INCOMPLETE, Record};
 use crate::record::Layer;
 use crate::sys::tempdir;
 use crate::Result;
@@ -17,12 +17,10 @@ impl Store {
         Outer: Before<Layers>,
     {
         let (held, mut layers) = self.layers.write(outer)?;
-        if layers.was_reread() {
-            self.recover_temp_dirs();
-            self.recover_incomplete(&held, &mut layers)?;
-            // Names that two records had have been sorted out in memory.
-            layers.save()?;
-        }
+        self.recover_temp_dirs();
+        self.recover_incomplete(&held, &mut layers)?;
+        // Names that two records had have been sorted out in memory.
+        layers.save()?;
         Ok((held, layers))
     }
 
@@ -46,7 +44,7 @@ impl Store {
     ) -> Result<()> {
         let incomplete: Vec<String> = layers
             .iter_all()
-            .filter(|l| l.flags.get(INCOMPLETE) == Some(&serde_json::Value::Bool(true)))
+            .filter(|l| l.is_incomplete())
             .map(|l| l.id.clone())
             .collect();
         if incomplete.is_empty() {

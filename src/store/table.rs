@@ -133,8 +133,8 @@ impl<T: Record, Rank> Table<T, Rank> {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
-        let (cache, _) = self.load(token)?;
-        Ok((Held::taken(), Snapshot { lists: cache.lists, _guards: guards }))
+        let lists = self.load(token)?.lists;
+        Ok((Held::taken(), Snapshot { lists, _guards: guards }))
     }
 
     /// Takes the locks for writing and returns what is there now, to be changed and saved.
@@ -154,13 +154,13 @@ impl<T: Record, Rank> Table<T, Rank> {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
-        let (Cache { lists, .. }, reread) = self.load(token)?;
+        let Cache { lists, .. } = self.load(token)?;
         // Out of the cache while it changes: a failure on the way means that the next one reads the files again.
         *self.cached() = None;
         let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
         let dirty = lists.mended.clone();
         let fresh = Freshness::Read(token);
-        Ok((Held::taken(), Edit { table: self, lists, dirty, guards, fresh, reread }))
+        Ok((Held::taken(), Edit { table: self, lists, dirty, guards, fresh }))
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cache<T>>> {
@@ -168,9 +168,7 @@ impl<T: Record, Rank> Table<T, Rank> {
     }
 
     /// The records, read again if the last-writer record or any file differs from what was seen last (9.2, 9.5). A lock is held.
-    ///
-    /// Also tells whether they were read again.
-    fn load(&self, token: Token) -> Result<(Cache<T>, bool)> {
+    fn load(&self, token: Token) -> Result<Cache<T>> {
         let stamps =
             self.files.iter().map(|f| FileStamp::of(&f.path)).collect::<Result<Vec<_>>>()?;
         let mut cached = self.cached();
@@ -178,11 +176,11 @@ impl<T: Record, Rank> Table<T, Rank> {
             drop(cache);
         }
         if let Some(cache) = cached.as_ref() {
-            return Ok((cache.clone(), false));
+            return Ok(cache.clone());
         }
         let cache = Cache { token, stamps, lists: Arc::new(self.parse()?) };
         *cached = Some(cache.clone());
-        Ok((cache, true))
+        Ok(cache)
     }
 
     fn parse(&self) -> Result<Lists<T>> {
@@ -291,7 +289,6 @@ pub(crate) struct Edit<'t, T: Record, Rank> {
     dirty: Vec<bool>,
     guards: Vec<WriteGuard>,
     fresh: Freshness,
-    reread: bool,
 }
 
 impl<T: Record, Rank> std::ops::Deref for Edit<'_, T, Rank> {
@@ -368,11 +365,6 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
                 }
             }
         }
-    }
-
-    /// Whether the files were read when the lock was taken, because somebody else may have changed them.
-    pub(crate) fn was_reread(&self) -> bool {
-        self.reread
     }
 
     /// Whether anything waits to be saved.

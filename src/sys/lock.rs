@@ -117,10 +117,10 @@ impl LockFile {
         match std::fs::metadata(path) {
             Ok(meta) => {
                 check_regular(path, &meta)?;
-                if let Some(lock) = registry.get(&key(&meta)) {
-                    if access == LockAccess::ReadOnly || relock(&lock.state).writable {
-                        return Ok(Arc::clone(lock));
-                    }
+                if let Some(lock) = registry.get(&key(&meta))
+                    && (access == LockAccess::ReadOnly || relock(&lock.state).writable)
+                {
+                    return Ok(Arc::clone(lock));
                 }
             }
             Err(e) if access == LockAccess::ReadOnly && is_absence(&e) => {
@@ -294,11 +294,12 @@ impl LockFile {
     fn release(&self, leave: impl FnOnce(&mut State)) {
         let mut state = relock(&self.state);
         leave(&mut state);
-        if state.readers == 0 && !state.writer {
-            if let Some(file) = state.held.take() {
-                // Unlocking our own description of an open file cannot fail.
-                let _ = ofd(&file, libc::F_UNLCK, false);
-            }
+        if state.readers == 0
+            && !state.writer
+            && let Some(file) = state.held.take()
+        {
+            // Unlocking our own description of an open file cannot fail.
+            let _ = ofd(&file, libc::F_UNLCK, false);
         }
         drop(state);
         self.changed.notify_all();

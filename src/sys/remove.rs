@@ -149,10 +149,9 @@ impl Walk<'_> {
         })?;
         let Some(fd) = opened else { return Ok(()) };
         let identity = identity_of(&fd).map_err(|e| self.failure(&name, e))?;
-        if let Some(far) = self.branch.len().checked_sub(OPEN_LEVELS) {
-            if let Some(level) = self.branch.get_mut(far) {
-                level.fd = None;
-            }
+        let far = self.branch.len().checked_sub(OPEN_LEVELS);
+        if let Some(level) = far.and_then(|far| self.branch.get_mut(far)) {
+            level.fd = None;
         }
         self.branch.push(Level { name, fd: Some(fd), identity, pending: Vec::new(), returns: 0 });
         self.scan()
@@ -273,11 +272,12 @@ fn open_below(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, 
     if outer == inner { Ok(fd) } else { Err(Errno::XDEV) }
 }
 
-/// Device, and mount id where the kernel tells (5.8): a bind mount has the device of what it shows.
-fn mount_of(fd: BorrowedFd<'_>) -> std::result::Result<(u64, u64), Errno> {
-    let device = rustix::fs::fstat(fd)?.st_dev;
-    let mount = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-    Ok((device, mount.map_or(0, |s| s.stx_mnt_id)))
+/// The mount id where the kernel tells (5.8), else the device, which a bind mount shares with what it shows.
+fn mount_of(fd: BorrowedFd<'_>) -> std::result::Result<(bool, u64), Errno> {
+    match rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Ok(stat) if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Ok((true, stat.stx_mnt_id)),
+        _ => Ok((false, rustix::fs::fstat(fd)?.st_dev)),
+    }
 }
 
 fn identity_of(fd: &OwnedFd) -> std::result::Result<(u64, u64), Errno> {

@@ -61,9 +61,16 @@ impl TempDir {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             outcome => outcome?,
         };
-        if !try_lock_whole(&lock)? {
-            keep_foreign(lock);
-            return Ok(None);
+        match try_lock_whole(&lock) {
+            Ok(true) => {}
+            Ok(false) => {
+                keep_foreign(lock);
+                return Ok(None);
+            }
+            Err(e) => {
+                let _ = std::fs::remove_file(&lock_path);
+                return Err(e.into());
+            }
         }
         if !is_at(&lock, &lock_path) {
             return Ok(None);

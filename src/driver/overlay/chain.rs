@@ -295,14 +295,13 @@ pub(super) fn list_layers(home: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a directory of the home is not a layer: the driver's own, or what a killed probe left (DEF-28).
-fn is_reserved(name: &str) -> bool {
+/// Whether a name in the home is not a layer's: the driver's own, or of what a killed probe left (DEF-28).
+pub(super) fn is_reserved(name: &str) -> bool {
     let probe = |prefix: &&str| {
         name.strip_prefix(*prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
     };
-    [layout::LINKS, layout::STAGING, layout::TEMP_DIRS].contains(&name)
-        || layout::PROBES.iter().any(|p| probe(&p))
+    layout::RESERVED.contains(&name) || layout::PROBES.iter().any(|p| probe(&p))
 }
 
 fn is_real_dir(path: &Path) -> bool {

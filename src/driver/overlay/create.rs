@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::Overlay;
-use super::chain::{Heal, LayerDir, Place};
+use super::chain::{Heal, LayerDir, Place, is_reserved};
 use super::layout::{self, DirLook, LinkId};
 use crate::driver::{CreateOptions, refuse_id_maps};
 use crate::sys::remove::remove_tree;
@@ -52,6 +52,7 @@ impl Overlay {
         options: &CreateOptions,
         read_write: bool,
     ) -> Result<()> {
+        check_names(id, parent)?;
         refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
         check_storage_options(options, read_write, id)?;
         self.ready()?;
@@ -170,6 +171,24 @@ fn parse_override(text: &str) -> Option<DirLook> {
     let gid = fields.next()?.parse().ok()?;
     let mode = u32::from_str_radix(fields.next()?, 8).ok()? & 0o7777;
     Some(DirLook { mode, uid, gid })
+}
+
+/// Refuses a layer that would be taken for one of the home's own files, and a parent whose id would be two in a list of ids.
+fn check_names(id: &LayerId, parent: Option<&LayerId>) -> Result<()> {
+    let wrong = |id: &LayerId, why: &str| {
+        Err(Error::new(ErrorKind::InvalidArgument, format!("creating layer {id}"))
+            .id(id.as_str())
+            .detail(why))
+    };
+    if is_reserved(id.as_str()) {
+        return wrong(id, "the driver's home has a use of its own for this name");
+    }
+    match parent {
+        Some(p) if p.as_str().contains(':') => {
+            wrong(p, "a layer with ':' in its id cannot be a parent")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// CRE-2, CRE-3: sizes need a quota, which this version does not set.

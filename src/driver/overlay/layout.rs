@@ -25,6 +25,9 @@ pub(super) const TEMP_DIRS: &str = "tempdirs";
 pub(super) const STAGING: &str = "staging";
 /// Tells whether the home belongs to a mount program.
 pub(super) const MOUNT_PROGRAM_FLAG: &str = ".has-mount-program";
+/// What the home has beside its layers; the last one is a device node for quotas.
+pub(super) const RESERVED: [&str; 5] =
+    [LINKS, STAGING, TEMP_DIRS, MOUNT_PROGRAM_FLAG, "backingFsBlockDev"];
 /// Prefixes of the probes' directories, which a crash can leave behind (DEF-28).
 pub(super) const PROBES: [&str; 4] =
     ["compat", "metacopy-check", "opaque-bug-check", "volatile-check"];

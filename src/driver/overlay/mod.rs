@@ -241,6 +241,6 @@ impl Driver for Overlay {
     }
 
     fn sync_filesystem(&self) -> bool {
-        self.options.sync_filesystem
+        !self.options.unsynced
     }
 }

@@ -1,1 +1,6 @@
-//! x
+//! The driver on the real kernel: as root, on the disk.
+
+mod diffs;
+mod layers;
+mod mounts;
+mod stores;

@@ -329,7 +329,7 @@ impl Driver for Vfs {
     }
 
     fn sync_filesystem(&self) -> bool {
-        self.options.sync_filesystem
+        !self.options.unsynced
     }
 }
 

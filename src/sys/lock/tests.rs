@@ -258,6 +258,35 @@ fn missing_files() {
 }
 
 #[test]
+fn read_only_media() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: mounting needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (there, missing) = (dir.path().join("there.lock"), dir.path().join("missing.lock"));
+    std::fs::write(&there, "record").unwrap();
+    rustix::mount::mount_bind(dir.path(), dir.path()).unwrap();
+    let flags = rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount_remount(dir.path(), flags, "").unwrap();
+    let open = |path, access| LockFile::open(path, access);
+    let outcome = std::panic::catch_unwind(|| {
+        let lock = open(&there, LockAccess::ReadOnly).unwrap();
+        let _guard = lock.read().unwrap();
+        assert!(!lock.is_absent());
+        assert_eq!(lock.token().unwrap().len, 6);
+        assert!(open(&missing, LockAccess::ReadOnly).unwrap().is_absent());
+        for path in [&there, &missing] {
+            let e = open(path, LockAccess::ReadWrite).unwrap_err();
+            assert_eq!(e.os_error(), Some(io::ErrorKind::ReadOnlyFilesystem));
+        }
+    });
+    // Detached: the lock's descriptor stays open.
+    rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    outcome.unwrap();
+}
+
+#[test]
 fn tokens_are_64_fresh_bytes_in_place() {
     let dir = tempfile::tempdir().unwrap();
     let (path, lock) = lock_in(&dir);
