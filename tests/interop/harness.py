@@ -86,7 +86,8 @@ class Area:
 
     def __init__(self, options):
         self.options = options
-        self.path = tempfile.mkdtemp(prefix="orlop-interop-")
+        # Short, because podman refuses a run root of more than 50 characters.
+        self.path = tempfile.mkdtemp(prefix="orlop-", dir="/tmp")
         self.log = []
         self.environment = dict(os.environ)
         for name in ("STORAGE_DRIVER", "STORAGE_OPTS", "CONTAINERS_STORAGE_CONF",
