@@ -1,6 +1,5 @@
 //! Commands that change a store.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::sandbox::{ORLOP, Sandbox, tar};
@@ -50,17 +49,17 @@ fn a_stream_comes_out_as_it_came_in() {
     let sandbox = Sandbox::vfs();
     let stream = tar(&[("d/", b""), ("d/a", b"1"), ("d/b", b"22")]);
     let file = sandbox.file("in.tar", &stream);
-    sandbox.ok(&format!("import-layer -i l -f {file}"));
-    assert_eq!(sandbox.output("diff l", b"").stdout, stream);
+    sandbox.ok(&format!("import-layer -i lay -f {file}"));
+    assert_eq!(sandbox.output("diff lay", b"").stdout, stream);
     let out = sandbox.path().join("out.tar");
-    assert_eq!(sandbox.ok(&format!("diff -u -f {} l", out.display())), "");
+    assert_eq!(sandbox.ok(&format!("diff -u -f {} lay", out.display())), "");
     assert_eq!(std::fs::read(&out).unwrap(), stream);
-    let gzip = sandbox.output("diff -c l", b"").stdout;
+    let gzip = sandbox.output("diff -c lay", b"").stdout;
     assert_eq!(gzip.get(..2), Some(&[0x1f, 0x8b][..]));
-    sandbox.fails("diff -b l", "unsupported compression format tar.bz2");
-    sandbox.fails("diff --xz l", "unsupported compression format tar.xz");
+    sandbox.fails("diff -b lay", "unsupported compression format tar.bz2");
+    sandbox.fails("diff --xz lay", "unsupported compression format tar.xz");
     sandbox.fails("diff nosuch", "layer not known");
-    let size: u64 = sandbox.ok("diff-size l").trim().parse().unwrap();
+    let size: u64 = sandbox.ok("diff-size lay").trim().parse().unwrap();
     assert!(size >= 3, "{size}");
 }
 
@@ -225,7 +224,6 @@ fn a_reader_that_leaves_is_no_news() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    std::io::stdout().flush().unwrap();
 }
 
 #[test]

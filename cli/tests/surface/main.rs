@@ -2,6 +2,7 @@
 
 mod beside_go;
 mod changing;
+mod images;
 mod normal;
 mod output;
 mod sandbox;

@@ -26,6 +26,7 @@ pub struct Sandbox {
     dir: TempDir,
     program: PathBuf,
     driver: &'static str,
+    env: Vec<(&'static str, &'static str)>,
 }
 
 impl Sandbox {
@@ -33,12 +34,18 @@ impl Sandbox {
     pub fn new(program: impl AsRef<Path>, driver: &'static str) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("storage.conf"), "").unwrap();
-        Self { dir, program: program.as_ref().to_path_buf(), driver }
+        Self { dir, program: program.as_ref().to_path_buf(), driver, env: Vec::new() }
     }
 
     /// An empty store of the simplest driver, for orlop.
     pub fn vfs() -> Self {
         Self::new(ORLOP, "vfs")
+    }
+
+    /// Sets an environment variable for what runs from now on.
+    pub fn with_env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
     }
 
     /// The folder that holds the roots, `g` and `r`.
@@ -81,7 +88,7 @@ impl Sandbox {
             OsStr::new(self.driver),
         ];
         let mut command = Command::new(&self.program);
-        command.args(roots).args(words.map(OsStr::new));
+        command.args(roots).args(words.map(OsStr::new)).envs(self.env.iter().copied());
         start(command.env("CONTAINERS_STORAGE_CONF", self.path().join("storage.conf")), stdin)
     }
 
