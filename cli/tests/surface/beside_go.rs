@@ -1,6 +1,6 @@
 //! The same command lines for the Go command and for orlop: standard output and exit code must be the same.
 //!
-//! Runs if `ORLOP_GO_COMMAND` names the Go library's `containers-storage` program.
+//! Runs if `ORLOP_GO_COMMAND` names the Go library's `containers-storage` program, or `make reference` has built it.
 
 use std::path::PathBuf;
 
@@ -227,9 +227,18 @@ const DELETING: &str = "
     shutdown
 ";
 
+/// The Go command that the environment names, or that `make reference` has built.
+fn go_command() -> Option<PathBuf> {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../build/reference/containers-storage");
+    let named = std::env::var_os("ORLOP_GO_COMMAND").map(PathBuf::from);
+    named.or_else(|| Some(PathBuf::from(built)).filter(|program| program.exists()))
+}
+
 fn compare(driver: &'static str) {
-    let Some(program) = std::env::var_os("ORLOP_GO_COMMAND").map(PathBuf::from) else {
-        println!("skipped: ORLOP_GO_COMMAND does not name the Go command");
+    let Some(program) = go_command() else {
+        println!(
+            "skipped: no Go command; `make reference` builds one, or name it in ORLOP_GO_COMMAND"
+        );
         return;
     };
     let (go, orlop) = (Sandbox::new(program, driver), Sandbox::new(ORLOP, driver));
