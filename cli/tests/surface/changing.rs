@@ -227,6 +227,15 @@ fn a_reader_that_leaves_is_no_news() {
 }
 
 #[test]
+fn a_full_disk_is_told() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(ORLOP).args(["version", "-j"]).stdout(full).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.starts_with("writing to standard output: No space left"), "{text}");
+}
+
+#[test]
 fn debug_logs_on_standard_error() {
     let sandbox = with_image();
     let run = sandbox.run("layers -q -D");
