@@ -69,13 +69,7 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
-        let exact = reference.is_none();
         let (layer, reference, _) = self.diff_ends(id, reference)?;
-        if exact && !layer.diff_digest.is_empty() {
-            if let Ok(size) = u64::try_from(layer.diff_size) {
-                return Ok(size);
-            }
-        }
         let _held = self.lock_for_diff(&layer)?;
         self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref())
     }
