@@ -1,4 +1,6 @@
 //! What streams of all sorts come apart into, and that they come together again.
+// The lints leave tests alone, but not the functions that tests share.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
 
