@@ -43,14 +43,14 @@ impl Read for Members {
 fn memory_is_bounded() {
     // ARC-5: a large member, a large sparse member, and large padding behind the end marker.
     let before = peak();
-    let size = 128 * MIB;
+    let size = 64 * MIB;
     let sparse = old_sparse(b"sparse", &[(0, b"x")], 4 << 30)[..512].to_vec();
     let large = header(b"large", b'0', size);
     let tar = (&large[..])
         .chain(io::repeat(7).take(size))
         .chain(&sparse[..])
         .chain(io::repeat(b'x').take(512))
-        .chain(io::repeat(0).take(128 * MIB));
+        .chain(io::repeat(0).take(64 * MIB));
     let mut disassembler = Disassembler::new(tar, io::sink());
     let mut buffer = vec![0; 1 << 16];
     while let Some(member) = disassembler.next_member().unwrap() {
@@ -65,7 +65,7 @@ fn memory_is_bounded() {
 
     // Just past a size at which the table of names grows, when it is there twice.
     let before = peak();
-    let count = 230_000;
+    let count = 58_000;
     let tar = Members(0..count, Cursor::new(Vec::new()));
     Disassembler::new(tar, io::sink()).finish().unwrap();
     let each = (peak() - before) / u64::from(count);
@@ -73,8 +73,8 @@ fn memory_is_bounded() {
 
     // The other way.
     let before = peak();
-    let entry = r#"{"type":1,"name":"large","size":134217728,"payload":"AAAAAAAAAAE="}"#;
-    let open = |_: &[u8]| Ok(Box::new(io::repeat(7).take(128 * MIB)) as Box<dyn Read>);
+    let entry = r#"{"type":1,"name":"large","size":67108864,"payload":"AAAAAAAAAAE="}"#;
+    let open = |_: &[u8]| Ok(Box::new(io::repeat(7).take(64 * MIB)) as Box<dyn Read>);
     let error = assemble(BufReader::new(entry.as_bytes()), &open, &mut io::sink()).unwrap_err();
     assert!(error.to_string().contains("integrity checksum failed"), "{error}");
     let grown = peak() - before;
