@@ -3,6 +3,8 @@
 //! The Go side is `tests/go/config`. The seed is fixed, so a failure comes back; its message names the files' directory's
 //! contents.
 
+#![allow(clippy::expect_used, reason = "all of this crate is a test")]
+
 mod config_differential {
     pub(crate) mod directed;
     pub(crate) mod generate;
