@@ -153,7 +153,11 @@ impl Error {
     }
 
     /// A failed system call: `action` names the call's purpose, `path` its object.
-    pub fn io(action: impl Into<String>, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+    pub fn io(
+        action: impl Into<String>,
+        path: impl AsRef<Path>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         let mut e = Self::new(ErrorKind::Io, action);
         e.0.path = Some(path.as_ref().to_path_buf());
         e.0.source = Some(Box::new(source.into()));
@@ -190,7 +194,10 @@ impl Error {
 
     /// Keeps the error that caused this one.
     #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.0.source = Some(source.into());
         self
     }

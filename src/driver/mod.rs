@@ -95,7 +95,8 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// Nothing is left behind.
-    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions) -> Result<()>;
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions)
+    -> Result<()>;
 
     /// Creates a layer for a container.
     ///
