@@ -71,7 +71,7 @@ impl Plan {
         }
         let words = Words::parse(&self.words)?;
         let page = page_size();
-        let plain = !self.paths().any(|p| needs_escape(p));
+        let plain = !self.paths().any(needs_escape);
         if plain && self.data(&self.words).len() < page {
             return mount_overlay(&self.target, words.flags, &self.data(&words.data))
                 .map_err(|e| self.refused(e, None));

@@ -202,7 +202,7 @@ fn a_deferred_removal_waits_in_a_temp_dir() {
     let trash = driver.deferred_remove(&id("base")).unwrap();
     assert!(!driver.exists(&id("base")));
     let root = store.home("tempdirs");
-    assert_eq!(driver.temp_dir_roots(), [root.clone()]);
+    assert_eq!(driver.temp_dir_roots(), std::slice::from_ref(&root));
     let dir = fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
     assert!(dir.file_name().unwrap().to_str().unwrap().starts_with("temp-dir-"));
     assert!(dir.join(format!("0-{link}")).symlink_metadata().is_ok());
