@@ -2,66 +2,39 @@
 //!
 //! Knows nothing of stores or drivers: it works on streams and directory descriptors.
 
+mod changes;
+mod channel;
+mod compression;
+mod copy;
+mod digest;
+mod files;
+mod import;
+mod names;
+mod pack;
 mod types;
+mod unpack;
+mod usage;
+mod walk;
+mod xattrs;
 
+pub use changes::{changes_between, changes_in_upper};
+pub use compression::{Compressor, decompressor};
+pub use files::{TreeFiles, reassemble};
+pub use copy::copy_tree;
+pub use import::{import, unpack};
+pub use pack::{pack_changes, pack_tree, pack_upper};
+pub use usage::disk_usage;
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };
 
-use crate::{Error, ErrorKind, Result};
-use std::io::{Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use crate::{Error, ErrorKind};
 
-fn no<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Internal, "stand-in"))
-}
-/// x
-pub fn unpack(_: &mut (dyn Read + Send), _: BorrowedFd<'_>, _: &UnpackOptions) -> Result<u64> {
-    no()
-}
-/// x
-pub struct TreeFiles(#[allow(dead_code)] Vec<OwnedFd>);
-impl TreeFiles {
-    /// x
-    pub fn new(r: Vec<OwnedFd>) -> Self {
-        Self(r)
-    }
-}
-impl FileSource for TreeFiles {
-    fn open(&self, _: &[u8]) -> std::io::Result<Box<dyn Read + Send + '_>> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-/// x
-pub fn pack_upper(
-    _: BorrowedFd<'_>,
-    _: &[BorrowedFd<'_>],
-    _: &str,
-    _: &mut dyn Write,
-) -> Result<()> {
-    no()
-}
-/// x
-pub fn pack_tree(_: BorrowedFd<'_>, _: &mut dyn Write) -> Result<()> {
-    no()
-}
-/// x
-pub fn pack_changes(_: BorrowedFd<'_>, _: &[Change], _: &mut dyn Write) -> Result<()> {
-    no()
-}
-/// x
-pub fn changes_in_upper(_: BorrowedFd<'_>, _: &[BorrowedFd<'_>], _: &str) -> Result<Vec<Change>> {
-    no()
-}
-/// x
-pub fn changes_between(_: BorrowedFd<'_>, _: Option<BorrowedFd<'_>>) -> Result<Vec<Change>> {
-    no()
-}
-/// x
-pub fn disk_usage(_: BorrowedFd<'_>) -> Result<DiskUsage> {
-    no()
-}
-/// x
-pub fn copy_tree(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Result<()> {
-    no()
+/// What a tar that cannot be taken apart is to the caller.
+fn tar_error(e: tar_split_rs::Error) -> Error {
+    let kind = match &e {
+        tar_split_rs::Error::Io { .. } => ErrorKind::Io,
+        _ => ErrorKind::InvalidArchive,
+    };
+    Error::new(kind, "reading a layer's tar").caused_by(e)
 }
