@@ -133,11 +133,8 @@ impl Walk {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(&name.bytes);
-            let stat = rustix::fs::statat(
-                self.dir()?,
-                name.bytes.as_slice(),
-                AtFlags::SYMLINK_NOFOLLOW,
-            );
+            let stat =
+                rustix::fs::statat(self.dir()?, name.bytes.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
             match stat {
                 Ok(stat) => {
                     let item = Item { name: name.bytes, stat };

@@ -127,12 +127,9 @@ pub(super) fn snapshot(root: &Path) -> Vec<String> {
             } else {
                 format!("{:?}", std::fs::read(&path).unwrap_or_default())
             };
-            found.push(format!(
-                "{path:?} {:o} {}:{} {more}",
-                about.mode(),
-                about.uid(),
-                about.gid()
-            ));
+            let name = path.strip_prefix(root).unwrap();
+            let look = (about.mode(), about.uid(), about.gid());
+            found.push(format!("{name:?} {:o} {}:{} {more}", look.0, look.1, look.2));
         }
     }
     found.sort();

@@ -82,7 +82,11 @@ impl Header {
         records
     }
 
-    fn write_pax(&self, records: Vec<(Vec<u8>, Cow<'_, [u8]>)>, out: &mut Vec<u8>) -> io::Result<()> {
+    fn write_pax(
+        &self,
+        records: Vec<(Vec<u8>, Cow<'_, [u8]>)>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let mut data = Vec::new();
         for (key, value) in records {
             if key.contains(&b'=') || key.contains(&0) {

@@ -74,7 +74,11 @@ fn configured_words_hold_unless_the_caller_has_some() {
     chain(&*driver, &["a"]);
     let merged = driver.get(&id("a"), &plain()).unwrap();
     assert_eq!(mounted_at(&merged).unwrap().options, "rw,nodev,relatime");
-    assert!(super_options(&merged).contains(",redirect_dir=nofollow"), "{}", super_options(&merged));
+    assert!(
+        super_options(&merged).contains(",redirect_dir=nofollow"),
+        "{}",
+        super_options(&merged)
+    );
     driver.put(&id("a")).unwrap();
     let merged = driver.get(&id("a"), &words(&["nosuid,noexec"])).unwrap();
     assert_eq!(mounted_at(&merged).unwrap().options, "rw,nosuid,noexec,relatime");
