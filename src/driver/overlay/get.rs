@@ -24,10 +24,17 @@ struct How {
 
 /// This process's uses of one layer's mount.
 #[derive(Debug, Default)]
-struct Uses {
+pub(super) struct Uses {
     count: u32,
     /// `None` if another process made the mount.
     how: Option<How>,
+}
+
+impl Uses {
+    /// Of a layer that is gone.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// This process's uses of all mounts. Each layer has a lock of its own, held while it is mounted or unmounted.
@@ -35,7 +42,7 @@ struct Uses {
 pub(super) struct Counts(Mutex<HashMap<LayerId, Arc<Mutex<Uses>>>>);
 
 impl Counts {
-    fn slot(&self, id: &LayerId) -> Arc<Mutex<Uses>> {
+    pub(super) fn slot(&self, id: &LayerId) -> Arc<Mutex<Uses>> {
         Arc::clone(lock(&self.0).entry(id.clone()).or_default())
     }
 
@@ -47,15 +54,10 @@ impl Counts {
             slots.remove(id);
         }
     }
-
-    /// Forgets what this process holds of a layer that is being removed.
-    pub(super) fn forget(&self, id: &LayerId) {
-        lock(&self.0).remove(id);
-    }
 }
 
 /// A poisoned lock only means that a thread died while it held it; the counts are checked against the kernel anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn the_umask_takes_nothing_from_a_directory() {
+        // DEF-13; the thread has a umask of its own
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::sys::mount::in_directory(dir.path(), || {
+            rustix::process::umask(Mode::from_raw_mode(0o077));
+            make_dir(Path::new("d"), DirLook { mode: 0o3777, uid: 5, gid: 6 }).map(drop)
+        });
+        made.unwrap().unwrap();
+        let look = DirLook::of(&dir.path().join("d")).unwrap();
+        assert_eq!(look, DirLook { mode: 0o3777, uid: 5, gid: 6 });
+    }
+
+    #[test]
     fn targets_have_three_components() {
         assert_eq!(layer_of_target(Path::new("../abc/diff")).unwrap().as_str(), "abc");
         for bad in [

@@ -314,3 +314,28 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passing_failures_are_no_verdict() {
+        // DEF-17, DEF-7
+        let refusal = |errno| Error::io("mounting", "/x", io::Error::from_raw_os_error(errno));
+        for errno in [libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP] {
+            assert!(is_verdict(&refusal(errno)), "{errno}");
+        }
+        for errno in [
+            libc::ENOSPC,
+            libc::ENOMEM,
+            libc::EMFILE,
+            libc::EIO,
+            libc::EBUSY,
+            libc::EINTR,
+            libc::ENOENT,
+        ] {
+            assert!(!is_verdict(&refusal(errno)), "{errno}");
+        }
+    }
+}
