@@ -80,7 +80,7 @@ impl Plan {
             Err(Refusal::NoParts(e)) => {
                 if self.data(&words.data).len() >= page {
                     return Err(self.refused(e, None).hint(
-                        "this kernel takes one page of mount options; Linux 6.7 and later have no such limit",
+                        "this kernel takes one page of mount options; Linux 6.7 takes more",
                     ));
                 }
                 self.mount_by_string(&words)

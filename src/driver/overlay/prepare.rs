@@ -80,7 +80,7 @@ impl Overlay {
                 let flag = self.home.join(layout::MOUNT_PROGRAM_FLAG);
                 Err(Error::new(ErrorKind::NotSupported, format!("using overlay at {:?}", self.home))
                     .path(&flag)
-                    .detail(format!("{flag:?} says that the layers belong to a mount program such as fuse-overlayfs, which is not yet supported")))
+                    .detail("the layers belong to a mount program (fuse-overlayfs), which is not yet supported"))
             }
             Some(false) | None => Ok(()),
         }

@@ -149,7 +149,10 @@ impl Overlay {
     }
 
     fn probe_native_diff(&self, scratch: &Scratch) -> Result<Answer> {
-        const NO: &str = "Not using native diff for overlay, this may cause degraded performance for building images: ";
+        const NO: &str = concat!(
+            "Not using native diff for overlay, ",
+            "this may cause degraded performance for building images: "
+        );
         let no = |why: &str| Ok(Answer::No(format!("{NO}{why}")));
         scratch.dirs(&["l1", "l1/d", "l1/d1", "l2", "l2/d", "l3", "work", "merged"], 0o755)?;
         let opaque = scratch.path("l2/d");

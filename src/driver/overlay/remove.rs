@@ -37,6 +37,8 @@ impl Overlay {
         }
         remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))?;
         uses.forget();
+        drop(uses);
+        self.counts.tidy(&layer.id, slot);
         Ok(())
     }
 
@@ -54,6 +56,8 @@ impl Overlay {
             temp.take(path).map_err(|e| e.id(id.as_str()))?;
         }
         uses.forget();
+        drop(uses);
+        self.counts.tidy(id, slot);
         Ok(TempTrash::of(temp))
     }
 
