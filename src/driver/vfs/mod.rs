@@ -123,7 +123,7 @@ impl Vfs {
         ensure_dir(&layers, DirLook::root(0o700), 0o700)?;
         let dir = layers.join(id);
         if dir.symlink_metadata().is_ok() {
-            tracing::warn!(layer = %id, path = ?dir, "the directory of a new layer exists; removing it first");
+            tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
             remove_tree(&dir)?;
         }
         let filled = make_dir(&dir, look).and_then(|root| match parent {
