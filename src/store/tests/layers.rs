@@ -73,10 +73,10 @@ fn handles_see_each_others_changes() {
     let (one, two) = (fixture.store(), fixture.store());
     import(&one, "a", None, &[("a", "a")]);
     assert_eq!(two.layers().unwrap().len(), 1);
-    import(&two, "b", Some("a"), &[("b", "b")]);
-    assert_eq!(one.layer("b").unwrap().parent, one.layer("a").unwrap().id);
-    two.delete_layer("b").unwrap();
-    assert_eq!(kind(one.layer("b")), ErrorKind::LayerUnknown);
+    import(&two, "top", Some("a"), &[("b", "b")]);
+    assert_eq!(one.layer("top").unwrap().parent, one.layer("a").unwrap().id);
+    two.delete_layer("top").unwrap();
+    assert_eq!(kind(one.layer("top")), ErrorKind::LayerUnknown);
 }
 
 #[test]

@@ -1,0 +1,69 @@
+# What a newcomer types first: make quickstart. What a change must pass: make test.
+
+CARGO ?= cargo
+GO ?= go
+BUILD := build
+REFERENCE := $(BUILD)/reference
+GO_TAGS := exclude_graphdriver_btrfs containers_image_openpgp
+
+.PHONY: help
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: quickstart
+quickstart: ## build orlop and take the tour: load, mount, change, commit, save
+	@scripts/deps quickstart
+	@CARGO="$(CARGO)" scripts/quickstart
+
+.PHONY: deps
+deps: ## install what building and testing need (Debian, Ubuntu)
+	@scripts/deps
+
+.PHONY: build
+build: ## build the orlop command, optimised
+	$(CARGO) build --locked --release --workspace
+
+.PHONY: install
+install: build ## install the command to $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0755 target/release/orlop "$(DESTDIR)$(or $(PREFIX),/usr/local)/bin/orlop"
+
+.PHONY: reference
+reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy ## build the Go programs to compare with
+
+$(REFERENCE)/containers-storage: tests/go/reference/go.mod tests/go/reference/go.sum
+	@mkdir -p $(REFERENCE)
+	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" \
+		-o $(abspath $@) go.podman.io/storage/cmd/containers-storage
+
+$(REFERENCE)/imagecopy: tests/go/reference/go.mod tests/go/reference/go.sum $(wildcard tests/go/reference/imagecopy/*.go)
+	@mkdir -p $(REFERENCE)
+	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" -o $(abspath $@) ./imagecopy
+
+.PHONY: test
+test: ## everything a change must pass, within 20 minutes
+	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test
+
+.PHONY: test-long
+test-long: ## the same property and stress tests, with more cases and for longer
+	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
+
+.PHONY: interop
+interop: build reference ## only the tests beside podman, buildah, skopeo and Go
+	tests/interop/run
+
+.PHONY: stress
+stress: build reference ## only the many processes on one store
+	tests/interop/stress
+
+.PHONY: bench
+bench: build reference ## compare import and export with the Go command
+	scripts/compare
+
+.PHONY: fmt
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf $(BUILD)

@@ -1,0 +1,2 @@
+// Package reference pins the Go programs that the interop tests compare with.
+package reference

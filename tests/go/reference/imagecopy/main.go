@@ -1,0 +1,100 @@
+// Command imagecopy copies one image file into a containers-storage store
+// with the reference image library, so that tests can compare what it
+// records with what "orlop load" records.
+//
+//	imagecopy -graph DIR -run DIR [-driver NAME] SOURCE NAME
+//
+// SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF].
+// NAME may be empty ("-"): the image is then stored without a name.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"go.podman.io/image/v5/copy"
+	dockerarchive "go.podman.io/image/v5/docker/archive"
+	ociarchive "go.podman.io/image/v5/oci/archive"
+	ocilayout "go.podman.io/image/v5/oci/layout"
+	"go.podman.io/image/v5/signature"
+	imagestorage "go.podman.io/image/v5/storage"
+	"go.podman.io/image/v5/types"
+	"go.podman.io/storage"
+	"go.podman.io/storage/pkg/reexec"
+)
+
+func main() {
+	if reexec.Init() {
+		return
+	}
+	graph := flag.String("graph", "", "graph root")
+	run := flag.String("run", "", "run root")
+	driver := flag.String("driver", "overlay", "storage driver")
+	flag.Parse()
+	if flag.NArg() != 2 || *graph == "" || *run == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
+	id, err := load(*graph, *run, *driver, flag.Arg(0), flag.Arg(1))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
+		os.Exit(1)
+	}
+	fmt.Println(id)
+}
+
+func source(text string) (types.ImageReference, error) {
+	transport, rest, found := strings.Cut(text, ":")
+	if !found {
+		return nil, fmt.Errorf("no transport in %q", text)
+	}
+	switch transport {
+	case "oci":
+		return ocilayout.ParseReference(rest)
+	case "oci-archive":
+		return ociarchive.ParseReference(rest)
+	case "docker-archive":
+		return dockerarchive.ParseReference(rest)
+	}
+	return nil, fmt.Errorf("unknown transport %q", transport)
+}
+
+func load(graph, run, driver, from, name string) (string, error) {
+	ctx := context.Background()
+	store, err := storage.GetStore(storage.StoreOptions{
+		GraphRoot: graph, RunRoot: run, GraphDriverName: driver,
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _, _ = store.Shutdown(false) }()
+	src, err := source(from)
+	if err != nil {
+		return "", err
+	}
+	if name == "-" {
+		return "", fmt.Errorf("an image needs a name here")
+	}
+	dst, err := imagestorage.Transport.ParseStoreReference(store, name)
+	if err != nil {
+		return "", err
+	}
+	policy, err := signature.NewPolicyContext(&signature.Policy{
+		Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = policy.Destroy() }()
+	if _, err := copy.Image(ctx, policy, dst, src, &copy.Options{}); err != nil {
+		return "", err
+	}
+	stored, err := store.Image(dst.DockerReference().String())
+	if err != nil {
+		return "", err
+	}
+	return stored.ID, nil
+}
