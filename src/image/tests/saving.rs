@@ -130,3 +130,17 @@ fn a_changed_layer_is_not_saved() {
             .all(|e| !e.file_name().as_encoded_bytes().starts_with(b"."))
     );
 }
+
+#[test]
+fn an_empty_file_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    let store = f.store();
+    load_bytes(&store, DOCKER).unwrap();
+    let path = f.file("private.tar", b"");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    save_to(&store, &["x:tag"], SaveFormat::DockerArchive, &path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let other = Fixture::new();
+    assert_eq!(load_path(&other.store(), &path).unwrap()[0].names, ["localhost/x:tag"]);
+}
