@@ -1,6 +1,6 @@
 //! Reading docker archives, as `docker save` and `podman save` write them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -54,10 +54,11 @@ fn plan(source: &ImageSource, at: usize, item: Item) -> Result<Plan> {
     }
     // A diff that occurs twice is read from where it occurs first: `docker save` makes the others links to it.
     let mut first: HashMap<&Digest, String> = HashMap::new();
+    let mut taken: HashSet<String> = HashSet::new();
     let mut layers = Vec::new();
     for (diff, file) in diffs.iter().zip(&files) {
         let file = clean(file);
-        if !first.contains_key(diff) && first.values().any(|known| *known == file) {
+        if !first.contains_key(diff) && !taken.insert(file.clone()) {
             return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {label}"))
                 .detail(format!("the layer file {file:?} stands for two different diff digests")));
         }

@@ -1,6 +1,6 @@
 //! Images in: from the plans of a source to layers and records, which are those that the Go image library makes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -347,12 +347,9 @@ impl Loader<'_> {
         }
         big_data.push(item(format!("manifest-{manifest_digest}"), &manifest));
         big_data.push(item("manifest".into(), &manifest));
-        let mut names: Vec<String> = Vec::new();
-        for name in &plan.names {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let names: Vec<String> =
+            plan.names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect();
         let top = layers.last().map(|l| l.id.clone());
         let id = plan.config_digest.hex().to_string();
         record_image(

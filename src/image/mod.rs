@@ -21,6 +21,8 @@ mod spool;
 mod stored;
 mod tar_index;
 mod tar_write;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use commit::{CommitFormat, CommitOptions, commit};

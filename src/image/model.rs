@@ -147,12 +147,42 @@ pub(super) fn kind_of(bytes: &[u8], declared: &str, what: &str) -> Result<Kind> 
     }
 }
 
-/// What of an image's config matters for loading.
+/// An image's config. Only time and diffs matter for loading; the rest is here so that a config that the Go library could not
+/// read, and over which it would then stumble at every look into the store, is refused.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Config {
     pub(super) created: Option<String>,
     pub(super) rootfs: Option<RootFs>,
+    author: Option<String>,
+    architecture: Option<String>,
+    os: Option<String>,
+    config: Option<RunConfig>,
+    pub(super) history: Option<Vec<History>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RunConfig {
+    user: Option<String>,
+    exposed_ports: Option<BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>>,
+    env: Option<Vec<Option<String>>>,
+    entrypoint: Option<Vec<Option<String>>>,
+    cmd: Option<Vec<Option<String>>>,
+    volumes: Option<BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>>,
+    working_dir: Option<String>,
+    labels: Option<BTreeMap<String, Option<String>>>,
+    stop_signal: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct History {
+    pub(super) created: Option<String>,
+    created_by: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    empty_layer: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,5 +1,7 @@
 //! Reading OCI layouts, in a directory or in a tar.
 
+use std::collections::HashMap;
+
 use super::model::{
     ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME, Descriptor, Index, Kind, Manifest, OCI_CONFIG,
     kind_of, parse,
@@ -22,10 +24,12 @@ pub(super) fn plans(source: &ImageSource, platform: Option<&Platform>) -> Result
     let wanted = wanted(platform);
     let mut plans: Vec<Plan> = Vec::new();
     let mut groups: Vec<(Option<&str>, Vec<&Descriptor>)> = Vec::new();
+    let mut group_of: HashMap<Option<&str>, usize> = HashMap::new();
     for entry in index.manifests.iter().filter(|d| !d.annotations.contains_key(ANNOTATION_ATTESTS))
     {
         let name = name_of(entry);
-        match groups.iter_mut().find(|(known, _)| *known == name) {
+        let at = *group_of.entry(name).or_insert(groups.len());
+        match groups.get_mut(at) {
             Some((_, group)) => group.push(entry),
             None => groups.push((name, vec![entry])),
         }

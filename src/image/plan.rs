@@ -2,6 +2,7 @@
 
 use super::model::{self, Config, Descriptor, MAX_JSON};
 use super::source::ImageSource;
+use crate::record::Timestamp;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// An image to load.
@@ -70,6 +71,12 @@ pub(super) fn read_config(
     what: &str,
 ) -> Result<(Option<Vec<Digest>>, Option<String>)> {
     let config: Config = model::parse(bytes, what)?;
+    let times = config.history.iter().flatten().filter_map(|line| line.created.as_ref());
+    for time in config.created.iter().chain(times) {
+        Timestamp::parse(time).map_err(|e| {
+            Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).caused_by(e)
+        })?;
+    }
     let diffs = config
         .rootfs
         .map(|rootfs| {

@@ -47,8 +47,8 @@ impl FromStr for SaveFormat {
 
 /// Where a saved image goes.
 pub enum Output<'a> {
-    /// A path, at which there may be no file or directory with content. It appears when it is complete. Pipes and devices are
-    /// written to as they are.
+    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file, a pipe or
+    /// a device is written to as it is, and keeps its owner and mode.
     Path(PathBuf),
     /// A stream; not for a directory.
     Writer(&'a mut (dyn Write + Send)),

@@ -11,8 +11,10 @@ use tar_core::parse::{Limits, ParseEvent, Parser};
 
 use crate::{Error, ErrorKind, Result};
 
-/// The most members an image's archive may have: two for each blob are a handful, so this is generous, and bounds memory.
-const MAX_MEMBERS: usize = 1 << 18;
+/// The most members an image's archive may have: each layer has two or three, so this is generous, and bounds memory.
+const MAX_MEMBERS: usize = 1 << 16;
+/// Longer names are not in the index: no image refers to such a file.
+const MAX_NAME: usize = 512;
 const MAX_PATH: u32 = 4096;
 /// How much of the file is looked at first for one header; extension headers make it grow.
 const WINDOW: usize = 4096;
@@ -200,6 +202,10 @@ impl TarIndex {
 }
 
 fn insert(members: &mut HashMap<String, (Member, Option<Member>)>, name: &[u8], member: Member) {
+    let link_too_long = matches!(&member, Member::Link(target) if target.len() > MAX_NAME);
+    if name.len() > MAX_NAME || link_too_long {
+        return;
+    }
     match members.entry(clean(&String::from_utf8_lossy(name))) {
         std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().1 = Some(member),
         std::collections::hash_map::Entry::Vacant(free) => {
