@@ -21,6 +21,10 @@ pub enum ErrorKind {
     ContainerUnknown,
     /// Nothing (layer, image or container) of that id or name.
     NotFound,
+    /// The id is not a layer's.
+    NotALayer,
+    /// The id is not a container's.
+    NotAContainer,
     /// The id is taken.
     DuplicateId,
     /// The name is taken by another record of the same kind.
@@ -87,6 +91,8 @@ impl ErrorKind {
             Self::ImageUnknown => "image not known",
             Self::ContainerUnknown => "container not known",
             Self::NotFound => "identifier is not a layer, image, or container",
+            Self::NotALayer => "identifier is not a layer",
+            Self::NotAContainer => "identifier is not a container",
             Self::DuplicateId => "that ID is already in use",
             Self::DuplicateName => "that name is already in use",
             Self::LayerHasChildren => "layer has children",
@@ -153,7 +159,11 @@ impl Error {
     }
 
     /// A failed system call: `action` names the call's purpose, `path` its object.
-    pub fn io(action: impl Into<String>, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+    pub fn io(
+        action: impl Into<String>,
+        path: impl AsRef<Path>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         let mut e = Self::new(ErrorKind::Io, action);
         e.0.path = Some(path.as_ref().to_path_buf());
         e.0.source = Some(Box::new(source.into()));
@@ -190,7 +200,10 @@ impl Error {
 
     /// Keeps the error that caused this one.
     #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -239,15 +252,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.0;
         f.write_str(&e.action)?;
-        if let Some(path) = &e.path {
-            if !e.action.contains(&*path.to_string_lossy()) {
-                write!(f, " {:?}", path)?;
-            }
+        if let Some(path) = &e.path
+            && !e.action.contains(&*path.to_string_lossy())
+        {
+            write!(f, " {path:?}")?;
         }
-        if let Some(id) = &e.id {
-            if !e.action.contains(id.as_str()) {
-                write!(f, " (id {id})")?;
-            }
+        if let Some(id) = &e.id
+            && !e.action.contains(id.as_str())
+        {
+            write!(f, " (id {id})")?;
         }
         if !(e.kind == ErrorKind::Io && e.source.is_some()) {
             write!(f, ": {}", e.kind.phrase())?;

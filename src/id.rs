@@ -92,8 +92,9 @@ impl Digest {
         if ok {
             Ok(Self(text))
         } else {
-            Err(Error::new(ErrorKind::InvalidDigest, format!("checking the digest {text:?}"))
-                .hint("a digest reads sha256:, sha384: or sha512: and then lower-case hexadecimal digits"))
+            Err(Error::new(ErrorKind::InvalidDigest, format!("checking the digest {text:?}")).hint(
+                "a digest reads sha256:, sha384: or sha512: and then lower-case hexadecimal digits",
+            ))
         }
     }
 
@@ -142,8 +143,13 @@ mod tests {
 
     #[test]
     fn ids_are_single_components() {
-        for bad in ["", ".", "..", "a/b", "/a", "a\0", "l", "staging", "tempdirs", &"x".repeat(256)] {
-            assert_eq!(LayerId::new(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad:?}");
+        for bad in ["", ".", "..", "a/b", "/a", "a\0", "l", "staging", "tempdirs", &"x".repeat(256)]
+        {
+            assert_eq!(
+                LayerId::new(bad).unwrap_err().kind(),
+                ErrorKind::InvalidArgument,
+                "{bad:?}"
+            );
         }
         assert_eq!(LayerId::new("Weird:id..").unwrap().as_str(), "Weird:id..");
     }
@@ -159,7 +165,10 @@ mod tests {
     #[test]
     fn digests_are_checked() {
         let good = Digest::sha256(b"");
-        assert_eq!(good.as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            good.as_str(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         assert_eq!(Digest::parse(good.as_str()).unwrap(), good);
         let upper = good.as_str().to_uppercase();
         for bad in ["", "sha256:", "md5:00", "sha256:zz", upper.as_str(), &good.as_str()[..70]] {

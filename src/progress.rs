@@ -7,7 +7,7 @@ pub trait Progress: Send + Sync {
 }
 
 /// One item of an operation in progress; it ends when it is dropped.
-pub trait ProgressItem: Send {
+pub trait ProgressItem: Send + Sync {
     /// `bytes` more have been done.
     fn advance(&self, bytes: u64);
     /// The item is done; `note` says how (`done`, `already exists`).

@@ -2,8 +2,41 @@
 //!
 //! Knows nothing of stores or drivers: it works on streams and directory descriptors.
 
+mod changes;
+mod channel;
+mod compression;
+mod copy;
+mod digest;
+mod files;
+mod import;
+mod names;
+mod pack;
+#[cfg(test)]
+mod tests;
 mod types;
+mod unpack;
+mod usage;
+mod walk;
+mod xattrs;
 
+pub use changes::{changes_between, changes_in_upper};
+pub use compression::{Compressor, decompressor};
+pub use copy::copy_tree;
+pub use files::{TreeFiles, reassemble};
+pub use import::{import, unpack};
+pub use pack::{pack_changes, pack_tree, pack_upper};
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };
+pub use usage::disk_usage;
+
+use crate::{Error, ErrorKind};
+
+/// What a tar that cannot be taken apart is to the caller.
+fn tar_error(e: tar_split_rs::Error) -> Error {
+    let kind = match &e {
+        tar_split_rs::Error::Io { .. } => ErrorKind::Io,
+        _ => ErrorKind::InvalidArchive,
+    };
+    Error::new(kind, "reading a layer's tar").caused_by(e)
+}

@@ -10,15 +10,39 @@ use crate::Digest;
 pub enum Compression {
     /// A plain tar.
     #[default]
-    None = 0,
+    None,
     /// bzip2.
-    Bzip2 = 1,
+    Bzip2,
     /// gzip, one member or many.
-    Gzip = 2,
+    Gzip,
     /// xz.
-    Xz = 3,
+    Xz,
     /// zstd, one frame or many, skippable ones included.
-    Zstd = 4,
+    Zstd,
+}
+
+impl Compression {
+    /// The number in a layer's record (`store-format.md` 3).
+    pub fn number(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Bzip2 => 1,
+            Self::Gzip => 2,
+            Self::Xz => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    /// The compression of that number; an unknown one counts as none.
+    pub fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Bzip2,
+            2 => Self::Gzip,
+            3 => Self::Xz,
+            4 => Self::Zstd,
+            _ => Self::None,
+        }
+    }
 }
 
 /// What happens to whiteouts while a layer is unpacked (`overlay-driver.md` 11.3).

@@ -1,15 +1,28 @@
 //! The drivers: how layers lie on disk, and how a chain of them becomes one mounted tree.
 //!
+//! [`open`] takes a driver by name, [`choose`] finds the one that fits.
 //! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
+
+mod choose;
+mod naive;
+mod options;
+mod overlay;
+mod staging;
+#[cfg(test)]
+mod test_store;
+mod trash;
+mod vfs;
+
+pub use choose::{choose, open};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Change, DiskUsage, FileSource, UnpackOptions};
 use crate::record::IdMap;
-use crate::{LayerId, Result};
+use crate::{Error, ErrorKind, LayerId, Result};
 
 /// What a layer is created with.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +98,14 @@ pub trait Driver: Send + Sync {
     /// Where the temp dirs live whose stale ones the store recovers at load (`store-format.md` 10.3).
     fn temp_dir_roots(&self) -> Vec<PathBuf>;
 
+    /// Whether this host can serve the driver at all; nothing on disk is touched.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotSupported`], [`crate::ErrorKind::Prerequisites`] or [`crate::ErrorKind::IncompatibleFs`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes what the driver needs on disk before its first writing operation (home, links, private bind mount).
     ///
     /// # Errors
@@ -95,7 +116,8 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// Nothing is left behind.
-    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions) -> Result<()>;
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>, options: &CreateOptions)
+    -> Result<()>;
 
     /// Creates a layer for a container.
     ///
@@ -162,11 +184,40 @@ pub trait Driver: Send + Sync {
     /// When the layer already has content.
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()>;
 
+    /// Creates the layer `id` with staged content in one step; as [`Driver::create`] and then [`Driver::commit_staged`], and
+    /// cheaper where a layer begins as a copy of its parent.
+    ///
+    /// # Errors
+    /// No layer is left behind.
+    fn create_staged(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &CreateOptions,
+        staging: Box<dyn Staging>,
+    ) -> Result<()> {
+        self.create(id, parent, options)?;
+        self.commit_staged(id, staging).inspect_err(|_| {
+            if let Err(e) = self.remove(id) {
+                tracing::warn!(layer = %id, error = %e, "removing a layer whose content could not be committed");
+            }
+        })
+    }
+
+    /// The directory of the layer's own content and how to unpack into it, for a stream applied over what is there.
+    ///
+    /// # Errors
+    /// When the layer is missing or cannot be written.
+    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)>;
+
     /// Unpacks an uncompressed tar over the layer's present content; returns the bytes of file content.
     ///
     /// # Errors
     /// As [`crate::archive::unpack`].
-    fn apply_diff(&self, id: &LayerId, tar: &mut (dyn Read + Send)) -> Result<u64>;
+    fn apply_diff(&self, id: &LayerId, tar: &mut (dyn Read + Send)) -> Result<u64> {
+        let (root, options) = self.content(id)?;
+        crate::archive::unpack(tar, root.as_fd(), &options)
+    }
 
     /// Writes the layer's changes over `parent` as an uncompressed tar.
     ///
@@ -224,4 +275,21 @@ pub trait Driver: Send + Sync {
 
     /// Whether a layer must be synced to disk before it counts as complete (`sync` option).
     fn sync_filesystem(&self) -> bool;
+}
+
+/// Refuses id maps, which no driver applies yet.
+fn refuse_id_maps(uid_map: &[IdMap], gid_map: &[IdMap], id: &str) -> Result<()> {
+    if uid_map.is_empty() && gid_map.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of layer {id}"))
+        .id(id)
+        .detail("user id maps and group id maps are not yet supported"))
+}
+
+/// Whether this process's user namespace is not the first one, which maps all ids to themselves.
+fn in_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
+        map.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+    })
 }

@@ -1,1 +1,32 @@
-//! Images in and out of a store: OCI layouts, OCI archives, docker archives.
+//! Images in and out of a store: OCI layouts, OCI archives, docker archives, and commits of containers.
+//!
+//! What is recorded of a loaded image is what the Go library `go.podman.io/image` (v5.41.2) records of the same file, so that
+//! the engines on it take the image for one of theirs (`store-format.md` 3.2, 4).
+
+mod changes;
+mod commit;
+mod docker_archive;
+mod load;
+mod model;
+mod oci;
+mod plan;
+mod platform;
+mod policy;
+mod reference;
+mod save;
+mod save_docker;
+mod save_oci;
+mod source;
+mod spool;
+mod stored;
+mod tar_index;
+mod tar_write;
+mod verify;
+
+pub use commit::{CommitFormat, CommitOptions, commit};
+pub use load::{LoadOptions, Loaded, load};
+pub use platform::Platform;
+pub use policy::find_policy;
+pub use reference::Reference;
+pub use save::{Output, SaveFormat, SaveOptions, save};
+pub use spool::Source;

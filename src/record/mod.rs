@@ -2,6 +2,14 @@
 //!
 //! Knows how records and lock files look, not what they mean together: that is the store's business.
 
+pub mod big_data;
+mod image;
+pub mod json;
 mod model;
+mod read;
+mod schema;
+mod time;
+mod write;
 
 pub use model::{Container, Extra, Flags, IdMap, Image, Layer, MountPoint, Timestamp};
+pub use schema::{containers, images, layers, mountpoints};

@@ -127,7 +127,7 @@ pub struct Container {
 }
 
 /// One entry of `mountpoints.json` (`store-format.md` 6).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MountPoint {
     /// Id of the layer.
     pub id: String,

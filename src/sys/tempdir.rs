@@ -1,1 +1,265 @@
-//! (skeleton)
+//! Directories for what is staged or on its way out, which the next opener removes if their owner died (`store-format.md` 10.3).
+//!
+//! A temp dir is a file `lock-<N>`, locked for writing for as long as the dir is in use, and a directory `temp-dir-<N>`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::lock::try_lock_whole;
+use super::remove::remove_tree;
+use crate::{Error, Result};
+
+const LOCK: &str = "lock-";
+const DIR: &str = "temp-dir-";
+
+/// Descriptors of lock files that somebody else holds. A Go part of this process may be that somebody, and would lose its lock if one
+/// were closed; a file without links can be locked by nobody anew, and those are closed.
+static FOREIGN: Mutex<BTreeMap<(u64, u64), File>> = Mutex::new(BTreeMap::new());
+
+/// A temp dir in use by this process.
+#[derive(Debug)]
+pub(crate) struct TempDir {
+    path: PathBuf,
+    lock_path: PathBuf,
+    /// Locked; `None` once cleaned up.
+    lock: Option<File>,
+    members: u64,
+}
+
+impl TempDir {
+    /// Makes a temp dir in `root`, and `root` with mode 0700 if it is missing.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub(crate) fn create(root: &Path) -> Result<Self> {
+        let failed = |e: io::Error| Error::io("making a temporary directory in", root, e);
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+        let mut attempts = 0;
+        loop {
+            match Self::try_create(root, rand::random::<u32>()) {
+                Ok(Some(dir)) => return Ok(dir),
+                Ok(None) if attempts < 1000 => attempts += 1,
+                Ok(None) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
+                Err(e) => return Err(failed(e)),
+            }
+        }
+    }
+
+    /// `None` if the number is taken, or a recovery took the fresh file for a stale one.
+    fn try_create(root: &Path, number: u32) -> io::Result<Option<Self>> {
+        let lock_path = root.join(format!("{LOCK}{number}"));
+        let path = root.join(format!("{DIR}{number}"));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
+        let lock = match options.open(&lock_path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            outcome => outcome?,
+        };
+        match try_lock_whole(&lock) {
+            Ok(true) => {}
+            Ok(false) => {
+                keep_foreign(lock);
+                return Ok(None);
+            }
+            Err(e) => {
+                let _ = std::fs::remove_file(&lock_path);
+                return Err(e.into());
+            }
+        }
+        if !is_at(&lock, &lock_path) {
+            return Ok(None);
+        }
+        if let Err(e) = DirBuilder::new().mode(0o700).create(&path) {
+            let _ = std::fs::remove_file(&lock_path);
+            return if e.kind() == io::ErrorKind::AlreadyExists { Ok(None) } else { Err(e) };
+        }
+        Ok(Some(Self { path, lock_path, lock: Some(lock), members: 0 }))
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path in the directory for something new, `<k>-addition`; the caller makes it.
+    pub(crate) fn addition(&mut self) -> PathBuf {
+        self.next(OsStr::new("addition"))
+    }
+
+    /// Moves what is at `path` into the directory, as `<k>-<its name>`; `false` if nothing is there.
+    ///
+    /// # Errors
+    /// A failed rename(2); EXDEV if the directory is on another file system or mount.
+    pub(crate) fn take(&mut self, path: &Path) -> Result<bool> {
+        let target = self.next(path.file_name().unwrap_or(OsStr::new("unnamed")));
+        match std::fs::rename(path, &target) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.path.is_dir() => Ok(false),
+            Err(e) => Err(Error::io("moving away", path, e)),
+        }
+    }
+
+    /// Removes the directory with its content and gives up the lock.
+    ///
+    /// # Errors
+    /// What could not be removed; lock file and directory then stay for the next recovery.
+    pub(crate) fn cleanup(mut self) -> Result<()> {
+        self.clean()
+    }
+
+    fn next(&mut self, name: &OsStr) -> PathBuf {
+        let mut member = OsString::from(format!("{}-", self.members));
+        self.members += 1;
+        // A name that is full already must not become too long by the prefix.
+        let room = 255_usize.saturating_sub(member.len()).min(name.len());
+        member.push(OsStr::from_bytes(name.as_bytes().get(..room).unwrap_or_default()));
+        self.path.join(member)
+    }
+
+    fn clean(&mut self) -> Result<()> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        let outcome = discard(&self.path, &self.lock_path);
+        // After the unlinking: the name must not be free to lock before.
+        drop(lock);
+        outcome
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(e) = self.clean() {
+            tracing::warn!("a temporary directory stays for the next recovery: {e}");
+        }
+    }
+}
+
+/// Removes every temp dir in `root` whose owner is gone. A missing `root` is fine; so is what the caller has no permission to remove,
+/// since readers call this too.
+///
+/// # Errors
+/// The first failure other than for want of permission, after trying all.
+pub(crate) fn recover(root: &Path) -> Result<()> {
+    close_unlinked();
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if is_tolerable(&e) => return Ok(()),
+        Err(e) => return Err(Error::io("listing", root, e)),
+    };
+    let mut suffixes = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("listing", root, e))?.file_name().into_vec();
+        if let Some(suffix) =
+            name.strip_prefix(DIR.as_bytes()).or(name.strip_prefix(LOCK.as_bytes()))
+        {
+            suffixes.insert(suffix.to_vec());
+        }
+    }
+    let mut outcome = Ok(());
+    for suffix in suffixes {
+        let named =
+            |prefix: &str| root.join(OsString::from_vec([prefix.as_bytes(), &suffix].concat()));
+        let (lock_path, dir) = (named(LOCK), named(DIR));
+        match recover_one(&dir, &lock_path) {
+            Err(e) if !matches!(e.os_error(), Some(kind) if is_tolerable(&kind.into())) => {
+                outcome = outcome.and(Err(e));
+            }
+            _ => {}
+        }
+    }
+    outcome
+}
+
+fn recover_one(dir: &Path, lock_path: &Path) -> Result<()> {
+    let failed = |e: io::Error| Error::io("recovering", lock_path, e);
+    if let Ok(meta) = std::fs::symlink_metadata(lock_path) {
+        // Before opening: a descriptor of a lock that is held could not be closed again.
+        let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (meta.dev(), meta.ino());
+        if let Some(file) = foreign.get(&key) {
+            if !try_lock_whole(file).map_err(|e| failed(e.into()))? {
+                return Ok(());
+            }
+            let lock = foreign.remove(&key);
+            drop(foreign);
+            return if lock.as_ref().is_some_and(|l| is_at(l, lock_path)) {
+                discard(dir, lock_path)
+            } else {
+                Ok(())
+            };
+        }
+    }
+    let lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(lock_path)
+        .map_err(failed)?;
+    match try_lock_whole(&lock) {
+        Ok(true) if is_at(&lock, lock_path) => discard(dir, lock_path),
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            keep_foreign(lock);
+            Ok(())
+        }
+        Err(e) => {
+            keep_foreign(lock);
+            Err(failed(e.into()))
+        }
+    }
+}
+
+/// Removes a temp dir whose lock the caller holds.
+fn discard(dir: &Path, lock_path: &Path) -> Result<()> {
+    remove_tree(dir)?;
+    match std::fs::remove_file(lock_path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("removing", lock_path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `file` is still what the path names, and not one that somebody removed after it was opened.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+fn keep_foreign(file: File) {
+    match file.metadata() {
+        Ok(meta) => {
+            let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(same) = foreign.insert((meta.dev(), meta.ino()), file) {
+                // Opened twice in a race of two threads: neither may be closed.
+                std::mem::forget(same);
+            }
+        }
+        Err(_) => std::mem::forget(file),
+    }
+}
+
+fn close_unlinked() {
+    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    foreign.retain(|_, file| file.metadata().map_or(true, |meta| meta.nlink() > 0));
+}
+
+fn is_tolerable(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! The flags that every command takes, and the store that they and the configuration lead to.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, User};
+use orlop::store::Store;
+use orlop::{Error, ErrorKind};
+
+use crate::output::Output;
+
+/// Flags taken before and after the command's name.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Root of the storage tree
+    #[arg(short = 'g', long, visible_alias = "root", value_name = "DIR")]
+    pub(crate) graph: Option<PathBuf>,
+    /// Root of the runtime state tree
+    #[arg(short = 'R', long, visible_alias = "runroot", value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Root of the separate image store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_store: Option<PathBuf>,
+    /// Storage driver to use ($STORAGE_DRIVER)
+    #[arg(short = 's', long, value_name = "NAME")]
+    pub(crate) storage_driver: Option<String>,
+    /// Set storage driver options ($STORAGE_OPTS)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) storage_opt: Vec<String>,
+    /// Keep container records under the run root
+    #[arg(long)]
+    pub(crate) transient_store: bool,
+    /// Print debugging information
+    #[arg(short = 'D', long)]
+    pub(crate) debug: bool,
+    /// Run in a user namespace
+    #[arg(short = 'U', long)]
+    pub(crate) unshare: bool,
+}
+
+impl GlobalArgs {
+    /// Adds the flags that stand after the command's name; of two values the later one counts.
+    pub(crate) fn add(&mut self, after: Self) {
+        self.graph = after.graph.or_else(|| self.graph.take());
+        self.run = after.run.or_else(|| self.run.take());
+        self.image_store = after.image_store.or_else(|| self.image_store.take());
+        self.storage_driver = after.storage_driver.or_else(|| self.storage_driver.take());
+        self.storage_opt.extend(after.storage_opt);
+        self.transient_store |= after.transient_store;
+        self.debug |= after.debug;
+        self.unshare |= after.unshare;
+    }
+}
+
+impl GlobalArgs {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            graph_root: self.graph.clone(),
+            run_root: self.run.clone(),
+            image_store: self.image_store.clone(),
+            driver: self.storage_driver.clone(),
+            driver_options: self.storage_opt.clone(),
+            transient: self.transient_store,
+        }
+    }
+}
+
+/// Loads the configuration, from `file` instead of its search path if there is one.
+///
+/// # Errors
+/// A file cannot be read or is malformed.
+pub(crate) fn load_configuration(file: Option<PathBuf>) -> orlop::Result<Loaded> {
+    let mut env = Environment::of_process();
+    if let Some(file) = file {
+        env.vars.insert("CONTAINERS_STORAGE_CONF".into(), file.into());
+    }
+    let user = User::of_process(&env);
+    let loaded = config::load(&RealFiles::default(), &env, &user)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    global: GlobalArgs,
+    /// Standard output.
+    pub(crate) out: Output,
+    /// The configured graph root and the file that sets it, if that is the one in use.
+    configured_root: Option<(PathBuf, PathBuf)>,
+}
+
+impl Context {
+    /// # Errors
+    /// Standard output cannot be had, or a flag asks for what is not there.
+    pub(crate) fn new(global: GlobalArgs) -> anyhow::Result<Self> {
+        if global.unshare {
+            return Err(Error::new(ErrorKind::NotSupported, "running in a user namespace")
+                .detail("--unshare is not supported yet")
+                .hint("run the command within `podman unshare` or `unshare --map-root-user`")
+                .into());
+        }
+        Ok(Self { global, out: Output::new()?, configured_root: None })
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`Reported`]: the configuration or the store cannot be read, which has been told.
+    pub(crate) fn store(&mut self) -> anyhow::Result<Store> {
+        self.try_store().map_err(|e| self.initialization_failed(e))
+    }
+
+    fn try_store(&mut self) -> orlop::Result<Store> {
+        let loaded = load_configuration(None)?;
+        let options = loaded.with_overrides(self.global.overrides())?;
+        if let Source::File(file) = loaded.provenance.graph_root
+            && options.graph_root == loaded.options.graph_root
+        {
+            self.configured_root = Some((options.graph_root.clone(), file));
+        }
+        tracing::debug!("Root: {}", options.graph_root.display());
+        tracing::debug!("Run Root: {}", options.run_root.display());
+        tracing::debug!("Driver Name: {}", options.driver);
+        tracing::debug!("Driver Options: {:?}", options.driver_options);
+        Store::open(options)
+    }
+
+    /// The error in words; of a graph root that may not be written to also who chose it.
+    pub(crate) fn explain(&self, error: &anyhow::Error) -> String {
+        let denied = error
+            .downcast_ref::<Error>()
+            .filter(|e| {
+                matches!(
+                    e.os_error(),
+                    Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+                )
+            })
+            .and_then(Error::file);
+        // Files have names in their errors; only standard output's come bare.
+        if error.is::<io::Error>() {
+            return format!("writing to standard output: {error}");
+        }
+        match (&self.configured_root, denied) {
+            (Some((root, file)), Some(path)) if path.starts_with(root) => {
+                format!("{error} (the graph root {root:?} is set in {file:?})")
+            }
+            _ => error.to_string(),
+        }
+    }
+
+    /// The Go command says this on standard output.
+    fn initialization_failed(&mut self, error: Error) -> anyhow::Error {
+        match self.out.line(format_args!("error initializing: {error}")) {
+            Ok(()) => anyhow::Error::new(Reported),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// A failure whose text has been printed.
+#[derive(Debug)]
+pub(crate) struct Reported;
+
+impl std::fmt::Display for Reported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the store cannot be opened")
+    }
+}
+
+impl std::error::Error for Reported {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_chose_the_graph_root_is_told_when_it_is_denied() {
+        let context = Context {
+            global: GlobalArgs::default(),
+            out: Output::new().unwrap(),
+            configured_root: Some(("/g".into(), "/etc/storage.conf".into())),
+        };
+        let denied = |path| Error::io("creating", path, io::ErrorKind::PermissionDenied).into();
+        assert!(context.explain(&denied("/g/overlay")).contains("is set in \"/etc/storage.conf\""));
+        assert!(!context.explain(&denied("/elsewhere")).contains("storage.conf"));
+        let missing = Error::io("opening", "/g/x", io::ErrorKind::NotFound).into();
+        assert!(!context.explain(&missing).contains("storage.conf"));
+    }
+}

@@ -1,0 +1,213 @@
+//! The changes between two trees, by a walk over both at once (`overlay-driver.md` 9.2).
+
+use std::cmp::Ordering;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::{List, failed, same_time};
+use crate::Result;
+use crate::archive::walk::{Name, sorted_names};
+use crate::archive::xattrs;
+use crate::archive::{Change, ChangeKind};
+use crate::sys::beneath::{Identity, open_parent};
+
+/// Levels whose descriptors stay open, two each.
+const OPEN_LEVELS: usize = 64;
+
+/// Lists what leads from the tree `old` (an empty one if there is none) to the tree `new`, depth first, in the byte order
+/// of names.
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`] when something cannot be read, which it names.
+pub fn changes_between(new: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<Vec<Change>> {
+    let mut list = List::default();
+    let mut path = Vec::new();
+    let mut comparison = Comparison { levels: Vec::new() };
+    compare(&mut comparison, &mut list, &mut path, new, old).map_err(|e| failed(&path, e))?;
+    Ok(list.changes)
+}
+
+/// A directory of one of the trees.
+struct Side {
+    fd: Option<OwnedFd>,
+    id: Identity,
+}
+
+struct Level {
+    new: Side,
+    old: Option<Side>,
+    names: std::vec::IntoIter<Vec<u8>>,
+    path: usize,
+}
+
+struct Comparison {
+    levels: Vec<Level>,
+}
+
+fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+fn compare(
+    walk: &mut Comparison,
+    list: &mut List,
+    path: &mut Vec<u8>,
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<()> {
+    let old = old.map(|fd| open(fd, b".")).transpose()?;
+    walk.enter(open(new, b".")?, old, 0)?;
+    while let Some(level) = walk.levels.last_mut() {
+        let Some(name) = level.names.next() else {
+            walk.leave()?;
+            list.above.truncate(walk.levels.len().saturating_sub(1));
+            continue;
+        };
+        path.truncate(level.path);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&name);
+        let new_dir = level.new.fd.as_ref().ok_or(Errno::BADF)?.as_fd();
+        let old_dir = level.old.as_ref().and_then(|side| side.fd.as_ref()).map(AsFd::as_fd);
+        let new = look(Some(new_dir), &name)?;
+        let old = look(old_dir, &name)?;
+        let kind = match (&new, &old) {
+            (None, None) => continue,
+            (None, Some(_)) => {
+                list.push_below(path, ChangeKind::Delete);
+                continue;
+            }
+            (Some(_), None) => Some(ChangeKind::Add),
+            (Some(new), Some(old)) => {
+                let old_dir = old_dir.ok_or(Errno::BADF)?;
+                differs(new_dir, new, old_dir, old, &name)?.then_some(ChangeKind::Modify)
+            }
+        };
+        if let Some(kind) = kind {
+            list.push_below(path, kind);
+        }
+        if new.as_ref().is_some_and(is_dir) {
+            let new_fd = match open(new_dir, &name) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(e) => return Err(e),
+            };
+            let old_fd = match (old_dir, &old) {
+                (Some(dir), Some(stat)) if is_dir(stat) => Some(open(dir, &name)?),
+                _ => None,
+            };
+            walk.enter(new_fd, old_fd, path.len())?;
+            list.enter(path, kind.is_some());
+        }
+    }
+    Ok(())
+}
+
+impl Comparison {
+    fn enter(&mut self, new: OwnedFd, old: Option<OwnedFd>, path: usize) -> rustix::io::Result<()> {
+        let side = |fd: OwnedFd| -> rustix::io::Result<(Side, Vec<Name>)> {
+            let names = sorted_names(fd.as_fd())?;
+            let id = Identity::from(&rustix::fs::fstat(&fd)?);
+            Ok((Side { fd: Some(fd), id }, names))
+        };
+        let (new, new_names) = side(new)?;
+        let (old, old_names) = match old.map(side).transpose()? {
+            Some((old, names)) => (Some(old), names),
+            None => (None, Vec::new()),
+        };
+        let same_device = old.as_ref().is_some_and(|old| old.id.dev == new.id.dev);
+        let names = merged(new_names, old_names, same_device).into_iter();
+        if let Some(level) =
+            self.levels.len().checked_sub(OPEN_LEVELS).and_then(|n| self.levels.get_mut(n))
+        {
+            level.new.fd = None;
+            if let Some(old) = &mut level.old {
+                old.fd = None;
+            }
+        }
+        self.levels.push(Level { new, old, names, path });
+        Ok(())
+    }
+
+    fn leave(&mut self) -> rustix::io::Result<()> {
+        let (Some(done), Some(above)) = (self.levels.pop(), self.levels.last_mut()) else {
+            return Ok(());
+        };
+        reopen(&mut above.new, Some(done.new))?;
+        if let Some(old) = &mut above.old {
+            // The old tree may end above the new one; then its level is still open, or is opened again by path.
+            reopen(old, done.old)?;
+        }
+        Ok(())
+    }
+}
+
+fn reopen(above: &mut Side, below: Option<Side>) -> rustix::io::Result<()> {
+    if above.fd.is_none() {
+        let below = below.and_then(|side| side.fd).ok_or(Errno::BADF)?;
+        above.fd = Some(open_parent(below.as_fd(), Some(above.id))?);
+    }
+    Ok(())
+}
+
+/// All names of both, without those that are the same file: nothing can differ below them.
+fn merged(new: Vec<Name>, old: Vec<Name>, same_device: bool) -> Vec<Vec<u8>> {
+    let mut names = Vec::with_capacity(new.len());
+    let (mut new, mut old) = (new.into_iter().peekable(), old.into_iter().peekable());
+    loop {
+        let order = match (new.peek(), old.peek()) {
+            (None, None) => return names,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => a.bytes.cmp(&b.bytes),
+        };
+        let from_new = if order.is_le() { new.next() } else { None };
+        let from_old = if order.is_ge() { old.next() } else { None };
+        let same = matches!((&from_new, &from_old), (Some(a), Some(b)) if a.ino == b.ino);
+        if let Some(name) = from_new.or(from_old).filter(|_| !(same && same_device)) {
+            names.push(name.bytes);
+        }
+    }
+}
+
+fn look(dir: Option<BorrowedFd<'_>>, name: &[u8]) -> rustix::io::Result<Option<Stat>> {
+    let Some(dir) = dir else { return Ok(None) };
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_dir(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn differs(
+    new_dir: BorrowedFd<'_>,
+    new: &Stat,
+    old_dir: BorrowedFd<'_>,
+    old: &Stat,
+    name: &[u8],
+) -> rustix::io::Result<bool> {
+    if new.st_mode != old.st_mode
+        || (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid)
+        || new.st_rdev != old.st_rdev
+        || !same_time(new, old)
+        || !is_dir(new) && new.st_size != old.st_size
+    {
+        return Ok(true);
+    }
+    if FileType::from_raw_mode(new.st_mode) == FileType::Symlink {
+        let new_text = rustix::fs::readlinkat(new_dir, name, Vec::new())?;
+        if new_text != rustix::fs::readlinkat(old_dir, name, Vec::new())? {
+            return Ok(true);
+        }
+    }
+    let counts = |key: &[u8]| key == b"security.capability" || key.starts_with(b"user.");
+    Ok(xattrs::select(new_dir, name, counts)? != xattrs::select(old_dir, name, counts)?)
+}

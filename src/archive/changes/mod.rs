@@ -1,0 +1,57 @@
+//! What changed: in an overlay's upper directory, or between two trees (`overlay-driver.md` 9).
+
+mod between;
+mod upper;
+
+pub use between::changes_between;
+pub use upper::changes_in_upper;
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use super::names::show;
+use super::{Change, ChangeKind};
+use crate::{Error, ErrorKind};
+
+fn failed(path: &[u8], e: Errno) -> Error {
+    Error::new(ErrorKind::Io, format!("comparing {}", show(path)))
+        .caused_by(std::io::Error::from(e))
+}
+
+/// CHG-5: tars have whole seconds, so that one side's nanoseconds may be lost.
+fn same_time(a: &Stat, b: &Stat) -> bool {
+    let (a_nanos, b_nanos) = (a.st_mtime_nsec, b.st_mtime_nsec);
+    a.st_mtime == b.st_mtime && (a_nanos == b_nanos || a_nanos == 0 || b_nanos == 0)
+}
+
+/// Changes in the order of a walk, each directory above a change listed once before it (CHG-6).
+#[derive(Default)]
+struct List {
+    changes: Vec<Change>,
+    /// For every directory above the present entry: how long its path is and whether it is listed.
+    above: Vec<(usize, bool)>,
+}
+
+impl List {
+    /// The walk has entered a directory.
+    fn enter(&mut self, path: &[u8], listed: bool) {
+        self.above.push((path.len(), listed));
+    }
+
+    /// Lists `path` alone.
+    fn push(&mut self, path: &[u8], kind: ChangeKind) {
+        self.changes.push(Change { path: [b"/", path].concat(), kind });
+    }
+
+    /// Lists `path` and, before it, the directories above.
+    fn push_below(&mut self, path: &[u8], kind: ChangeKind) {
+        for (length, listed) in &mut self.above {
+            if !*listed {
+                *listed = true;
+                let dir = path.get(..*length).unwrap_or_default();
+                self.changes.push(Change { path: [b"/", dir].concat(), kind: ChangeKind::Modify });
+            }
+        }
+        self.push(path, kind);
+    }
+}

@@ -1,0 +1,149 @@
+//! A bounded pipe between two threads whose buffers are used again and again.
+//!
+//! The writing side ends the stream by [`Sender::finish`]; dropped without it, the reading side gets an error instead of
+//! an end, so that a failed stage never looks like a complete one.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Size of a buffer.
+pub(super) const BUFFER: usize = 256 * 1024;
+
+/// Buffers in a pipe.
+const BUFFERS: usize = 8;
+
+/// The other side has gone; its own error says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the other end of the pipeline has stopped")]
+pub(super) struct Stopped;
+
+pub(super) struct Sender {
+    full: SyncSender<Option<Vec<u8>>>,
+    empty: Receiver<Vec<u8>>,
+}
+
+pub(super) struct Source {
+    full: Receiver<Option<Vec<u8>>>,
+    empty: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+/// Both ends of a new pipe.
+pub(super) fn pipe() -> (Sender, Source) {
+    // Neither side ever waits for room to hand a buffer over: there are no more buffers than room for them.
+    let (full, from_sender) = sync_channel(BUFFERS + 1);
+    let (empty, to_sender) = sync_channel(BUFFERS + 1);
+    for _ in 0..BUFFERS {
+        // Grown at first use: a small layer does not pay for all of them.
+        let _ = empty.try_send(Vec::new());
+    }
+    let source = Source { full: from_sender, empty, current: Vec::new(), at: 0, ended: false };
+    (Sender { full, empty: to_sender }, source)
+}
+
+impl Sender {
+    /// An empty buffer of [`BUFFER`] bytes to fill.
+    pub(super) fn buffer(&self) -> Result<Vec<u8>, Stopped> {
+        let mut buffer = self.empty.recv().map_err(|_| Stopped)?;
+        buffer.resize(BUFFER, 0);
+        Ok(buffer)
+    }
+
+    pub(super) fn send(&self, buffer: Vec<u8>) -> Result<(), Stopped> {
+        self.full.send(Some(buffer)).map_err(|_| Stopped)
+    }
+
+    /// The stream is complete.
+    pub(super) fn finish(self) -> Result<(), Stopped> {
+        self.full.send(None).map_err(|_| Stopped)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at >= self.current.len() && !self.ended {
+            let used = std::mem::take(&mut self.current);
+            if used.capacity() > 0 {
+                // A sender that has gone needs no buffers.
+                let _ = self.empty.send(used);
+            }
+            self.at = 0;
+            match self.full.recv() {
+                Ok(Some(buffer)) => self.current = buffer,
+                Ok(None) => self.ended = true,
+                Err(_) => return Err(io::Error::other(Stopped)),
+            }
+        }
+        Ok(self.current.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at = self.at.saturating_add(n);
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let have = self.fill_buf()?;
+        let n = have.len().min(out.len());
+        if let (Some(from), Some(to)) = (have.get(..n), out.get_mut(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+/// Fills `buffer` from `source` as far as the stream goes and cuts it to what came.
+pub(super) fn fill(source: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
+        match source.read(room) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_pass_in_order_and_buffers_return() {
+        let (sender, mut source) = pipe();
+        let thread = std::thread::spawn(move || {
+            for i in 0..50u8 {
+                let mut b = sender.buffer().unwrap();
+                b.truncate(1000);
+                b.fill(i);
+                sender.send(b).unwrap();
+            }
+            sender.finish().unwrap();
+        });
+        let mut all = Vec::new();
+        source.read_to_end(&mut all).unwrap();
+        thread.join().unwrap();
+        assert_eq!(all.len(), 50_000);
+        assert!(all.chunks(1000).enumerate().all(|(i, c)| c.iter().all(|b| usize::from(*b) == i)));
+    }
+
+    #[test]
+    fn a_stage_that_dies_is_no_end_of_file() {
+        let (sender, mut source) = pipe();
+        let mut b = sender.buffer().unwrap();
+        b.truncate(3);
+        sender.send(b).unwrap();
+        drop(sender);
+        assert!(source.read_to_end(&mut Vec::new()).is_err());
+        let (sender, source) = pipe();
+        drop(source);
+        assert!((0..20).any(|_| sender.buffer().and_then(|b| sender.send(b)).is_err()));
+    }
+}

@@ -1,0 +1,214 @@
+//! One file becomes one member, or two.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::header::Header;
+use super::{failed, vanished, write_failed};
+use crate::Result;
+use crate::archive::channel::BUFFER;
+use crate::archive::names::{show, split};
+use crate::archive::xattrs;
+use crate::sys::beneath::Identity;
+
+const BLOCK: u64 = 512;
+
+/// A file to pack.
+pub(super) struct Subject<'a> {
+    pub(super) dir: BorrowedFd<'a>,
+    pub(super) name: &'a [u8],
+    /// Its path in the tar, without a slash at either end.
+    pub(super) path: &'a [u8],
+    pub(super) stat: &'a Stat,
+}
+
+/// How whiteouts of the file system become members.
+pub(super) trait Whiteouts {
+    /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
+    fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
+}
+
+/// For trees without whiteouts: every file is what it is.
+pub(super) struct NoWhiteouts;
+
+impl Whiteouts for NoWhiteouts {
+    fn convert(&self, _: &Subject<'_>, _: &mut Header) -> Result<Option<Header>> {
+        Ok(None)
+    }
+}
+
+/// Writes members.
+pub(super) struct Packer<'o> {
+    out: &'o mut dyn Write,
+    /// The first name of each file with several (TAR-7), by device and inode number (DEF-14).
+    links: HashMap<Identity, Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl<'o> Packer<'o> {
+    pub(super) fn new(out: &'o mut dyn Write) -> Self {
+        Self { out, links: HashMap::new(), buffer: Vec::new() }
+    }
+
+    /// Writes the file, unless it is of a kind that tars do not have, or has vanished.
+    pub(super) fn add(&mut self, subject: &Subject<'_>, whiteouts: &dyn Whiteouts) -> Result<()> {
+        let fail = |e: Errno| failed(subject.path, e);
+        let stat = subject.stat;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut header = match self.header(subject, kind) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(()),
+            Err(e) if vanished(&e) => return Ok(()),
+            Err(e) => return Err(fail(e)),
+        };
+        let marker = whiteouts.convert(subject, &mut header)?;
+        let content = if header.kind == b'0' && header.size > 0 {
+            match open(subject) {
+                Ok(file) => Some(file),
+                Err(e) if vanished(&e) => return Ok(()),
+                Err(e) => return Err(fail(e)),
+            }
+        } else {
+            None
+        };
+        self.write_header(subject, &header)?;
+        if let Some(marker) = marker {
+            self.write_header(subject, &marker)?;
+        }
+        if let Some(file) = content {
+            self.write_content(subject, file, header.size)?;
+        }
+        if has_links(stat) {
+            self.links.entry(Identity::from(stat)).or_insert(header.name);
+        }
+        Ok(())
+    }
+
+    /// Writes a header that stands for no file.
+    pub(super) fn add_header(&mut self, path: &[u8], header: &Header) -> Result<()> {
+        header.write(self.out).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidInput => failed(path, e),
+            _ => write_failed(e),
+        })
+    }
+
+    /// Writes the end marker.
+    pub(super) fn finish(self) -> Result<()> {
+        self.out
+            .write_all(&[0; 2 * BLOCK as usize])
+            .and_then(|()| self.out.flush())
+            .map_err(write_failed)
+    }
+
+    fn header(&self, subject: &Subject<'_>, kind: FileType) -> rustix::io::Result<Option<Header>> {
+        let stat = subject.stat;
+        let mut header = Header {
+            name: subject.path.to_vec(),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: stat.st_mtime,
+            ..Header::default()
+        };
+        match kind {
+            FileType::RegularFile => {
+                header.kind = b'0';
+                header.size = u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            FileType::Directory => {
+                header.kind = b'5';
+                header.name.push(b'/');
+            }
+            FileType::Symlink => {
+                header.kind = b'2';
+                header.link_name =
+                    rustix::fs::readlinkat(subject.dir, subject.name, Vec::new())?.into_bytes();
+            }
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                header.kind = if kind == FileType::CharacterDevice { b'3' } else { b'4' };
+                header.dev_major = rustix::fs::major(stat.st_rdev);
+                header.dev_minor = rustix::fs::minor(stat.st_rdev);
+            }
+            FileType::Fifo => header.kind = b'6',
+            _ => {
+                tracing::info!(path = %show(subject.path), "left out: tars have no sockets");
+                return Ok(None);
+            }
+        }
+        header.xattrs = xattrs::select(subject.dir, subject.name, is_exported)?;
+        if let Some(first) = self.links.get(&Identity::from(stat)).filter(|_| has_links(stat)) {
+            header.kind = b'1';
+            header.link_name.clone_from(first);
+            header.size = 0;
+        }
+        Ok(Some(header))
+    }
+
+    fn write_header(&mut self, subject: &Subject<'_>, header: &Header) -> Result<()> {
+        self.add_header(subject.path, header)
+    }
+
+    /// Writes as many bytes as the header says: what is appended meanwhile is left out, a file that has become shorter is
+    /// an error.
+    fn write_content(&mut self, subject: &Subject<'_>, mut file: File, size: u64) -> Result<()> {
+        self.buffer.resize(BUFFER, 0);
+        let mut left = size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+            let room = self.buffer.get_mut(..most).unwrap_or_default();
+            let n = match file.read(room) {
+                Ok(0) => {
+                    let e = std::io::Error::other("the file has become shorter while it was read");
+                    return Err(failed(subject.path, e));
+                }
+                Ok(n) => n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failed(subject.path, e)),
+            };
+            self.out.write_all(self.buffer.get(..n).unwrap_or_default()).map_err(write_failed)?;
+            left -= n as u64;
+        }
+        let padding = (size.wrapping_neg() % BLOCK) as usize;
+        self.out
+            .write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())
+            .map_err(write_failed)
+    }
+}
+
+fn open(subject: &Subject<'_>) -> rustix::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(subject.dir, subject.name, flags, Mode::empty())?;
+    // Replaced since it was looked at: the header would belong to another file.
+    if Identity::from(&rustix::fs::fstat(&fd)?) != Identity::from(subject.stat) {
+        return Err(Errno::STALE);
+    }
+    Ok(File::from(fd))
+}
+
+fn has_links(stat: &Stat) -> bool {
+    stat.st_nlink > 1 && FileType::from_raw_mode(stat.st_mode) != FileType::Directory
+}
+
+/// TAR-9
+fn is_exported(key: &[u8]) -> bool {
+    key == b"security.capability"
+        || key == b"security.ima"
+        || key.starts_with(b"user.") && !key.starts_with(b"user.overlay.")
+}
+
+/// A whiteout of the overlay file system: a character device 0:0.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// The name of the member that hides `path`.
+pub(super) fn whiteout_name(path: &[u8]) -> Vec<u8> {
+    let (parent, base) = split(path);
+    let slash: &[u8] = if parent.is_empty() { b"" } else { b"/" };
+    [parent, slash, crate::archive::unpack::WHITEOUT_PREFIX, base].concat()
+}

@@ -1,0 +1,131 @@
+//! The bytes of regular files, holes kept as holes (DEF-9).
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use tar_split_rs::{Extent, Member};
+
+use super::failed;
+use crate::archive::channel::BUFFER;
+use crate::archive::names::show;
+use crate::{Error, ErrorKind, Result};
+
+/// Files from this size on must fit the file system before they are begun (ARC-5).
+const ASK_FOR_ROOM: u64 = 16 << 20;
+
+/// Writes the member's payload to a new, empty file; returns how many bytes of content it has.
+pub(super) fn write(
+    file: &impl AsFd,
+    name: &[u8],
+    member: &Member,
+    content: &mut dyn Read,
+    buffer: &mut Vec<u8>,
+) -> Result<u64> {
+    if member.size == 0 {
+        return Ok(0);
+    }
+    buffer.resize(BUFFER, 0);
+    let data = member.sparse.as_ref().map_or(member.size, |extents| {
+        extents.iter().fold(0, |sum: u64, e| sum.saturating_add(e.length))
+    });
+    if data >= ASK_FOR_ROOM {
+        ask_for_room(file.as_fd(), name, data)?;
+    }
+    let mut copy = Copy { file: file.as_fd(), name, content, buffer };
+    match &member.sparse {
+        None => copy.run(member.size)?,
+        Some(extents) => copy.sparse(extents, member.size)?,
+    }
+    Ok(member.size)
+}
+
+fn ask_for_room(file: BorrowedFd<'_>, name: &[u8], data: u64) -> Result<()> {
+    let stat =
+        rustix::fs::fstatvfs(file).map_err(|e| failed("asking for the room for", name, e))?;
+    let room = stat.f_bfree.saturating_mul(stat.f_frsize);
+    // Some file systems do not count their blocks.
+    if stat.f_blocks > 0 && data > room {
+        return Err(failed("unpacking", name, Errno::NOSPC)
+            .detail(format!("the file has {data} bytes, the file system room for {room}")));
+    }
+    Ok(())
+}
+
+struct Copy<'a> {
+    file: BorrowedFd<'a>,
+    name: &'a [u8],
+    content: &'a mut dyn Read,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl Copy<'_> {
+    fn run(&mut self, mut left: u64) -> Result<()> {
+        while left > 0 {
+            let n = self.read(left)?;
+            let mut rest = self.buffer.get(..n).unwrap_or_default();
+            while !rest.is_empty() {
+                match rustix::io::write(self.file, rest) {
+                    Ok(0) => return Err(failed("writing", self.name, Errno::IO)),
+                    Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                    Err(Errno::INTR) => {}
+                    Err(e) => return Err(failed("writing", self.name, e)),
+                }
+            }
+            left -= n as u64;
+        }
+        Ok(())
+    }
+
+    fn sparse(&mut self, extents: &[Extent], size: u64) -> Result<()> {
+        let mut at = 0;
+        for extent in extents {
+            let end = extent.offset.checked_add(extent.length).filter(|end| *end <= size);
+            let (Some(end), Some(hole)) = (end, extent.offset.checked_sub(at)) else {
+                return Err(self.damaged("its map of holes is out of order"));
+            };
+            self.skip(hole)?;
+            rustix::fs::seek(self.file, SeekFrom::Start(extent.offset))
+                .map_err(|e| failed("writing", self.name, e))?;
+            self.run(extent.length)?;
+            at = end;
+        }
+        self.skip(size - at)?;
+        rustix::fs::ftruncate(self.file, size).map_err(|e| failed("writing", self.name, e))
+    }
+
+    fn skip(&mut self, mut left: u64) -> Result<()> {
+        while left > 0 {
+            left -= self.read(left)? as u64;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, most: u64) -> Result<usize> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
+        let room = self.buffer.get_mut(..most).unwrap_or_default();
+        loop {
+            match self.content.read(room) {
+                Ok(0) => return Err(self.damaged("its content ends early")),
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.unreadable(e)),
+            }
+        }
+    }
+
+    /// An error of the stream, or of what the stream says.
+    fn unreadable(&self, e: io::Error) -> Error {
+        let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<tar_split_rs::Error>());
+        let kind = match inner {
+            Some(tar_split_rs::Error::Io { .. }) => ErrorKind::Io,
+            _ => ErrorKind::InvalidArchive,
+        };
+        Error::new(kind, format!("reading the content of {}", show(self.name))).caused_by(e)
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::new(ErrorKind::InvalidArchive, format!("unpacking {}", show(self.name))).detail(why)
+    }
+}

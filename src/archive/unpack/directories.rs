@@ -1,0 +1,83 @@
+//! What directories get only at the end: their times, and modes that would lock the unpacker out (UNP-18).
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
+use rustix::io::Errno;
+
+use super::failed;
+use super::parents::Parents;
+use crate::Result;
+use crate::archive::names::split;
+
+struct Pending {
+    /// Bytes that the path shares with the one before it.
+    shared: usize,
+    /// Bytes of its own, in `Directories::bytes`.
+    own: usize,
+    times: Timestamps,
+    mode: Option<u32>,
+}
+
+/// Directories in the order of the archive. Paths are kept as what differs from the path before, so that a chain 20,000
+/// deep costs two bytes a link (ARC-2, ARC-5).
+#[derive(Default)]
+pub(crate) struct Directories {
+    bytes: Vec<u8>,
+    previous: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+impl Directories {
+    /// A cleaned path, empty for the root, and what it gets at the end.
+    pub(crate) fn push(&mut self, path: &[u8], times: Timestamps, mode: Option<u32>) {
+        let shared = self.previous.iter().zip(path).take_while(|(a, b)| a == b).count();
+        let own = path.get(shared..).unwrap_or_default();
+        self.bytes.extend_from_slice(own);
+        self.pending.push(Pending { shared, own: own.len(), times, mode });
+        self.previous.truncate(shared);
+        self.previous.extend_from_slice(own);
+    }
+
+    pub(crate) fn finish(self, parents: &mut Parents<'_>, root: BorrowedFd<'_>) -> Result<()> {
+        let (mut path, mut at) = (Vec::new(), 0);
+        for item in self.pending {
+            path.truncate(item.shared);
+            path.extend_from_slice(self.bytes.get(at..at + item.own).unwrap_or_default());
+            at += item.own;
+            match set(&path, &item, parents, root) {
+                // Replaced or removed by a later member.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(e) => return Err(failed("setting the times of", &path, e)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set(
+    path: &[u8],
+    item: &Pending,
+    parents: &mut Parents<'_>,
+    root: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    if path.is_empty() {
+        if let Some(mode) = item.mode {
+            rustix::fs::fchmod(root, Mode::from_raw_mode(mode))?;
+        }
+        return rustix::fs::futimens(root, &item.times);
+    }
+    let (parent, base) = split(path);
+    let dir = parents.get(parent, false)?;
+    let stat = rustix::fs::statat(&dir.fd, base, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    rustix::fs::utimensat(&dir.fd, base, &item.times, AtFlags::SYMLINK_NOFOLLOW)?;
+    if let Some(mode) = item.mode {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&dir.fd, base, flags, Mode::empty())?;
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! The unpacker: members of a tar become files below a directory descriptor (`overlay-driver.md` 11).
+//!
+//! Parents are looked up below the root, the last component is never followed: what is in its way is removed, and the
+//! file itself is made with calls that fail where something exists.
+
+mod attributes;
+mod content;
+mod directories;
+mod entry;
+mod parents;
+mod plink;
+mod remove;
+mod whiteout;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use tar_split_rs::{Member, MemberKind};
+
+use super::names::{clean, show, split};
+use super::{UnpackOptions, Whiteouts};
+use crate::sys::beneath::Identity;
+use crate::{Error, ErrorKind, Result};
+pub(super) use directories::Directories;
+use parents::Dir;
+pub(super) use parents::Parents;
+pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
+
+/// What was learnt while unpacking.
+#[derive(Default)]
+pub(super) struct Unpacked {
+    pub(super) uids: BTreeSet<u32>,
+    pub(super) gids: BTreeSet<u32>,
+    pub(super) size: u64,
+}
+
+/// Unpacks the members of one archive.
+pub(super) struct Unpacker<'a> {
+    options: &'a UnpackOptions,
+    root: OwnedFd,
+    parents: Parents<'a>,
+    directories: Directories,
+    made: Made,
+    /// Files of AUFS's directory of link targets, by name.
+    plinks: BTreeMap<Vec<u8>, Member>,
+    buffer: Vec<u8>,
+    facts: Unpacked,
+}
+
+/// Which entries this archive has made, by parent and name: an opaque marker spares them. Only kept where whiteouts are
+/// carried out; 16 bytes an entry.
+#[derive(Default)]
+struct Made {
+    keys: (RandomState, RandomState),
+    entries: HashSet<u128>,
+}
+
+impl Made {
+    fn key(&self, parent: Identity, name: &[u8]) -> u128 {
+        let (high, low) =
+            (self.keys.0.hash_one((parent, name)), self.keys.1.hash_one((parent, name)));
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    fn insert(&mut self, parent: Identity, name: &[u8]) {
+        let key = self.key(parent, name);
+        self.entries.insert(key);
+    }
+
+    fn contains(&self, parent: Identity, name: &[u8]) -> bool {
+        self.entries.contains(&self.key(parent, name))
+    }
+}
+
+impl<'a> Unpacker<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>, options: &'a UnpackOptions) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(root, ".", flags, Mode::empty())
+            .map_err(|e| failed("opening the directory to unpack into", b".", e))?;
+        let full = options.whiteouts == Whiteouts::Execute;
+        Ok(Self {
+            options,
+            parents: Parents::new(root, full)
+                .map_err(|e| failed("opening the directory to unpack into", b".", e))?,
+            root: own,
+            directories: Directories::default(),
+            made: Made::default(),
+            plinks: BTreeMap::new(),
+            buffer: Vec::new(),
+            facts: Unpacked::default(),
+        })
+    }
+
+    /// Makes the file of one member, whose payload comes from `content`.
+    pub(super) fn member(&mut self, member: &Member, content: &mut dyn Read) -> Result<()> {
+        if member.kind == MemberKind::Global {
+            // Go's reader gives such a header no owner, and its record of ids counts the zeros.
+            self.facts.uids.insert(0);
+            self.facts.gids.insert(0);
+            return Ok(());
+        }
+        let name = clean(&member.name);
+        let owner = attributes::Owner::of(member, &name)?;
+        let (parent, base) = split(&name);
+        if !base.starts_with(whiteout::PREFIX) {
+            self.facts.uids.insert(owner.uid);
+            self.facts.gids.insert(owner.gid);
+        }
+        if name.is_empty() {
+            return self.root_entry(member, owner);
+        }
+        let entry = entry::Entry { name: &name, parent, base, owner, member };
+        match self.options.whiteouts {
+            Whiteouts::Keep => {}
+            Whiteouts::Overlay(prefix) => {
+                if self.overlay_whiteout(&entry, prefix)? {
+                    return Ok(());
+                }
+            }
+            Whiteouts::Execute => {
+                if self.execute_whiteout(&entry, content)? {
+                    return Ok(());
+                }
+            }
+        }
+        let dir = self.parent(&name, parent)?;
+        self.make(&dir, &entry, content)?;
+        self.remember(&dir, base);
+        Ok(())
+    }
+
+    /// Sets the times of directories and returns what was learnt.
+    pub(super) fn finish(mut self) -> Result<Unpacked> {
+        self.remove_plinks()?;
+        let directories = std::mem::take(&mut self.directories);
+        directories.finish(&mut self.parents, self.root.as_fd())?;
+        Ok(self.facts)
+    }
+
+    /// The directory that an entry goes to; missing ones are made (UNP-7).
+    fn parent(&mut self, name: &[u8], parent: &[u8]) -> Result<std::rc::Rc<Dir>> {
+        self.parents
+            .get(parent, true)
+            .map_err(|e| failed("making the parent directories of", name, e))
+    }
+
+    fn remember(&mut self, dir: &Dir, base: &[u8]) {
+        if self.options.whiteouts == Whiteouts::Execute {
+            self.made.insert(dir.id, base);
+        }
+    }
+
+    fn root_entry(&mut self, member: &Member, owner: attributes::Owner) -> Result<()> {
+        if member.kind != MemberKind::Directory {
+            return Err(Error::new(ErrorKind::InvalidArchive, "unpacking a layer").detail(
+                format!(
+                    "the member {} stands for the root of the layer and is no directory",
+                    show(&member.name)
+                ),
+            ));
+        }
+        let wanted = attributes::Wanted { owner, member, name: b"." };
+        let deferred = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
+        self.directories.push(b"", attributes::directory_times(member), deferred);
+        Ok(())
+    }
+}
+
+/// An error of a system call about a member. What only an archive can bring about is the archive's fault.
+fn failed(action: &str, name: &[u8], errno: Errno) -> Error {
+    let kind = match errno {
+        Errno::NOTDIR
+        | Errno::LOOP
+        | Errno::NAMETOOLONG
+        | Errno::EXIST
+        | Errno::ISDIR
+        | Errno::NOENT
+        | Errno::INVAL => ErrorKind::InvalidArchive,
+        _ => ErrorKind::Io,
+    };
+    let mut error =
+        Error::new(kind, format!("{action} {}", show(name))).caused_by(std::io::Error::from(errno));
+    if errno == Errno::NOSPC || errno == Errno::DQUOT {
+        error = error.hint("free some space in the file system of the store");
+    }
+    error
+}

@@ -1,0 +1,151 @@
+//! Descriptors of the directories that members go to, kept so that neighbours do not look them up again.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::{Errno, Result};
+
+use crate::archive::names::split;
+use crate::sys::beneath::{Beneath, Identity};
+
+/// Descriptors kept; far below the usual limit of 1024 for a process.
+const KEPT: usize = 256;
+
+/// An open directory.
+pub(crate) struct Dir {
+    pub(crate) fd: OwnedFd,
+    pub(crate) id: Identity,
+}
+
+/// Directories by their cleaned path, the longest unused one going first.
+pub(crate) struct Parents<'fd> {
+    beneath: Beneath<'fd>,
+    root: Rc<Dir>,
+    last: (Vec<u8>, Rc<Dir>),
+    kept: HashMap<Vec<u8>, (Rc<Dir>, u64)>,
+    clock: u64,
+    /// Missing parents get 0755 whatever the umask (a full tree), else 0777 less the umask.
+    full: bool,
+}
+
+impl<'fd> Parents<'fd> {
+    pub(crate) fn new(root: BorrowedFd<'fd>, full: bool) -> Result<Self> {
+        let beneath = Beneath::new(root);
+        let fd = beneath.directory(b".", None)?;
+        let id = Identity::from(&rustix::fs::fstat(&fd)?);
+        let root = Rc::new(Dir { fd, id });
+        let last = (Vec::new(), Rc::clone(&root));
+        Ok(Self { beneath, root, last, kept: HashMap::new(), clock: 0, full })
+    }
+
+    /// The directory of a cleaned path; with `make` missing ones are made.
+    pub(crate) fn get(&mut self, path: &[u8], make: bool) -> Result<Rc<Dir>> {
+        if self.last.0 == path {
+            return Ok(Rc::clone(&self.last.1));
+        }
+        let dir = match self.known(path) {
+            Some(dir) => dir,
+            None => {
+                let dir = Rc::new(self.open(path, make)?);
+                self.keep(path, &dir);
+                dir
+            }
+        };
+        self.last = (path.to_vec(), Rc::clone(&dir));
+        Ok(dir)
+    }
+
+    /// Keeps a directory that was just made.
+    pub(crate) fn put(&mut self, path: &[u8], fd: OwnedFd, id: Identity) {
+        let dir = Rc::new(Dir { fd, id });
+        self.keep(path, &dir);
+        if self.last.0 == path {
+            self.last.1 = dir;
+        }
+    }
+
+    /// A directory or a symbolic link has gone: any path may lead elsewhere now.
+    pub(crate) fn forget(&mut self) {
+        self.kept.clear();
+        self.last = (Vec::new(), Rc::clone(&self.root));
+    }
+
+    fn known(&mut self, path: &[u8]) -> Option<Rc<Dir>> {
+        if path.is_empty() {
+            return Some(Rc::clone(&self.root));
+        }
+        self.clock += 1;
+        let (dir, used) = self.kept.get_mut(path)?;
+        *used = self.clock;
+        Some(Rc::clone(dir))
+    }
+
+    fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
+        if self.kept.len() >= KEPT {
+            // A quarter at a time, so that the search for the oldest is rare.
+            let mut ages: Vec<u64> = self.kept.values().map(|(_, used)| *used).collect();
+            ages.sort_unstable();
+            let limit = ages.get(KEPT / 4).copied().unwrap_or(u64::MAX);
+            self.kept.retain(|_, (_, used)| *used >= limit);
+        }
+        self.clock += 1;
+        self.kept.insert(path.to_vec(), (Rc::clone(dir), self.clock));
+    }
+
+    fn open(&mut self, path: &[u8], make: bool) -> Result<Dir> {
+        let (parent, base) = split(path);
+        let fd = match self.known(parent) {
+            // One step from a known directory, unless it turns out to be a link.
+            Some(dir) => match self.step(&dir, base, make) {
+                Err(Errno::LOOP | Errno::NOTDIR) => self.look_up(path, make)?,
+                other => other?,
+            },
+            None => self.look_up(path, make)?,
+        };
+        let id = Identity::from(&rustix::fs::fstat(&fd)?);
+        Ok(Dir { fd, id })
+    }
+
+    fn step(&self, dir: &Dir, base: &[u8], make: bool) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&dir.fd, base, flags, Mode::empty()) {
+            Err(Errno::NOENT) if make => {
+                make_directory(dir.fd.as_fd(), base, self.full)?;
+                rustix::fs::openat(&dir.fd, base, flags, Mode::empty())
+            }
+            other => other,
+        }
+    }
+
+    fn look_up(&self, path: &[u8], make: bool) -> Result<OwnedFd> {
+        let full = self.full;
+        let mut maker = |at: BorrowedFd<'_>, name: &[u8]| make_directory(at, name, full);
+        self.beneath.directory(path, make.then_some(&mut maker as _))
+    }
+}
+
+fn make_directory(at: BorrowedFd<'_>, name: &[u8], full: bool) -> Result<()> {
+    match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
+        Err(Errno::EXIST) => return Ok(()),
+        other => other?,
+    }
+    if full {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(at, name, flags, Mode::empty())?;
+        let inherited = rustix::fs::fstat(&fd)?.st_mode & 0o2000;
+        return rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755 | inherited));
+    }
+    // The group comes from the parent where that has the set-group-ID bit; root's is wanted (UNP-7).
+    let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (stat.st_uid, stat.st_gid) != (0, 0) {
+        let owner = (Some(Uid::ROOT), Some(Gid::ROOT));
+        match rustix::fs::chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
+            // A user without privileges keeps what is his.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Extended attributes of directory entries, links not followed.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::{Errno, Result};
+
+/// The largest value that the kernel hands out.
+const LARGEST: usize = 64 * 1024;
+
+/// The kernel has no `*xattrat` before 6.13; this path means the entry of the directory, whatever its own path.
+pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
+}
+
+/// The names of the attributes; none where the file system has no attributes.
+pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let path = entry_path(dir, name);
+    let mut buffer = [0u8; 1024];
+    let names = match rustix::fs::llistxattr(path.as_slice(), &mut buffer) {
+        Ok(n) => buffer.get(..n).unwrap_or_default().to_vec(),
+        Err(Errno::RANGE) => {
+            let mut all = vec![0u8; LARGEST];
+            let n = rustix::fs::llistxattr(path.as_slice(), all.as_mut_slice())?;
+            all.truncate(n);
+            all
+        }
+        Err(Errno::OPNOTSUPP) => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    Ok(names.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// The value of an attribute, if there is one of that name.
+pub(super) fn get(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
+    let path = entry_path(dir, name);
+    let mut buffer = [0u8; 256];
+    match rustix::fs::lgetxattr(path.as_slice(), key, &mut buffer) {
+        Ok(n) => Ok(buffer.get(..n).map(<[u8]>::to_vec)),
+        Err(Errno::RANGE) => {
+            let mut all = vec![0u8; LARGEST];
+            let n = rustix::fs::lgetxattr(path.as_slice(), key, all.as_mut_slice())?;
+            all.truncate(n);
+            Ok(Some(all))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The attributes of those names that `wanted` takes, with their values, sorted.
+pub(super) fn select(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for key in list(dir, name)? {
+        if !wanted(&key) {
+            continue;
+        }
+        match get(dir, name, &key) {
+            Ok(Some(value)) => found.push((key, value)),
+            Ok(None) => {}
+            Err(Errno::TOOBIG) => {
+                tracing::error!(
+                    name = %super::names::show(name), xattr = %super::names::show(&key),
+                    "attribute skipped: its value is too big"
+                );
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether the directory is marked as opaque.
+pub(super) fn is_opaque(dir: BorrowedFd<'_>, name: &[u8], prefix: &str) -> Result<bool> {
+    let key = [prefix.as_bytes(), b"opaque"].concat();
+    Ok(get(dir, name, &key)?.as_deref() == Some(b"y"))
+}

@@ -1,0 +1,385 @@
+//! The drivers' options: `key=value` strings, their prefixes, keys and values (`overlay-driver.md` 3, `storage-conf.md` 4).
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::{Error, ErrorKind, Result};
+
+/// What the overlay driver was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OverlayOptions {
+    /// The words of every mount whose caller names none, verbatim.
+    pub(crate) mountopt: String,
+    /// Roots of additional image stores, in order.
+    pub(crate) image_stores: Vec<PathBuf>,
+    /// The home is not made a private mount.
+    pub(crate) skip_mount_home: bool,
+    /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
+    pub(crate) unsynced: bool,
+}
+
+/// What the vfs driver was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct VfsOptions {
+    /// Roots of additional image stores, in order.
+    pub(crate) image_stores: Vec<PathBuf>,
+    /// Unpacking goes on when an owner cannot be set.
+    pub(crate) ignore_chown_errors: bool,
+    /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
+    pub(crate) unsynced: bool,
+}
+
+/// An option that belongs to the driver at hand.
+struct Word<'a> {
+    key: String,
+    value: &'a str,
+    whole: &'a str,
+}
+
+impl Word<'_> {
+    fn wrong(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Config, format!("reading the driver option {:?}", self.whole))
+            .detail(format!("value {:?} of {:?}: {why}", self.value, self.key))
+    }
+
+    fn unknown(&self) -> Error {
+        Error::new(ErrorKind::Config, format!("unknown option {:?} ({:?})", self.key, self.whole))
+    }
+
+    /// Go's `strconv.ParseBool`.
+    fn boolean(&self) -> Result<bool> {
+        match self.value {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            _ => Err(self.wrong(
+                "a boolean is one of 1, t, T, TRUE, true, True, 0, f, F, FALSE, false, False",
+            )),
+        }
+    }
+
+    fn unsynced(&self) -> Result<bool> {
+        match self.value.to_ascii_lowercase().as_str() {
+            "none" => Ok(true),
+            "" | "filesystem" => Ok(false),
+            _ => Err(self.wrong("it is \"none\" or \"filesystem\"")),
+        }
+    }
+
+    /// A comma list of absolute paths, cleaned.
+    fn paths(&self, must_exist: bool) -> Result<Vec<PathBuf>> {
+        if self.value.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.value.split(',').map(|text| self.path(text, must_exist)).collect()
+    }
+
+    fn path(&self, text: &str, must_exist: bool) -> Result<PathBuf> {
+        let path = Path::new(text);
+        if !path.is_absolute() {
+            return Err(self.wrong(&format!("the path {text:?} is not absolute")));
+        }
+        let path = clean(path);
+        if must_exist {
+            let found = path.metadata().map_err(|e| {
+                self.wrong(&format!("{path:?} cannot be examined")).path(&path).caused_by(e)
+            })?;
+            if !found.is_dir() {
+                return Err(self.wrong(&format!("{path:?} is not a directory")).path(&path));
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// Go's `filepath.Clean` for an absolute path.
+fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::Normal(name) => out.push(name),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// Splits an option; `None` if it is another driver's (OPT-1 to OPT-3).
+fn split<'a>(whole: &'a str, own: &[&str]) -> Result<Option<Word<'a>>> {
+    let Some((key, value)) = whole.split_once('=') else {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("unable to parse key/value option: {whole:?}"),
+        )
+        .hint("an option reads key=value"));
+    };
+    let key = key.trim().to_ascii_lowercase();
+    let (driver, key) = key.split_once('.').unwrap_or(("", &key));
+    if driver.is_empty() || own.contains(&driver) {
+        return Ok(Some(Word { key: key.to_owned(), value: value.trim(), whole }));
+    }
+    if ["overlay", "overlay2", "btrfs", "zfs", "vfs"].contains(&driver) {
+        return Ok(None);
+    }
+    Err(Error::new(ErrorKind::Config, format!("unknown driver {driver:?} in option {whole:?}")))
+}
+
+/// The keys that are understood and not yet served; each keeps the last option that would matter.
+#[derive(Default)]
+struct NotYet(Vec<(&'static str, Option<String>)>);
+
+impl NotYet {
+    fn set(&mut self, key: &'static str, matters: bool, word: &Word<'_>) {
+        self.0.retain(|(k, _)| *k != key);
+        self.0.push((key, matters.then(|| word.whole.to_owned())));
+    }
+
+    fn refuse(self) -> Result<()> {
+        let Some((key, whole)) = self.0.into_iter().find_map(|(k, w)| w.map(|w| (k, w))) else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::NotSupported, format!("applying the overlay option {whole:?}"))
+            .detail(format!("{key:?} is not yet supported"))
+            .hint(format!("remove {key} from storage.conf and from STORAGE_OPTS")))
+    }
+}
+
+/// Reads the options of the overlay driver.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a malformed option, [`ErrorKind::NotSupported`] for one that this version does not serve.
+pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
+    let mut out = OverlayOptions::default();
+    let mut not_yet = NotYet::default();
+    for whole in options {
+        let Some(word) = split(whole, &["overlay", "overlay2"])? else { continue };
+        match word.key.as_str() {
+            "override_kernel_check" => {
+                tracing::debug!("override_kernel_check has no effect");
+            }
+            "mountopt" => out.mountopt = word.value.to_owned(),
+            "size" => not_yet.set("size", ram_in_bytes(&word)? > 0, &word),
+            "inodes" => {
+                let inodes: u64 =
+                    word.value.parse().map_err(|_| word.wrong("it is not a decimal number"))?;
+                not_yet.set("inodes", inodes > 0, &word);
+            }
+            "imagestore" | "additionalimagestore" => {
+                out.image_stores.extend(word.paths(true)?);
+            }
+            "additionallayerstore" => {
+                check_layer_stores(&word)?;
+                if !word.value.is_empty() {
+                    not_yet.set("additionallayerstore", true, &word);
+                }
+            }
+            "mount_program" => {
+                if !word.value.is_empty() && !Path::new(word.value).exists() {
+                    return Err(word.wrong("no such program"));
+                }
+                not_yet.set("mount_program", !word.value.is_empty(), &word);
+            }
+            "skip_mount_home" => out.skip_mount_home = word.boolean()?,
+            "ignore_chown_errors" => not_yet.set("ignore_chown_errors", word.boolean()?, &word),
+            "force_mask" => {
+                check_force_mask(&word)?;
+                not_yet.set("force_mask", true, &word);
+            }
+            "use_composefs" => not_yet.set("use_composefs", word.boolean()?, &word),
+            "sync" => out.unsynced = word.unsynced()?,
+            _ => return Err(word.unknown()),
+        }
+    }
+    not_yet.refuse()?;
+    Ok(out)
+}
+
+/// Reads the options of the vfs driver.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a malformed option, and for any `mountopt` that reaches it.
+pub(crate) fn parse_vfs(options: &[String]) -> Result<VfsOptions> {
+    let mut out = VfsOptions::default();
+    for whole in options {
+        let Some(word) = split(whole, &["vfs"])? else { continue };
+        match word.key.as_str() {
+            "imagestore" | "additionalimagestore" => {
+                out.image_stores.extend(word.paths(false)?);
+            }
+            "mountopt" => {
+                return Err(word.wrong("the vfs driver does not support mount options"));
+            }
+            "ignore_chown_errors" => out.ignore_chown_errors = word.boolean()?,
+            "sync" => out.unsynced = word.unsynced()?,
+            _ => return Err(word.unknown()),
+        }
+    }
+    Ok(out)
+}
+
+/// docker's `RAMInBytes`: a decimal number, an optional blank, a binary unit from `b` to `p`, with or without `b` or `ib`.
+fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
+    let wrong = || word.wrong("it is not a size such as 20m or 10g");
+    let text = word.value;
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return Err(wrong()),
+    };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    // A float to integer cast saturates, and a size has no use for more than 53 bits of precision.
+    Ok((number * (1u64 << shift) as f64) as u64)
+}
+
+fn check_force_mask(word: &Word<'_>) -> Result<()> {
+    match word.value {
+        "shared" | "private" => Ok(()),
+        octal => i32::from_str_radix(octal, 8)
+            .map(drop)
+            .map_err(|_| word.wrong("it is \"shared\", \"private\" or octal digits")),
+    }
+}
+
+fn check_layer_stores(word: &Word<'_>) -> Result<()> {
+    for store in word.value.split(',').filter(|_| !word.value.is_empty()) {
+        let mut parts = store.split(':');
+        word.path(parts.next().unwrap_or_default(), true)?;
+        let mut seen = false;
+        for flag in parts {
+            if flag != "ref" {
+                return Err(word.wrong(&format!("unknown flag {flag:?}; the only one is \"ref\"")));
+            }
+            if std::mem::replace(&mut seen, true) {
+                return Err(word.wrong("the flag \"ref\" stands there twice"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlay(options: &[&str]) -> Result<OverlayOptions> {
+        parse_overlay(&options.iter().map(|&o| o.to_owned()).collect::<Vec<_>>())
+    }
+
+    fn vfs(options: &[&str]) -> Result<VfsOptions> {
+        parse_vfs(&options.iter().map(|&o| o.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn prefixes_and_spaces() {
+        // OPT-1, OPT-2, OPT-3, OPT-5
+        for option in [
+            "mountopt=nodev",
+            "overlay.mountopt=nodev",
+            "overlay2.MountOpt = nodev ",
+            ".mountopt=nodev",
+        ] {
+            assert_eq!(overlay(&[option]).unwrap().mountopt, "nodev", "{option}");
+        }
+        assert_eq!(overlay(&["mountopt=a", "overlay.mountopt=b=c,d"]).unwrap().mountopt, "b=c,d");
+        assert_eq!(
+            overlay(&["btrfs.size=1", "vfs.x=2", "zfs.y=3"]).unwrap(),
+            OverlayOptions::default()
+        );
+        for (bad, says) in [
+            ("nosuch.size=1", "unknown driver \"nosuch\""),
+            ("nosuch=1", "unknown option \"nosuch\" (\"nosuch=1\")"),
+            ("mountopt", "unable to parse key/value option"),
+        ] {
+            let e = overlay(&[bad]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Config);
+            assert!(e.to_string().contains(says), "{e}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for bad in [
+            "skip_mount_home=yes",
+            "ignore_chown_errors=",
+            "use_composefs=2",
+            "size=abc",
+            "size=",
+            "inodes=-1",
+            "sync=always",
+            "force_mask=999",
+            "imagestore=relative",
+            "imagestore=/no/such/dir",
+            "imagestore=/etc/passwd",
+            "additionallayerstore=/:other",
+            "additionallayerstore=/:ref:ref",
+            "mount_program=/no/such/program",
+        ] {
+            let e = overlay(&[bad]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Config, "{bad}");
+            assert!(e.to_string().contains(bad), "{e}");
+        }
+        let good = overlay(&[
+            "sync= FileSystem",
+            "skip_mount_home=T",
+            "imagestore=/usr//lib/../bin,/etc",
+            "overlay.additionalimagestore=/var/",
+            "imagestore=",
+            "override_kernel_check=x",
+        ])
+        .unwrap();
+        assert!(!good.unsynced && good.skip_mount_home);
+        assert!(overlay(&["sync=none"]).unwrap().unsynced);
+        let stores: Vec<_> = good.image_stores.iter().map(|p| p.to_str().unwrap()).collect();
+        assert_eq!(stores, ["/usr/bin", "/etc", "/var"]);
+    }
+
+    #[test]
+    fn what_is_not_served_is_refused_by_name_when_it_matters() {
+        for (key, value, harmless) in [
+            ("mount_program", "/bin/true", ""),
+            ("size", "20m", "0"),
+            ("inodes", "5", "0"),
+            ("ignore_chown_errors", "true", "false"),
+            ("use_composefs", "1", "0"),
+        ] {
+            let e = overlay(&[&format!("overlay.{key}={value}")]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::NotSupported);
+            assert!(e.to_string().contains(key), "{e}");
+            overlay(&[&format!("{key}={value}"), &format!("{key}={harmless}")]).unwrap();
+        }
+        assert_eq!(overlay(&["force_mask=shared"]).unwrap_err().kind(), ErrorKind::NotSupported);
+        assert_eq!(
+            overlay(&["additionallayerstore=/:ref"]).unwrap_err().kind(),
+            ErrorKind::NotSupported
+        );
+    }
+
+    #[test]
+    fn vfs_takes_its_own() {
+        assert!(!vfs(&["vfs.sync=filesystem"]).unwrap().unsynced);
+        assert!(vfs(&["vfs.sync=none"]).unwrap().unsynced);
+        assert!(vfs(&["ignore_chown_errors=1", "overlay.mountopt=x"]).unwrap().ignore_chown_errors);
+        for bad in ["mountopt=nodev", "vfs.mountopt=x", "size=1g", "skip_mount_home=true"] {
+            assert_eq!(vfs(&[bad]).unwrap_err().kind(), ErrorKind::Config, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_as_docker_reads_them() {
+        for (text, bytes) in
+            [("20m", 20 << 20), ("1.5k", 1536), ("10 GiB", 10 << 30), ("7", 7), ("1TB", 1 << 40)]
+        {
+            let word = Word { key: "size".into(), value: text, whole: text };
+            assert_eq!(ram_in_bytes(&word).unwrap(), bytes, "{text}");
+        }
+    }
+}

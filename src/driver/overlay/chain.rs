@@ -1,0 +1,309 @@
+//! From a layer to the directories of the layers below it, with lost short links found again.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::Overlay;
+use super::layout::{self, LinkId};
+use crate::{Error, ErrorKind, LayerId, Result};
+
+/// In what kind of store a layer lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The home.
+    Home,
+    /// The separate root for images: changed, but mounted read-only below the run root.
+    ImageStore,
+    /// An additional image store: never written to.
+    Additional,
+}
+
+/// One layer's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LayerDir {
+    pub(super) id: LayerId,
+    /// The home that it lies in.
+    pub(super) home: PathBuf,
+    pub(super) place: Place,
+}
+
+impl LayerDir {
+    /// The layer directory.
+    pub(super) fn path(&self) -> PathBuf {
+        self.home.join(&self.id)
+    }
+
+    /// The layer's own content.
+    pub(super) fn diff(&self) -> PathBuf {
+        self.home.join(&self.id).join("diff")
+    }
+
+    /// How many older uppers there are: `diff1` to `diffN`, newest first; the first gap ends the list.
+    pub(super) fn older(&self) -> usize {
+        let dir = self.path();
+        (1..=layout::MAX_LOWERS).take_while(|n| dir.join(format!("diff{n}")).is_dir()).count()
+    }
+
+    /// The layer's own content as directories, newest first.
+    pub(super) fn contents(&self) -> Vec<PathBuf> {
+        let dir = self.path();
+        let older = (1..=self.older()).map(|n| dir.join(format!("diff{n}")));
+        std::iter::once(self.diff()).chain(older).collect()
+    }
+
+    /// Refuses content that this version cannot show truly.
+    pub(super) fn check_content(&self) -> Result<()> {
+        let diff = self.diff();
+        match diff.symlink_metadata() {
+            Ok(m) if m.is_dir() => {}
+            Ok(m) if m.is_symlink() => {
+                return Err(Error::new(
+                    ErrorKind::NotSupported,
+                    format!("using layer {}", self.id),
+                )
+                .path(&diff)
+                .id(self.id.as_str())
+                .detail(
+                    "its content lies in an additional layer store, which is not yet supported",
+                ));
+            }
+            Ok(_) => return Err(layout::damaged(&diff, "it is not a directory")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(layout::damaged(&diff, "the layer's content is missing").caused_by(e));
+            }
+            Err(e) => return Err(Error::io("examining", &diff, e)),
+        }
+        let composefs = self.path().join("composefs-data");
+        if composefs.symlink_metadata().is_ok() {
+            return Err(Error::new(ErrorKind::NotSupported, format!("using layer {}", self.id))
+                .path(&composefs)
+                .id(self.id.as_str())
+                .detail("it is a composefs layer, which is not yet supported"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether lost short links may be made again on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heal {
+    /// Only in memory.
+    No,
+    /// In the home.
+    OnDisk,
+}
+
+/// What a search for lost short links found: every store's `link` files, read at most once.
+#[derive(Default)]
+struct Index(Option<HashMap<LinkId, LayerDir>>);
+
+impl Overlay {
+    /// The homes in the order in which an id is looked up (CRE-17).
+    pub(super) fn homes(&self) -> impl Iterator<Item = (&Path, Place)> {
+        std::iter::once((self.home.as_path(), Place::Home))
+            .chain(self.image_home.as_deref().map(|h| (h, Place::ImageStore)))
+            .chain(self.store_homes.iter().map(|h| (h.as_path(), Place::Additional)))
+    }
+
+    /// The directory of a layer, in the home or else in the first store that has it.
+    pub(super) fn find(&self, id: &LayerId) -> Option<LayerDir> {
+        self.homes().find(|(home, _)| is_real_dir(&home.join(id))).map(|(home, place)| LayerDir {
+            id: id.clone(),
+            home: home.to_path_buf(),
+            place,
+        })
+    }
+
+    /// As [`Overlay::find`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`] when no store has the layer.
+    pub(super) fn locate(&self, id: &LayerId) -> Result<LayerDir> {
+        self.find(id).ok_or_else(|| {
+            Error::new(ErrorKind::LayerUnknown, format!("looking for layer {id}"))
+                .id(id.as_str())
+                .path(self.home.join(id))
+        })
+    }
+
+    /// As [`Overlay::locate`], of a layer that may be changed (ADD-2).
+    pub(super) fn locate_own(&self, id: &LayerId) -> Result<LayerDir> {
+        let layer = self.locate(id)?;
+        if layer.place == Place::Additional {
+            return Err(Error::new(ErrorKind::ReadOnly, format!("changing layer {id}"))
+                .id(id.as_str())
+                .path(layer.path())
+                .detail("the layer belongs to an additional image store"));
+        }
+        Ok(layer)
+    }
+
+    /// The layers below `layer`, nearest first: by `lower-layers`, else by `lower` and the short links.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when a file is damaged or a layer cannot be found.
+    pub(super) fn lowers(&self, layer: &LayerDir, heal: Heal) -> Result<Vec<LayerDir>> {
+        let dir = layer.path();
+        let lowers = match layout::read_lower_layers(&dir)? {
+            Some(ids) => ids
+                .iter()
+                .map(|id| {
+                    self.find(id).ok_or_else(|| {
+                        layout::damaged(
+                            &dir.join(layout::LOWER_LAYERS),
+                            format!("layer {id}, which it names, is in no store"),
+                        )
+                    })
+                })
+                .collect::<Result<Vec<_>>>()?,
+            None => match layout::read_lower(&dir)? {
+                Some(links) => {
+                    let mut index = Index::default();
+                    links
+                        .iter()
+                        .map(|link| self.follow(link, &dir, heal, &mut index))
+                        .collect::<Result<Vec<_>>>()?
+                }
+                None => Vec::new(),
+            },
+        };
+        if lowers.iter().any(|l| l.id == layer.id) {
+            return Err(layout::damaged(&dir, "the layer is listed among those below it"));
+        }
+        Ok(lowers)
+    }
+
+    /// The layer that a short link stands for. The store that the link is found in stays bound to it (ADD-7).
+    fn follow(
+        &self,
+        link: &LinkId,
+        child: &Path,
+        heal: Heal,
+        index: &mut Index,
+    ) -> Result<LayerDir> {
+        for (home, place) in self.homes() {
+            if let Some(id) = layout::read_short_link(home, link)?
+                && is_real_dir(&home.join(&id))
+            {
+                return Ok(LayerDir { id, home: home.to_path_buf(), place });
+            }
+        }
+        let found = index.look_up(self, link)?.ok_or_else(|| {
+            layout::damaged(
+                &child.join(layout::LOWER),
+                format!("no store has a layer of short link {}", link.as_str()),
+            )
+        })?;
+        if heal == Heal::OnDisk && found.place == Place::Home {
+            self.make_short_link(&found.home, link, &found.id)?;
+        }
+        Ok(found)
+    }
+
+    /// The short link of a layer, in its `link` file and on disk; a lost one is made again where that is allowed (DEF-5).
+    /// `None` if the layer has none that leads to it.
+    pub(super) fn short_link(&self, layer: &LayerDir, heal: Heal) -> Result<Option<LinkId>> {
+        let Some(link) = layout::read_link_file(&layer.path())? else { return Ok(None) };
+        match layout::read_short_link(&layer.home, &link)? {
+            Some(id) if id == layer.id => Ok(Some(link)),
+            Some(_) => Ok(None),
+            None if heal == Heal::OnDisk && layer.place == Place::Home => {
+                self.make_short_link(&layer.home, &link, &layer.id)?;
+                Ok(Some(link))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn make_short_link(&self, home: &Path, link: &LinkId, id: &LayerId) -> Result<()> {
+        layout::ensure_dir(&home.join(layout::LINKS), layout::DirLook::root(0o755), 0o755)?;
+        let path = link.path(home);
+        tracing::warn!(link = link.as_str(), layer = %id, "a lost short link is made again");
+        match symlink(layout::target_of_layer(id), &path) {
+            // It dangles: its layer is gone, or it was half made.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let aside = home.join(layout::LINKS).join(format!("{}.new", link.as_str()));
+                let _ = std::fs::remove_file(&aside);
+                symlink(layout::target_of_layer(id), &aside)
+                    .and_then(|()| std::fs::rename(&aside, &path))
+                    .map_err(|e| Error::io("replacing the link", &path, e))
+            }
+            done => done.map_err(|e| Error::io("making the link", &path, e)),
+        }
+    }
+
+    /// Whether `parent` is the layer right below `layer` (DIF-1).
+    pub(super) fn is_parent(lowers: &[LayerDir], parent: Option<&LayerId>) -> bool {
+        lowers.first().map(|l| &l.id) == parent
+    }
+
+    /// The content directories of layers, newest first, open.
+    pub(super) fn open_contents(layers: &[LayerDir]) -> Result<Vec<OwnedFd>> {
+        layers.iter().flat_map(LayerDir::contents).map(|dir| layout::open_dir(&dir)).collect()
+    }
+}
+
+impl Index {
+    fn look_up(&mut self, driver: &Overlay, link: &LinkId) -> Result<Option<LayerDir>> {
+        if self.0.is_none() {
+            self.0 = Some(Self::read(driver)?);
+        }
+        Ok(self.0.as_ref().and_then(|found| found.get(link)).cloned())
+    }
+
+    /// Reads all `link` files; what is no layer or has a damaged one is passed over, since another layer is asked for.
+    fn read(driver: &Overlay) -> Result<HashMap<LinkId, LayerDir>> {
+        let mut found = HashMap::new();
+        for (home, place) in driver.homes() {
+            for name in list_layers(home)? {
+                let Ok(id) = LayerId::new(name) else { continue };
+                if let Ok(Some(link)) = layout::read_link_file(&home.join(&id)) {
+                    let layer = LayerDir { id, home: home.to_path_buf(), place };
+                    found.entry(link).or_insert(layer);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The names of the layer directories of a home, sorted (REM-8); none if there is no home.
+pub(super) fn list_layers(home: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(home) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("listing", home, e)),
+        Ok(entries) => entries,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("listing", home, e))?;
+        let is_dir = match entry.file_type() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(Error::io("examining", entry.path(), e)),
+            Ok(kind) => kind.is_dir(),
+        };
+        if let (true, Ok(name)) = (is_dir, entry.file_name().into_string())
+            && !is_reserved(&name)
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name in the home is not a layer's: the driver's own, or of what a killed probe left (DEF-28).
+pub(super) fn is_reserved(name: &str) -> bool {
+    let probe = |prefix: &&str| {
+        name.strip_prefix(*prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    layout::RESERVED.contains(&name) || layout::PROBES.iter().any(|p| probe(&p))
+}
+
+fn is_real_dir(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| m.is_dir())
+}

@@ -1,0 +1,226 @@
+//! Making a layer directory: all of it or nothing (`overlay-driver.md` 5).
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::Overlay;
+use super::chain::{Heal, LayerDir, Place, is_reserved};
+use super::layout::{self, DirLook, LinkId};
+use crate::driver::{CreateOptions, refuse_id_maps};
+use crate::sys::remove::remove_tree;
+use crate::{Error, ErrorKind, LayerId, Result};
+
+/// The mode of a base layer's root.
+const BASE_MODE: u32 = 0o555;
+
+/// The real owner and mode of a file under `force_mask` (`store-format.md` 12.12).
+const OVERRIDE_XATTR: &str = "user.containers.override_stat";
+
+/// Takes a half-made layer away again unless it is told that the layer is whole.
+struct Undo {
+    dir: PathBuf,
+    link: Option<PathBuf>,
+    done: bool,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Some(link) = &self.link
+            && let Err(e) = std::fs::remove_file(link)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = ?link, error = %e, "removing the short link of a layer that could not be made");
+        }
+        if let Err(e) = remove_tree(&self.dir) {
+            tracing::warn!(error = %e, "removing a layer that could not be made");
+        }
+    }
+}
+
+impl Overlay {
+    /// Makes the directory of a new, empty layer.
+    pub(super) fn create_layer(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &CreateOptions,
+        read_write: bool,
+    ) -> Result<()> {
+        check_names(id, parent)?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
+        check_storage_options(options, read_write, id)?;
+        self.ready()?;
+        let (home, place) = match &self.image_home {
+            Some(home) if !read_write => (home.as_path(), Place::ImageStore),
+            _ => (self.home.as_path(), Place::Home),
+        };
+        let below = parent.map(|p| self.parent_files(p)).transpose()?;
+        let look = self.root_look(parent)?;
+
+        layout::ensure_dir(&home.join(layout::LINKS), DirLook::root(0o755), 0o755)?;
+        let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
+        let dir = layer.path();
+        if dir.symlink_metadata().is_ok() {
+            tracing::warn!(layer = %id, path = ?dir, "the directory of a new layer exists; removing it first");
+            self.remove_layer(&layer)?;
+        }
+        let mut undo = Undo { dir: dir.clone(), link: None, done: false };
+        layout::make_dir(&dir, DirLook::root(0o700))?;
+        layout::make_dir(&dir.join("diff"), look)?;
+
+        // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
+        let link = LinkId::random();
+        layout::write_new(&dir.join(layout::LINK), 0o644, link.as_str().as_bytes())?;
+        let path = link.path(home);
+        symlink(layout::target_of_layer(id), &path)
+            .map_err(|e| Error::io("making the link", &path, e))?;
+        undo.link = Some(path);
+
+        let private = DirLook { mode: 0o700, ..look };
+        layout::make_dir(&dir.join("work"), private)?;
+        layout::make_dir(&dir.join("merged"), private)?;
+        match below {
+            None => drop(layout::make_dir(&dir.join("empty"), private)?),
+            Some(below) => {
+                layout::write_new(&dir.join(layout::LOWER), 0o644, below.lower.as_bytes())?;
+                let ids = below.lower_layers.as_bytes();
+                layout::write_new(&dir.join(layout::LOWER_LAYERS), 0o644, ids)?;
+            }
+        }
+        undo.done = true;
+        Ok(())
+    }
+
+    /// What a child of `parent` has in `lower` and `lower-layers` (CRE-12, CRE-13).
+    fn parent_files(&self, parent: &LayerId) -> Result<ParentFiles> {
+        let layer = self.locate(parent)?;
+        let dir = layer.path();
+        let link = layout::read_link_file(&dir)?
+            .ok_or_else(|| layout::damaged(&dir.join(layout::LINK), "the file is missing"))?;
+        let lowers = self.lowers(&layer, Heal::OnDisk)?;
+        let links = match layout::read_lower(&dir)? {
+            Some(links) => links,
+            None => lowers
+                .iter()
+                .map(|l| {
+                    layout::read_link_file(&l.path())?.ok_or_else(|| {
+                        layout::damaged(&l.path().join(layout::LINK), "the file is missing")
+                    })
+                })
+                .collect::<Result<Vec<_>>>()?,
+        };
+        let join = |words: Vec<String>| words.join(":");
+        Ok(ParentFiles {
+            lower: join(std::iter::once(&link).chain(&links).map(LinkId::relative).collect()),
+            lower_layers: join(
+                std::iter::once(parent)
+                    .chain(lowers.iter().map(|l| &l.id))
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
+        })
+    }
+
+    /// Mode and owner of the root of a new child of `parent` (CRE-8, CRE-10): the parent's, in full.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`] if the parent has vanished.
+    pub(super) fn root_look(&self, parent: Option<&LayerId>) -> Result<DirLook> {
+        let Some(parent) = parent else { return Ok(DirLook::root(BASE_MODE)) };
+        let diff = self.locate(parent)?.diff();
+        if let Some(look) = read_override(&diff) {
+            return Ok(look);
+        }
+        DirLook::of(&diff).map_err(|e| {
+            if e.kind() == io::ErrorKind::NotFound {
+                Error::new(
+                    ErrorKind::LayerUnknown,
+                    format!("looking for the parent layer {parent}"),
+                )
+                .id(parent.as_str())
+                .path(&diff)
+                .caused_by(e)
+            } else {
+                Error::io("examining", &diff, e)
+            }
+        })
+    }
+}
+
+struct ParentFiles {
+    lower: String,
+    lower_layers: String,
+}
+
+/// The owner and mode that a store with `force_mask` keeps in an xattr: `uid:gid:octal mode[:type]`.
+fn read_override(path: &Path) -> Option<DirLook> {
+    let mut buffer = [0u8; 256];
+    let length = rustix::fs::lgetxattr(path, OVERRIDE_XATTR, &mut buffer).ok()?;
+    parse_override(OsStr::from_bytes(buffer.get(..length)?).to_str()?)
+}
+
+fn parse_override(text: &str) -> Option<DirLook> {
+    let mut fields = text.split(':');
+    let uid = fields.next()?.parse().ok()?;
+    let gid = fields.next()?.parse().ok()?;
+    let mode = u32::from_str_radix(fields.next()?, 8).ok()? & 0o7777;
+    Some(DirLook { mode, uid, gid })
+}
+
+/// Refuses a layer that would be taken for one of the home's own files, and a parent whose id would be two in a list of ids.
+fn check_names(id: &LayerId, parent: Option<&LayerId>) -> Result<()> {
+    let wrong = |id: &LayerId, why: &str| {
+        Err(Error::new(ErrorKind::InvalidArgument, format!("creating layer {id}"))
+            .id(id.as_str())
+            .detail(why))
+    };
+    if is_reserved(id.as_str()) {
+        return wrong(id, "the driver's home has a use of its own for this name");
+    }
+    match parent {
+        Some(p) if p.as_str().contains(':') => {
+            wrong(p, "a layer with ':' in its id cannot be a parent")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// CRE-2, CRE-3: sizes need a quota, which this version does not set.
+fn check_storage_options(options: &CreateOptions, read_write: bool, id: &LayerId) -> Result<()> {
+    let Some(key) = options.storage_opt.keys().next() else { return Ok(()) };
+    let action = format!("creating layer {id} with the storage option {key:?}");
+    let known = matches!(key.to_ascii_lowercase().as_str(), "size" | "inodes");
+    Err(if !known {
+        Error::new(ErrorKind::InvalidArgument, action).detail(format!("unknown option {key}"))
+    } else if read_write {
+        Error::new(ErrorKind::NotSupported, action).detail(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        )
+    } else {
+        Error::new(ErrorKind::InvalidArgument, action)
+            .detail(format!("--storage-opt {key} is only supported for ReadWrite Layers"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn override_stat_is_read_in_both_forms() {
+        // FMK-3
+        let look = |mode, uid, gid| Some(DirLook { mode, uid, gid });
+        assert_eq!(parse_override("0:5:0755:dir"), look(0o755, 0, 5));
+        assert_eq!(parse_override("7:0:01777"), look(0o1777, 7, 0));
+        assert_eq!(parse_override("1:2:4755:file:x"), look(0o4755, 1, 2));
+        for bad in ["", "1:2", "a:b:0755", "1:2:9"] {
+            assert_eq!(parse_override(bad), None, "{bad}");
+        }
+    }
+}

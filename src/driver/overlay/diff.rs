@@ -1,0 +1,137 @@
+//! Changes of a layer: from its own content where the kernel keeps it plain, else by comparing two mounted trees
+//! (`overlay-driver.md` 9).
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use super::chain::{Heal, LayerDir};
+use super::get::View;
+use super::layout::open_dir;
+use super::{OPAQUE_PREFIX, Overlay};
+use crate::archive::{self, Change, FileSource, TreeFiles};
+use crate::driver::naive;
+use crate::{LayerId, Result};
+
+/// Where the changes are read from.
+enum Source<'a> {
+    /// The layer's own content, over the contents of those below.
+    Upper { upper: OwnedFd, lowers: Vec<OwnedFd> },
+    /// The whole tree, over the parent's.
+    Trees { new: View<'a>, old: Option<View<'a>> },
+}
+
+impl Overlay {
+    fn source(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        sizes_only: bool,
+    ) -> Result<Source<'_>> {
+        let layer = self.locate(id)?;
+        layer.check_content()?;
+        let lowers = self.lowers(&layer, Heal::No)?;
+        // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
+        if Self::is_parent(&lowers, parent)
+            && layer.older() == 0
+            && (sizes_only || self.native_diff()?)
+        {
+            let lowers = if sizes_only { Vec::new() } else { Self::open_contents(&lowers)? };
+            return Ok(Source::Upper { upper: open_dir(&layer.diff())?, lowers });
+        }
+        let new = self.view(id)?;
+        let old = parent.map(|p| self.view(p)).transpose()?;
+        Ok(Source::Trees { new, old })
+    }
+
+    pub(super) fn write_diff(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        match self.source(id, parent, false)? {
+            Source::Upper { upper, lowers } => {
+                archive::pack_upper(upper.as_fd(), &borrow(&lowers), OPAQUE_PREFIX, out)
+            }
+            Source::Trees { new, old } => {
+                with_trees(new, old, |new, old| naive::write_diff(new, old, out))
+            }
+        }
+    }
+
+    pub(super) fn list_changes(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+    ) -> Result<Vec<Change>> {
+        match self.source(id, parent, false)? {
+            Source::Upper { upper, lowers } => {
+                archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), OPAQUE_PREFIX)
+            }
+            Source::Trees { new, old } => with_trees(new, old, archive::changes_between),
+        }
+    }
+
+    pub(super) fn size_of_diff(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64> {
+        match self.source(id, parent, true)? {
+            Source::Upper { upper, .. } => Ok(archive::disk_usage(upper.as_fd())?.size),
+            Source::Trees { new, old } => with_trees(new, old, naive::diff_size),
+        }
+    }
+
+    /// REM-15: own content first, then that of the layers below.
+    pub(super) fn files(&self, id: &LayerId) -> Result<ChainFiles> {
+        let layer = self.locate(id)?;
+        layer.check_content()?;
+        let lowers = self.lowers(&layer, Heal::No)?;
+        let dirs = std::iter::once(&layer).chain(&lowers).flat_map(LayerDir::contents);
+        Ok(ChainFiles(dirs.map(|dir| (dir, OnceLock::new())).collect()))
+    }
+}
+
+/// Runs `work` on the open trees and unmounts them, its failure first.
+fn with_trees<T>(
+    new: View<'_>,
+    old: Option<View<'_>>,
+    work: impl FnOnce(BorrowedFd<'_>, Option<BorrowedFd<'_>>) -> Result<T>,
+) -> Result<T> {
+    let outcome = (|| {
+        let new = open_dir(new.path())?;
+        let old = old.as_ref().map(|o| open_dir(o.path())).transpose()?;
+        work(new.as_fd(), old.as_ref().map(AsFd::as_fd))
+    })();
+    let closed = new.close().and(old.map_or(Ok(()), View::close));
+    outcome.and_then(|done| closed.map(|()| done))
+}
+
+fn borrow(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    fds.iter().map(AsFd::as_fd).collect()
+}
+
+/// A layer's files and, behind them, those of the layers below, which are opened only when they are needed: nearly every
+/// file is found in the first, and a chain can be longer than a process may open files.
+pub(super) struct ChainFiles(Vec<(PathBuf, OnceLock<TreeFiles>)>);
+
+impl FileSource for ChainFiles {
+    fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
+        for (path, files) in &self.0 {
+            let files = match files.get() {
+                Some(files) => files,
+                None => {
+                    let root = open_dir(path).map_err(io::Error::other)?;
+                    files.get_or_init(|| TreeFiles::new(vec![root]))
+                }
+            };
+            match files.open(name) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                found => return found,
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{:?} is in none of the layer's directories", String::from_utf8_lossy(name)),
+        ))
+    }
+}

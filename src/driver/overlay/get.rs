@@ -1,0 +1,362 @@
+//! Mounting and unmounting layers, counted per process (`overlay-driver.md` 6, 7; DEF-16).
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Overlay;
+use super::chain::{Heal, LayerDir, Place};
+use super::layout::{self, DirLook};
+use super::mount::{Lower, Plan, Upper};
+use crate::driver::{MountOptions, refuse_id_maps};
+use crate::sys::mount::{detach, is_overlay_mount};
+use crate::sys::remove::remove_tree;
+use crate::{Error, ErrorKind, LayerId, Result};
+
+/// How a layer is mounted: what a second request is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct How {
+    words: Vec<String>,
+    label: String,
+    volatile: bool,
+}
+
+/// This process's uses of one layer's mount.
+#[derive(Debug, Default)]
+struct Uses {
+    count: u32,
+    /// `None` if another process made the mount.
+    how: Option<How>,
+}
+
+/// This process's uses of all mounts. Each layer has a lock of its own, held while it is mounted or unmounted.
+#[derive(Default)]
+pub(super) struct Counts(Mutex<HashMap<LayerId, Arc<Mutex<Uses>>>>);
+
+impl Counts {
+    fn slot(&self, id: &LayerId) -> Arc<Mutex<Uses>> {
+        Arc::clone(lock(&self.0).entry(id.clone()).or_default())
+    }
+
+    /// Forgets a layer that nobody uses, so that the table does not grow for ever.
+    fn tidy(&self, id: &LayerId, slot: Arc<Mutex<Uses>>) {
+        let mut slots = lock(&self.0);
+        // Two: the table's and this one. Nobody else can be about to use it.
+        if Arc::strong_count(&slot) == 2 && lock(&slot).count == 0 {
+            slots.remove(id);
+        }
+    }
+
+    /// Forgets what this process holds of a layer that is being removed.
+    pub(super) fn forget(&self, id: &LayerId) {
+        lock(&self.0).remove(id);
+    }
+}
+
+/// A poisoned lock only means that a thread died while it held it; the counts are checked against the kernel anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Overlay {
+    /// Where the layer is mounted: its own `merged`, or one below the run root if its store must not be written to.
+    pub(super) fn merged(&self, layer: &LayerDir) -> PathBuf {
+        match layer.place {
+            Place::Home => layer.path().join("merged"),
+            Place::ImageStore | Place::Additional => self.run.join(&layer.id).join("merged"),
+        }
+    }
+
+    pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
+        refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
+        let layer = self.locate(id)?;
+        let how = How {
+            words: self.effective_words(&options.options)?,
+            label: options.mount_label.clone(),
+            volatile: options.volatile,
+        };
+        self.use_mount(&layer, |uses, merged| {
+            if let Some(present) = &uses.how
+                && *present != how
+            {
+                return Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}")).id(id.as_str()).detail(
+                    format!("it is mounted with {present:?}, and {how:?} is asked for"),
+                ));
+            }
+            if uses.how.is_none() && !how.words.iter().any(|w| w == "ro") && is_read_only(merged) && layer.place == Place::Home {
+                return Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
+                    .id(id.as_str())
+                    .path(merged)
+                    .detail("another process has mounted it read-only, and a writable mount is asked for"));
+            }
+            Ok(())
+        }, how.clone())
+    }
+
+    /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one.
+    pub(super) fn view(&self, id: &LayerId) -> Result<View<'_>> {
+        let layer = self.locate(id)?;
+        let how = How {
+            words: self.effective_words(&["ro".to_owned()])?,
+            label: String::new(),
+            volatile: false,
+        };
+        let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
+        Ok(View { driver: self, id: id.clone(), path, given_back: false })
+    }
+
+    /// Counts one use more; the first one mounts.
+    fn use_mount(
+        &self,
+        layer: &LayerDir,
+        fits: impl FnOnce(&Uses, &Path) -> Result<()>,
+        how: How,
+    ) -> Result<PathBuf> {
+        self.ready()?;
+        let slot = self.counts.slot(&layer.id);
+        let mut uses = lock(&slot);
+        let merged = self.merged(layer);
+        self.refresh(&mut uses, &merged);
+        let outcome = if uses.count > 0 {
+            fits(&uses, &merged).map(|()| uses.count += 1)
+        } else {
+            self.mount_new(layer, &merged, &how).map(|()| {
+                uses.count = 1;
+                uses.how = Some(how);
+            })
+        };
+        drop(uses);
+        self.counts.tidy(&layer.id, slot);
+        outcome.map(|()| merged)
+    }
+
+    /// Brings a count in line with the kernel (GET-4): a mount that somebody else made counts as one use, and no use
+    /// outlives its mount.
+    fn refresh(&self, uses: &mut Uses, merged: &Path) {
+        match (uses.count, is_overlay_mount(merged)) {
+            (0, true) => *uses = Uses { count: 1, how: None },
+            (_, false) => *uses = Uses::default(),
+            _ => {}
+        }
+    }
+
+    /// The words of a mount: the caller's, else the configured ones (GET-15 to GET-17).
+    fn effective_words(&self, asked: &[String]) -> Result<Vec<String>> {
+        let configured = || self.options.mountopt.split(',').filter(|w| !w.is_empty());
+        let mut words: Vec<String> = if asked.is_empty() {
+            configured().map(str::to_owned).collect()
+        } else {
+            asked
+                .iter()
+                .flat_map(|w| match w.contains('"') {
+                    true => vec![w.as_str()],
+                    false => w.split(',').collect(),
+                })
+                .filter(|w| !w.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let metacopy = |w: &str| w == "metacopy=on";
+        let named = words.iter().any(|w| metacopy(w));
+        if (named || configured().any(metacopy)) && self.using_metacopy()? {
+            if !named {
+                words.push("metacopy=on".to_owned());
+            }
+        } else if named {
+            tracing::warn!("metacopy=on is left out, since this kernel does not do it");
+            words.retain(|w| !metacopy(w));
+        }
+        Ok(words)
+    }
+
+    fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
+        let own = layer.place == Place::Home;
+        let dir = layer.path();
+        let heal = if own { Heal::OnDisk } else { Heal::No };
+        let lower_layers = self.lowers(layer, heal)?;
+        for lower in &lower_layers {
+            lower.check_content()?;
+        }
+        if own {
+            self.restore_diff(layer, lower_layers.first())?;
+        }
+        layer.check_content()?;
+        layout::ensure_dir(merged, DirLook::root(0o700), 0o700)?;
+
+        let read_only = !own || how.words.iter().any(|w| w == "ro");
+        let mut lowers = Vec::new();
+        if read_only {
+            lowers.push(self.lower(layer, 0, None));
+        }
+        lowers.extend((1..=layer.older()).map(|n| {
+            let path = dir.join(format!("diff{n}"));
+            Lower { short: self.shorten(&path), absolute: path }
+        }));
+        for lower in &lower_layers {
+            let link = self.short_link(lower, heal)?;
+            let link = link.as_ref().map(|l| match lower.place {
+                Place::Home => PathBuf::from(l.relative()),
+                Place::ImageStore | Place::Additional => l.path(&lower.home),
+            });
+            lowers.extend((0..=lower.older()).map(|n| self.lower(lower, n, link.as_deref())));
+        }
+        if lower_layers.is_empty() && layer.older() == 0 && !read_only {
+            lowers.push(self.empty_lower(layer)?);
+        } else if lowers.len() == 1 && read_only {
+            // Two lowers at least make a read-only overlay; N names the empty directory as well.
+            lowers.push(self.empty_lower(layer)?);
+        }
+
+        let mut words = how.words.clone();
+        if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
+            words.push("volatile".to_owned());
+        }
+        let upper = (!read_only).then(|| {
+            let side = |name: &str| {
+                let path = dir.join(name);
+                Lower { short: self.shorten(&path), absolute: path }
+            };
+            Upper { diff: side("diff"), work: side("work") }
+        });
+        if !read_only {
+            // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
+            remove_tree(&dir.join("work/work/incompat/volatile"))?;
+        }
+        let plan = Plan {
+            home: self.home.clone(),
+            target: merged.to_path_buf(),
+            lowers,
+            upper,
+            words,
+            label: how.label.clone(),
+        };
+        plan.mount().map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    /// One directory of a lower layer, `n` 0 for `diff`, as N writes it and as short as can be.
+    fn lower(&self, layer: &LayerDir, n: usize, link: Option<&Path>) -> Lower {
+        let diff = layer.diff();
+        let absolute = match n {
+            0 => diff,
+            _ => diff.join("..").join(format!("diff{n}")),
+        };
+        let direct = match n {
+            0 => self.shorten(&absolute),
+            _ => self.shorten(&layer.path().join(format!("diff{n}"))),
+        };
+        let by_link = link.map(|l| match n {
+            0 => l.to_path_buf(),
+            _ => l.join("..").join(format!("diff{n}")),
+        });
+        let short = match by_link {
+            Some(link) if link.as_os_str().len() < direct.as_os_str().len() => link,
+            _ => direct,
+        };
+        Lower { absolute, short }
+    }
+
+    /// A path as seen from the home.
+    fn shorten(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.home).unwrap_or(path).to_path_buf()
+    }
+
+    /// The directory that stands below a layer without parent.
+    fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
+        let path = layer.path().join("empty");
+        if layer.place == Place::Home {
+            layout::ensure_dir(&path, DirLook::root(0o700), 0o700)?;
+        }
+        Ok(Lower { short: self.shorten(&path), absolute: path })
+    }
+
+    /// Makes a lost `diff` again (GET-7), with the mode of what lies below; an existing one keeps its owner (DEF-22).
+    fn restore_diff(&self, layer: &LayerDir, below: Option<&LayerDir>) -> Result<()> {
+        let diff = layer.diff();
+        match diff.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            _ => return Ok(()),
+        }
+        let look = DirLook::of(&layer.path().join("diff1"))
+            .ok()
+            .or_else(|| below.and_then(|b| DirLook::of(&b.diff()).ok()))
+            .unwrap_or(DirLook::root(0o555));
+        layout::make_dir(&diff, DirLook::root(look.mode)).map(drop)
+    }
+
+    /// Gives one use back; the last one unmounts (PUT-1 to PUT-9).
+    pub(super) fn unmount_layer(&self, id: &LayerId) -> Result<()> {
+        let layer = self.locate(id)?;
+        let slot = self.counts.slot(id);
+        let mut uses = lock(&slot);
+        let merged = self.merged(&layer);
+        self.refresh(&mut uses, &merged);
+        let outcome = if uses.count > 1 {
+            uses.count -= 1;
+            Ok(())
+        } else {
+            self.unmount(&layer, &merged).map(|()| *uses = Uses::default())
+        };
+        drop(uses);
+        self.counts.tidy(id, slot);
+        outcome
+    }
+
+    fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
+        match detach(merged) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => {}
+            done => done.map_err(|e| Error::io("unmounting", merged, e).id(layer.id.as_str()))?,
+        }
+        if layer.place != Place::Home {
+            return remove_tree(&self.run.join(&layer.id));
+        }
+        // A fresh directory in place of the mount point drops the copies of the mount in other mount namespaces.
+        let look = match DirLook::of(merged) {
+            Ok(look) => DirLook { mode: 0o700, ..look },
+            Err(_) => DirLook::root(0o700),
+        };
+        let fresh = layer.path().join("merged.1");
+        remove_tree(&fresh)?;
+        layout::make_dir(&fresh, look)?;
+        std::fs::rename(&fresh, merged)
+            .map_err(|e| Error::io("replacing the mount point", merged, e).id(layer.id.as_str()))
+    }
+}
+
+fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path)
+        .is_ok_and(|s| s.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// A layer's tree, mounted for reading until it is given back.
+pub(super) struct View<'a> {
+    driver: &'a Overlay,
+    id: LayerId,
+    path: PathBuf,
+    given_back: bool,
+}
+
+impl View<'_> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the mount back.
+    ///
+    /// # Errors
+    /// When the kernel refuses to unmount.
+    pub(super) fn close(mut self) -> Result<()> {
+        self.given_back = true;
+        self.driver.unmount_layer(&self.id)
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        if !self.given_back
+            && let Err(e) = self.driver.unmount_layer(&self.id)
+        {
+            tracing::warn!(layer = %self.id, error = %e, "unmounting after a failure");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The overlay driver on the kernel's overlay, as root (`overlay-driver.md`).
+
+mod chain;
+mod create;
+mod diff;
+mod get;
+mod layout;
+mod mount;
+mod prepare;
+mod probe;
+mod remove;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use self::chain::Heal;
+use self::get::Counts;
+pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
+use super::options::{OverlayOptions, parse_overlay};
+use super::staging::TempStaging;
+use super::{CreateOptions, Driver, MountOptions, Staging, Trash, refuse_id_maps};
+use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
+use crate::sys::mount::is_overlay_mount;
+use crate::{LayerId, Result};
+
+/// The name that the driver reports, and that of its directory in additional stores (IDN-2).
+const NAME: &str = "overlay";
+
+/// The prefix of the kernel's xattrs for a mount by root.
+const OPAQUE_PREFIX: &str = "trusted.overlay.";
+
+/// The driver of one store.
+pub(super) struct Overlay {
+    /// `<graph root>/<name it was opened with>` (IDN-1).
+    home: PathBuf,
+    /// `<run root>/<name it was opened with>` (IDN-4).
+    run: PathBuf,
+    /// `<image store>/overlay`.
+    image_home: Option<PathBuf>,
+    /// `<additional store>/overlay`, in order.
+    store_homes: Vec<PathBuf>,
+    options: OverlayOptions,
+    prepared: Mutex<bool>,
+    counts: Counts,
+}
+
+impl Overlay {
+    /// Reads the options, touches nothing on disk.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Config`] and [`crate::ErrorKind::NotSupported`] for options.
+    pub(super) fn open(
+        name: &str,
+        graph_root: &Path,
+        run_root: &Path,
+        image_store: Option<&Path>,
+        options: &[String],
+    ) -> Result<Self> {
+        let options = parse_overlay(options)?;
+        words::check_mountopt(&options.mountopt)?;
+        Ok(Self {
+            home: graph_root.join(name),
+            run: run_root.join(name),
+            image_home: image_store.map(|s| s.join(NAME)),
+            store_homes: options.image_stores.iter().map(|s| s.join(NAME)).collect(),
+            options,
+            prepared: Mutex::new(false),
+            counts: Counts::default(),
+        })
+    }
+
+    fn unpack_options(&self) -> UnpackOptions {
+        UnpackOptions {
+            whiteouts: Whiteouts::Overlay(OPAQUE_PREFIX),
+            in_user_namespace: false,
+            ignore_chown_errors: false,
+        }
+    }
+
+    /// Where layers of image content are made.
+    fn image_layer_home(&self) -> &Path {
+        self.image_home.as_deref().unwrap_or(&self.home)
+    }
+}
+
+impl Driver for Overlay {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn home(&self) -> &Path {
+        &self.home
+    }
+
+    fn temp_dir_roots(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.home)
+            .chain(&self.image_home)
+            .map(|home| home.join(layout::TEMP_DIRS))
+            .collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_host()
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.ready()
+    }
+
+    fn create(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &CreateOptions,
+    ) -> Result<()> {
+        self.create_layer(id, parent, options, false)
+    }
+
+    fn create_read_write(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &CreateOptions,
+    ) -> Result<()> {
+        self.create_layer(id, parent, options, true)
+    }
+
+    fn create_from_template(
+        &self,
+        id: &LayerId,
+        template: &LayerId,
+        options: &CreateOptions,
+        read_write: bool,
+    ) -> Result<()> {
+        self.create_layer(id, Some(template), options, read_write)
+    }
+
+    fn exists(&self, id: &LayerId) -> bool {
+        self.find(id).is_some()
+    }
+
+    fn get(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
+        self.mount_layer(id, options)
+    }
+
+    fn put(&self, id: &LayerId) -> Result<()> {
+        self.unmount_layer(id)
+    }
+
+    fn is_mounted(&self, path: &Path) -> bool {
+        is_overlay_mount(path)
+    }
+
+    fn remove(&self, id: &LayerId) -> Result<()> {
+        self.remove_by_id(id)
+    }
+
+    fn deferred_remove(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
+        self.remove_later(id)
+    }
+
+    fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
+        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        self.ready()?;
+        let look = self.root_look(parent)?;
+        let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
+        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        Ok(Box::new(staging))
+    }
+
+    fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
+        let staging = TempStaging::of(staging, &self.home, id)?;
+        staging.commit(&self.locate_own(id)?.diff(), id)
+    }
+
+    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)> {
+        let layer = self.locate_own(id)?;
+        layer.check_content()?;
+        Ok((open_dir(&layer.diff())?, self.unpack_options()))
+    }
+
+    fn diff(&self, id: &LayerId, parent: Option<&LayerId>, out: &mut dyn Write) -> Result<()> {
+        self.write_diff(id, parent, out)
+    }
+
+    fn changes(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<Vec<Change>> {
+        self.list_changes(id, parent)
+    }
+
+    fn diff_size(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64> {
+        self.size_of_diff(id, parent)
+    }
+
+    fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {
+        Ok(Box::new(self.files(id)?))
+    }
+
+    fn metadata(&self, id: &LayerId) -> Result<BTreeMap<String, String>> {
+        let layer = self.locate(id)?;
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut rows = BTreeMap::from([
+            ("MergedDir".to_owned(), text(self.merged(&layer))),
+            ("UpperDir".to_owned(), text(layer.diff())),
+            ("WorkDir".to_owned(), text(layer.path().join("work"))),
+        ]);
+        let lowers: Vec<String> =
+            self.lowers(&layer, Heal::No)?.iter().map(|l| text(l.diff())).collect();
+        if !lowers.is_empty() {
+            rows.insert("LowerDir".to_owned(), lowers.join(":"));
+        }
+        Ok(rows)
+    }
+
+    fn status(&self) -> Vec<(String, String)> {
+        self.status_rows()
+    }
+
+    fn list_layers(&self) -> Result<Vec<String>> {
+        chain::list_layers(&self.home)
+    }
+
+    fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage> {
+        let layer = self.locate(id)?;
+        layer.check_content()?;
+        archive::disk_usage(open_dir(&layer.diff())?.as_fd())
+    }
+
+    fn cleanup(&self) -> Result<()> {
+        self.release_home()
+    }
+
+    fn additional_image_stores(&self) -> &[PathBuf] {
+        &self.options.image_stores
+    }
+
+    fn sync_filesystem(&self) -> bool {
+        !self.options.unsynced
+    }
+}

@@ -1,0 +1,299 @@
+//! One overlay mount, planned as data and then made in tiers (GET-19 to GET-22, MNT-1 to MNT-5).
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::layout::MAX_LOWERS;
+use super::words::{self, Words};
+use crate::sys::mount::{
+    FSCONFIG_STRING_MAX, NewOverlay, in_directory, kernel_before, mount_overlay, page_size,
+};
+use crate::{Error, ErrorKind, Result};
+
+/// A lower directory under its two names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lower {
+    /// As N writes it in the option string.
+    pub(super) absolute: PathBuf,
+    /// As short as it can be, seen from the home.
+    pub(super) short: PathBuf,
+}
+
+/// The writable side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Upper {
+    pub(super) diff: Lower,
+    pub(super) work: Lower,
+}
+
+/// Everything that the kernel is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The driver's home, from which short names are seen.
+    pub(super) home: PathBuf,
+    /// Where to mount.
+    pub(super) target: PathBuf,
+    /// Uppermost first; of a read-only mount, the layer's own content is the first.
+    pub(super) lowers: Vec<Lower>,
+    /// `None` for a read-only mount.
+    pub(super) upper: Option<Upper>,
+    /// All words, in order, flags included.
+    pub(super) words: Vec<String>,
+    /// SELinux label, or empty.
+    pub(super) label: String,
+}
+
+impl Plan {
+    /// Makes the mount.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MaxDepth`] for more than 500 lower directories, before the kernel is asked (MNT-5).
+    pub(super) fn mount(&self) -> Result<()> {
+        if self.lowers.len() > MAX_LOWERS {
+            return Err(Error::new(ErrorKind::MaxDepth, format!("mounting {:?}", self.target))
+                .path(&self.target)
+                .detail(format!(
+                    "{} lower directories, where the kernel takes {MAX_LOWERS}",
+                    self.lowers.len()
+                ))
+                .hint("squash the image to fewer layers"));
+        }
+        if self.label.contains(['"', '\0']) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("mounting {:?}", self.target),
+            )
+            .detail(format!("the label {:?} holds a quote or NUL", self.label)));
+        }
+        let words = Words::parse(&self.words)?;
+        let page = page_size();
+        let plain = !self.paths().any(|p| needs_escape(p));
+        if plain && self.data(&self.words).len() < page {
+            return mount_overlay(&self.target, words.flags, &self.data(&words.data))
+                .map_err(|e| self.refused(e, None));
+        }
+        match self.mount_by_parts(&words) {
+            // Kernels before 6.7 do not know lowerdir+, those before 5.2 no fsopen at all.
+            Err(Refusal::NoParts(e)) => {
+                let data = self.data(&words.data);
+                if data.len() >= page {
+                    return Err(self.refused(e, None).hint(
+                        "this kernel takes one page of mount options; Linux 6.7 and later have no such limit",
+                    ));
+                }
+                mount_overlay(&self.target, words.flags, &data).map_err(|e| self.refused(e, None))
+            }
+            Err(Refusal::Kernel(e, said)) => Err(self.refused(e, said)),
+            Err(Refusal::Other(e)) => Err(e),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let upper = self.upper.iter().flat_map(|u| [&u.diff, &u.work]);
+        self.lowers.iter().chain(upper).map(|l| l.absolute.as_path())
+    }
+
+    /// The option string of `mount(2)`, in N's order.
+    fn data(&self, words: &[String]) -> Vec<u8> {
+        let mut data = b"lowerdir=".to_vec();
+        for (n, lower) in self.lowers.iter().enumerate() {
+            if n > 0 {
+                data.push(b':');
+            }
+            escape(&lower.absolute, &mut data);
+        }
+        if let Some(upper) = &self.upper {
+            data.extend_from_slice(b",upperdir=");
+            escape(&upper.diff.absolute, &mut data);
+            data.extend_from_slice(b",workdir=");
+            escape(&upper.work.absolute, &mut data);
+        }
+        for word in words {
+            data.push(b',');
+            data.extend_from_slice(word.as_bytes());
+        }
+        if !self.label.is_empty() {
+            data.extend_from_slice(format!(",context=\"{}\"", self.label).as_bytes());
+        }
+        data
+    }
+
+    /// Tier b, and c for what no string can carry: one parameter for each layer, from a thread that stands in the home.
+    fn mount_by_parts(&self, words: &Words) -> Result<(), Refusal> {
+        let outcome = in_directory(&self.home, || -> Result<(), Refusal> {
+            let overlay = NewOverlay::begin().map_err(|e| match e.raw_os_error() {
+                Some(libc::ENOSYS | libc::EPERM) => Refusal::NoParts(e),
+                _ => Refusal::Kernel(e, None),
+            })?;
+            self.configure(&overlay, words).map_err(|e| match e {
+                Refusal::Kernel(e, None) => Refusal::Kernel(e, overlay.message()),
+                other => other,
+            })?;
+            overlay.mount(&self.target, words.attributes()).map_err(|e| {
+                // Before overlay spoke the new interface itself, unknown parameters were only noticed here.
+                let invalid = e.raw_os_error() == Some(Errno::INVAL.raw_os_error());
+                if invalid && kernel_before(6, 7) {
+                    Refusal::NoParts(e)
+                } else {
+                    Refusal::Kernel(e, overlay.message())
+                }
+            })
+        });
+        outcome.map_err(Refusal::Other)?
+    }
+
+    fn configure(&self, overlay: &NewOverlay, words: &Words) -> Result<(), Refusal> {
+        let kernel = |e: io::Error| Refusal::Kernel(e, None);
+        overlay.string("source", b"overlay").map_err(kernel)?;
+        for (n, lower) in self.lowers.iter().enumerate() {
+            layer(overlay, "lowerdir+", &lower.short, false).map_err(|e| {
+                // What the kernel does not know it refuses at the first; later ones fail for reasons of their own.
+                let unknown = n == 0 && e.raw_os_error() == Some(Errno::INVAL.raw_os_error());
+                let said = overlay.message();
+                if unknown && said.as_ref().is_none_or(|m| m.contains("nknown parameter")) {
+                    Refusal::NoParts(e)
+                } else {
+                    Refusal::Kernel(e, said)
+                }
+            })?;
+        }
+        if let Some(upper) = &self.upper {
+            layer(overlay, "upperdir", &upper.diff.short, true).map_err(kernel)?;
+            layer(overlay, "workdir", &upper.work.short, true).map_err(kernel)?;
+        }
+        for flag in words.superblock_flags() {
+            overlay.flag(flag).map_err(kernel)?;
+        }
+        for word in &words.data {
+            words::configure(overlay, word).map_err(kernel)?;
+        }
+        if !self.label.is_empty() {
+            overlay.string("context", self.label.as_bytes()).map_err(kernel)?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, cause: io::Error, said: Option<String>) -> Error {
+        let data = self.data(&self.words);
+        let shown = data.get(..400).map_or_else(
+            || String::from_utf8_lossy(&data).into_owned(),
+            |start| format!("{}…", String::from_utf8_lossy(start)),
+        );
+        let said = said.filter(|s| !s.is_empty()).map(|s| format!("; the kernel says: {s}"));
+        Error::io(
+            format!("mounting an overlay of {} lower directories at", self.lowers.len()),
+            &self.target,
+            cause,
+        )
+        .detail(format!("{shown:?}{}", said.unwrap_or_default()))
+    }
+}
+
+/// Why a mount by parts did not come about.
+enum Refusal {
+    /// The kernel lacks the interface.
+    NoParts(io::Error),
+    /// The kernel refuses this mount.
+    Kernel(io::Error, Option<String>),
+    /// Something else.
+    Other(Error),
+}
+
+/// Gives one layer to the kernel: its name if that fits, else its descriptor (Linux 6.13).
+fn layer(overlay: &NewOverlay, key: &str, path: &Path, writable: bool) -> io::Result<()> {
+    let mut name = path.as_os_str().as_bytes().to_vec();
+    if writable {
+        // Only these two are still searched for backslashes.
+        name = name
+            .into_iter()
+            .flat_map(|b| (b == b'\\').then_some(b).into_iter().chain([b]))
+            .collect();
+    }
+    if name.len() <= FSCONFIG_STRING_MAX {
+        return overlay.string(key, &name);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    overlay.descriptor(key, &rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+fn needs_escape(path: &Path) -> bool {
+    path.as_os_str().as_bytes().iter().any(|b| matches!(b, b',' | b':' | b'\\'))
+}
+
+/// Writes a path as the option string has it: the separators and the backslash behind a backslash.
+fn escape(path: &Path, out: &mut Vec<u8>) {
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b',' | b':' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let lower = |n: u32| Lower {
+            absolute: format!("/g/overlay/{n}/diff").into(),
+            short: format!("l/{n}").into(),
+        };
+        Plan {
+            home: "/g/overlay".into(),
+            target: "/g/overlay/9/merged".into(),
+            lowers: vec![lower(2), lower(1)],
+            upper: Some(Upper {
+                diff: lower(9),
+                work: Lower { absolute: "/g/overlay/9/work".into(), short: "9/work".into() },
+            }),
+            words: vec!["nodev".into(), "index=off".into()],
+            label: String::new(),
+        }
+    }
+
+    #[test]
+    fn data_strings_are_in_current_order() {
+        // GET-19, GET-21
+        let mut plan = plan();
+        assert_eq!(
+            String::from_utf8(plan.data(&plan.words)).unwrap(),
+            "lowerdir=/g/overlay/2/diff:/g/overlay/1/diff,upperdir=/g/overlay/9/diff,workdir=/g/overlay/9/work,nodev,index=off"
+        );
+        plan.upper = None;
+        plan.label = "system_u:object_r:container_file_t:s0:c1,c2".into();
+        assert_eq!(
+            String::from_utf8(plan.data(&[])).unwrap(),
+            "lowerdir=/g/overlay/2/diff:/g/overlay/1/diff,context=\"system_u:object_r:container_file_t:s0:c1,c2\""
+        );
+    }
+
+    #[test]
+    fn separators_are_escaped() {
+        // DEF-10
+        let mut out = Vec::new();
+        escape(Path::new("/a,b:c\\d e"), &mut out);
+        assert_eq!(out, b"/a\\,b\\:c\\\\d e");
+    }
+
+    #[test]
+    fn too_many_lowers_never_reach_the_kernel() {
+        // MNT-5, GET-14
+        let mut plan = plan();
+        let one = plan.lowers.remove(0);
+        plan.lowers = vec![one; 501];
+        assert_eq!(plan.mount().unwrap_err().kind(), ErrorKind::MaxDepth);
+    }
+
+    #[test]
+    fn labels_cannot_break_out_of_their_quotes() {
+        let mut plan = plan();
+        plan.label = "x\",upperdir=/etc,\"".into();
+        assert_eq!(plan.mount().unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}

@@ -1,0 +1,106 @@
+//! Taking layers away, at once or in two steps (`overlay-driver.md` 8, `store-format.md` 10.3).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Overlay;
+use super::chain::{LayerDir, Place};
+use super::layout;
+use crate::driver::Trash;
+use crate::driver::trash::TempTrash;
+use crate::sys::mount::{detach, is_mount_point, mounts_below};
+use crate::sys::remove::remove_tree;
+use crate::sys::tempdir::TempDir;
+use crate::{Error, LayerId, Result};
+
+impl Overlay {
+    /// Removes the layer `id` at once; a missing one is fine.
+    pub(super) fn remove_by_id(&self, id: &LayerId) -> Result<()> {
+        if self.find(id).is_none() {
+            return Ok(());
+        }
+        self.remove_layer(&self.locate_own(id)?)
+    }
+
+    /// Removes a layer directory and its short link.
+    pub(super) fn remove_layer(&self, layer: &LayerDir) -> Result<()> {
+        let links = short_links(layer)?;
+        self.release(layer)?;
+        for link in links {
+            match std::fs::remove_file(&link) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                done => done.map_err(|e| Error::io("removing the link", &link, e))?,
+            }
+        }
+        remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    /// Moves the layer aside, link first, as other versions do.
+    pub(super) fn remove_later(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
+        if self.find(id).is_none() {
+            return Ok(TempTrash::empty());
+        }
+        let layer = self.locate_own(id)?;
+        let links = short_links(&layer)?;
+        self.release(&layer)?;
+        let mut temp = TempDir::create(&layer.home.join(layout::TEMP_DIRS))?;
+        for path in links.iter().chain([&layer.path()]) {
+            temp.take(path).map_err(|e| e.id(id.as_str()))?;
+        }
+        Ok(TempTrash::of(temp))
+    }
+
+    /// Unmounts what is mounted in the layer's directory, and nothing beside it (DEF-23), and forgets its uses.
+    fn release(&self, layer: &LayerDir) -> Result<()> {
+        let merged = self.merged(layer);
+        if layer.place == Place::ImageStore && is_mount_point(&merged)? {
+            detach_all(&merged)?;
+        }
+        // The mount table is long; a look at the mount point is enough for the layers that are not mounted. What is
+        // mounted elsewhere below is found when the removal meets it.
+        if layer.place == Place::Home && is_mount_point(&merged)? {
+            detach_all(&layer.path())?;
+        }
+        self.counts.forget(&layer.id);
+        Ok(())
+    }
+}
+
+fn detach_all(path: &Path) -> Result<()> {
+    for target in mounts_below(path)? {
+        match detach(&target) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => {}
+            done => done.map_err(|e| Error::io("unmounting", &target, e))?,
+        }
+    }
+    Ok(())
+}
+
+/// The short links of a layer: the one that its `link` file names if that leads to it; if the file is missing, all that do.
+///
+/// # Errors
+/// [`crate::ErrorKind::Corrupt`] if the `link` file is damaged (ADD-1).
+fn short_links(layer: &LayerDir) -> Result<Vec<PathBuf>> {
+    let leads_here = |link: &Path| {
+        std::fs::read_link(link)
+            .is_ok_and(|target| layout::layer_of_target(&target).as_ref() == Some(&layer.id))
+    };
+    if let Some(link) = layout::read_link_file(&layer.path())? {
+        let path = link.path(&layer.home);
+        return Ok(Some(path).filter(|p| leads_here(p)).into_iter().collect());
+    }
+    let links = layer.home.join(layout::LINKS);
+    let entries = match std::fs::read_dir(&links) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("listing", &links, e)),
+        Ok(entries) => entries,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io("listing", &links, e))?.path();
+        if leads_here(&path) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}

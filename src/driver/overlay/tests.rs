@@ -1,0 +1,6 @@
+//! The driver on the real kernel: as root, on the disk.
+
+mod diffs;
+mod layers;
+mod mounts;
+mod stores;

@@ -1,0 +1,400 @@
+//! Layer directories: what is created, what is refused, what is removed.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use crate::driver::test_store::{TestStore, chain, id, mode, mounted_at, snapshot};
+use crate::driver::{CreateOptions, MountOptions};
+use crate::record::IdMap;
+use crate::sys::mount::is_mount_point;
+use crate::{ErrorKind, LayerId};
+
+fn text(path: impl AsRef<std::path::Path>) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_chain_has_the_files_and_modes_of_the_format() {
+    // CRE-6 to CRE-13, store-format 12.1 to 12.3
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "mid", "top"]);
+    assert_eq!(mode(store.home("")), 0o755);
+    assert_eq!(mode(store.home("l")), 0o755);
+    assert_eq!(mode(store.run.join("overlay")), 0o700);
+    let link = |layer: &str| text(store.home(layer).join("link"));
+    for layer in ["base", "mid", "top"] {
+        let dir = store.home(layer);
+        assert_eq!(mode(&dir), 0o700);
+        assert_eq!(
+            (mode(dir.join("diff")), mode(dir.join("work")), mode(dir.join("merged"))),
+            (0o555, 0o700, 0o700)
+        );
+        assert_eq!(mode(dir.join("link")), 0o644);
+        assert_eq!(link(layer).len(), 26);
+        let target = fs::read_link(store.home("l").join(link(layer))).unwrap();
+        assert_eq!(target.to_str().unwrap(), format!("../{layer}/diff"));
+        assert_eq!(dir.join("empty").exists(), layer == "base");
+    }
+    assert_eq!(mode(store.home("base/empty")), 0o700);
+    assert!(!store.home("base/lower").exists() && !store.home("base/lower-layers").exists());
+    assert_eq!(text(store.home("mid/lower")), format!("l/{}", link("base")));
+    assert_eq!(text(store.home("mid/lower-layers")), "base");
+    assert_eq!(text(store.home("top/lower")), format!("l/{}:l/{}", link("mid"), link("base")));
+    assert_eq!(text(store.home("top/lower-layers")), "mid:base");
+    assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 3);
+    assert_eq!(driver.list_layers().unwrap(), ["base", "mid", "top"]);
+    assert!(driver.exists(&id("top")) && !driver.exists(&id("other")));
+}
+
+#[test]
+fn the_root_of_a_child_is_the_parents_in_full() {
+    // CRE-8, CRE-10, DEF-13
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base"]);
+    std::os::unix::fs::chown(store.home("base/diff"), Some(7), Some(8)).unwrap();
+    fs::set_permissions(store.home("base/diff"), PermissionsExt::from_mode(0o3777)).unwrap();
+    driver.create_read_write(&id("child"), Some(&id("base")), &CreateOptions::default()).unwrap();
+    assert_eq!(mode(store.home("child/diff")), 0o3777);
+    let owner = store.home("child/work").metadata().unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (7, 8));
+    let staged = driver.stage(Some(&id("base")), &CreateOptions::default()).unwrap();
+    let root = rustix::fs::fstat(staged.root()).unwrap();
+    assert_eq!((root.st_mode & 0o7777, root.st_uid, root.st_gid), (0o3777, 7, 8));
+}
+
+#[test]
+fn a_failed_creation_leaves_nothing() {
+    // CRE-15, DEF-11
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "mid"]);
+    let before = snapshot(&store.graph);
+    let e = driver.create(&id("x"), Some(&id("gone")), &CreateOptions::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::LayerUnknown);
+    assert_eq!(snapshot(&store.graph), before);
+    // One that fails half way: its name is too long for the link's target to be made, 255 bytes being allowed for the directory.
+    fs::write(store.home("mid/lower"), "l/nonsense").unwrap();
+    let before = snapshot(&store.graph);
+    let e = driver.create(&id("x"), Some(&id("mid")), &CreateOptions::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Corrupt);
+    assert_eq!(snapshot(&store.graph), before);
+    fs::set_permissions(store.home("l"), PermissionsExt::from_mode(0o755)).unwrap();
+    // Half way, for real: no link can be made in a directory that cannot be changed.
+    let immutable = |on: bool| {
+        let flag = if on { "+i" } else { "-i" };
+        std::process::Command::new("chattr")
+            .arg(flag)
+            .arg(store.home("l"))
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    if !immutable(true) {
+        println!("skipped: no chattr here");
+        return;
+    }
+    let failed = driver.create(&id("x"), None, &CreateOptions::default());
+    assert!(immutable(false));
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(snapshot(&store.graph), before);
+}
+
+#[test]
+fn an_existing_directory_goes_with_its_link() {
+    // CRE-6
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base"]);
+    fs::write(store.home("base/diff/old"), "").unwrap();
+    chain(&*driver, &["base"]);
+    assert!(!store.home("base/diff/old").exists());
+    assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 1);
+}
+
+#[test]
+fn damaged_files_are_refused_and_nothing_is_touched() {
+    // ADD-1
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "mid", "top"]);
+    for file in ["mid/link", "top/lower", "top/lower-layers"] {
+        let good = text(store.home(file));
+        for bad in ["", "../../../../../../../../..", "l/../../x", "a//b"] {
+            fs::write(store.home(file), bad).unwrap();
+            if file == "top/lower" {
+                fs::remove_file(store.home("top/lower-layers")).unwrap();
+            }
+            let before = snapshot(&store.graph);
+            let victim = file.split_once('/').unwrap().0;
+            let refused = match victim {
+                "mid" => driver.remove(&id(victim)).unwrap_err(),
+                _ => driver.get(&id(victim), &MountOptions::default()).unwrap_err(),
+            };
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{file} {bad:?}: {refused}");
+            assert!(refused.to_string().contains(store.home(file).to_str().unwrap()), "{refused}");
+            if victim == "mid" {
+                assert_eq!(
+                    driver.deferred_remove(&id("mid")).err().unwrap().kind(),
+                    ErrorKind::Corrupt
+                );
+                let e = driver.create(&id("new"), Some(&id("mid")), &CreateOptions::default());
+                assert_eq!(e.unwrap_err().kind(), ErrorKind::Corrupt);
+            } else {
+                assert_eq!(driver.metadata(&id("top")).unwrap_err().kind(), ErrorKind::Corrupt);
+            }
+            assert_eq!(snapshot(&store.graph), before, "{file} {bad:?}");
+            if file == "top/lower" {
+                fs::write(store.home("top/lower-layers"), "mid:base").unwrap();
+            }
+        }
+        fs::write(store.home(file), good).unwrap();
+    }
+    assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 3);
+    // As the hint says: without the file, the layer goes with the link that leads to it.
+    fs::remove_file(store.home("mid/link")).unwrap();
+    driver.remove(&id("mid")).unwrap();
+    assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_link_to_another_layer_is_not_this_layers_to_remove() {
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["a"]);
+    chain(&*driver, &["b"]);
+    fs::copy(store.home("a/link"), store.home("b/link")).unwrap();
+    driver.remove(&id("b")).unwrap();
+    assert!(store.home("l").join(text(store.home("a/link"))).exists());
+}
+
+#[test]
+fn removing_a_mounted_layer_leaves_its_namesakes_mounted() {
+    // DEF-23
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    for name in ["c", "c2"] {
+        chain(&*driver, &[name]);
+        driver.get(&id(name), &MountOptions::default()).unwrap();
+    }
+    fs::write(store.home("c/merged/f"), "x").unwrap();
+    driver.remove(&id("c")).unwrap();
+    assert!(!store.home("c").exists());
+    assert!(driver.is_mounted(&store.home("c2/merged")));
+    chain(&*driver, &["c"]);
+    driver.get(&id("c"), &MountOptions::default()).unwrap();
+    driver.deferred_remove(&id("c")).unwrap().empty().unwrap();
+    assert!(!store.home("c").exists() && mounted_at(&store.home("c/merged")).is_none());
+    assert!(driver.is_mounted(&store.home("c2/merged")));
+    assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 1);
+    driver.remove(&id("c")).unwrap();
+    driver.deferred_remove(&id("c")).unwrap().empty().unwrap();
+}
+
+#[test]
+fn a_deferred_removal_waits_in_a_temp_dir() {
+    // REM-4, store-format 10.3
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base"]);
+    let link = text(store.home("base/link"));
+    let trash = driver.deferred_remove(&id("base")).unwrap();
+    assert!(!driver.exists(&id("base")));
+    let root = store.home("tempdirs");
+    assert_eq!(driver.temp_dir_roots(), [root.clone()]);
+    let dir = fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
+    assert!(dir.file_name().unwrap().to_str().unwrap().starts_with("temp-dir-"));
+    assert!(dir.join(format!("0-{link}")).symlink_metadata().is_ok());
+    assert!(dir.join("1-base/diff").is_dir());
+    trash.empty().unwrap();
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+}
+
+#[test]
+fn staged_content_becomes_the_layers() {
+    // APL-3, APL-4
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base"]);
+    let options = CreateOptions::default();
+    let e = driver.stage(Some(&id("gone")), &options).err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::LayerUnknown);
+
+    let staged = driver.stage(Some(&id("base")), &options).unwrap();
+    let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+    rustix::fs::openat(staged.root(), "f", flags, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+    driver.create_staged(&id("new"), Some(&id("base")), &options, staged).unwrap();
+    assert!(store.home("new/diff/f").is_file());
+
+    // What is there already is kept, and the layer that create_staged made for nothing goes again.
+    let staged = driver.stage(None, &options).unwrap();
+    let e = driver.commit_staged(&id("new"), staged).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::DuplicateId);
+    assert!(store.home("new/diff/f").is_file());
+    drop(driver.stage(None, &options).unwrap());
+    assert_eq!(fs::read_dir(store.home("tempdirs")).unwrap().count(), 0);
+
+    let other = TestStore::new();
+    let foreign = other.overlay(&[]).stage(None, &options).unwrap();
+    let e = driver.create_staged(&id("x"), None, &options, foreign).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidArgument);
+    assert!(!driver.exists(&id("x")));
+}
+
+#[test]
+fn what_is_not_served_is_refused_by_name() {
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    let map = vec![IdMap { container_id: 0, host_id: 1000, size: 10 }];
+    let mapped = CreateOptions { uid_map: map.clone(), ..CreateOptions::default() };
+    for refused in [
+        driver.create(&id("x"), None, &mapped).unwrap_err(),
+        driver.stage(None, &mapped).err().unwrap(),
+        driver
+            .get(&id("x"), &MountOptions { gid_map: map, ..MountOptions::default() })
+            .unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::NotSupported);
+        assert!(refused.to_string().contains("id map"), "{refused}");
+    }
+    // CRE-2, CRE-3
+    let sized = |key: &str| CreateOptions {
+        storage_opt: [(key.to_owned(), "1g".to_owned())].into(),
+        ..CreateOptions::default()
+    };
+    let e = driver.create_read_write(&id("x"), None, &sized("size")).unwrap_err();
+    assert!(e.to_string().contains("pquota"), "{e}");
+    let e = driver.create(&id("x"), None, &sized("inodes")).unwrap_err();
+    assert!(e.to_string().contains("only supported for ReadWrite Layers"), "{e}");
+    let e = driver.create(&id("x"), None, &sized("colour")).unwrap_err();
+    assert!(e.to_string().contains("unknown option colour"), "{e}");
+    assert!(!store.graph.exists(), "a refusal makes nothing");
+
+    chain(&*driver, &["y"]);
+    fs::remove_dir(store.home("y/diff")).unwrap();
+    symlink("/etc", store.home("y/diff")).unwrap();
+    let e = driver.get(&id("y"), &MountOptions::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported, "a diff elsewhere: {e}");
+    let mut out = Vec::new();
+    assert!(driver.diff(&id("y"), None, &mut out).is_err() && out.is_empty());
+}
+
+#[test]
+fn the_home_is_private_flagged_and_let_go() {
+    // 4.7, store-format 12.9, 12.10, REM-6
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    // Reading makes nothing.
+    assert!(!driver.exists(&id("a")) && driver.list_layers().unwrap().is_empty());
+    driver.remove(&id("a")).unwrap();
+    assert!(!store.graph.exists());
+
+    driver.prepare().unwrap();
+    driver.prepare().unwrap();
+    store.overlay(&[]).prepare().unwrap();
+    let lines = |s: &TestStore| crate::sys::mount::mounts_below(&s.graph).unwrap().len();
+    assert_eq!(lines(&store), 1, "bound once, whoever opens it");
+    assert_eq!(text(store.home(".has-mount-program")), "false");
+    assert_eq!(mode(store.home(".has-mount-program")), 0o600);
+    assert!(store.run.join("overlay/overlay-true").is_file());
+
+    chain(&*driver, &["a"]);
+    driver.get(&id("a"), &MountOptions::default()).unwrap();
+    driver.cleanup().unwrap();
+    assert!(driver.is_mounted(&store.home("a/merged")), "a mounted layer keeps the home");
+    driver.put(&id("a")).unwrap();
+    driver.cleanup().unwrap();
+    assert!(!is_mount_point(&store.home("")).unwrap());
+    driver.cleanup().unwrap();
+    driver.get(&id("a"), &MountOptions::default()).unwrap();
+    assert!(is_mount_point(&store.home("")).unwrap(), "made again when needed");
+
+    let store = TestStore::new();
+    store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
+    assert_eq!(lines(&store), 0);
+    fs::write(store.home(".has-mount-program"), "true").unwrap();
+    let e = store.overlay(&[]).prepare().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported);
+    assert!(e.to_string().contains(".has-mount-program"), "{e}");
+
+    // An older store, which has no flag yet, does not get one.
+    let store = TestStore::new();
+    fs::create_dir_all(store.home("l")).unwrap();
+    store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
+    assert!(!store.home(".has-mount-program").exists());
+}
+
+#[test]
+fn leftovers_are_not_layers() {
+    // REM-8, DEF-28
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["compat-1", "compat"]);
+    for name in [
+        "compat123",
+        "metacopy-check9",
+        "opaque-bug-check1",
+        "volatile-check7",
+        "staging",
+        "tempdirs",
+    ] {
+        fs::create_dir(store.home(name)).unwrap();
+    }
+    fs::write(store.home("file"), "").unwrap();
+    assert_eq!(driver.list_layers().unwrap(), ["compat", "compat-1"]);
+}
+
+#[test]
+fn files_come_from_the_layer_and_then_from_those_below() {
+    // REM-15
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "top"]);
+    fs::write(store.home("base/diff/both"), "base").unwrap();
+    fs::write(store.home("base/diff/below"), "below").unwrap();
+    fs::write(store.home("top/diff/both"), "top").unwrap();
+    fs::create_dir(store.home("top/diff1")).unwrap();
+    fs::write(store.home("top/diff1/older"), "older").unwrap();
+    let files = driver.file_source(&id("top")).unwrap();
+    let read = |name: &str| {
+        let mut text = String::new();
+        files.open(name.as_bytes()).unwrap().read_to_string(&mut text).unwrap();
+        text
+    };
+    assert_eq!(
+        (read("both"), read("./below"), read("older")),
+        ("top".into(), "below".into(), "older".into())
+    );
+    assert!(files.open(b"nowhere").is_err());
+}
+
+#[test]
+fn ids_of_any_kind() {
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    for reserved in ["compat123", "backingFsBlockDev", ".has-mount-program"] {
+        let e = driver.create(&id(reserved), None, &CreateOptions::default()).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidArgument);
+    }
+    let long = "x".repeat(255);
+    for name in ["a,b", "a:b", "sp ace", "b\\s", "ü", &long] {
+        let layer = LayerId::new(name).unwrap();
+        driver.create_read_write(&layer, None, &CreateOptions::default()).unwrap();
+        if name.contains(':') {
+            // In a list of ids it would be two.
+            let e = driver.create(&id("c"), Some(&layer), &CreateOptions::default()).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::InvalidArgument);
+            continue;
+        }
+        let child =
+            LayerId::new(format!("c{}", &name[..name.len().min(250)])).unwrap_or_else(|_| id("c"));
+        driver.create_read_write(&child, Some(&layer), &CreateOptions::default()).unwrap();
+        fs::write(store.home(name).join("diff/f"), name).unwrap();
+        let merged = driver.get(&child, &MountOptions::default()).unwrap();
+        assert_eq!(text(merged.join("f")), name);
+        fs::write(merged.join("g"), "new").unwrap();
+        assert_eq!(text(store.home(child.as_str()).join("diff/g")), "new");
+        driver.put(&child).unwrap();
+    }
+}

@@ -1,0 +1,96 @@
+//! A layer's content in the making: a directory in a temp dir, renamed into place at commit.
+
+use std::any::Any;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::Staging;
+use super::overlay::{DirLook, make_dir};
+use crate::archive::UnpackOptions;
+use crate::sys::tempdir::TempDir;
+use crate::{Error, ErrorKind, LayerId, Result};
+
+/// A staged addition of either driver.
+pub(super) struct TempStaging {
+    home: PathBuf,
+    temp: TempDir,
+    path: PathBuf,
+    root: OwnedFd,
+    options: UnpackOptions,
+}
+
+impl TempStaging {
+    /// Makes the directory, in a temp dir of `temp_root`, with the owner and mode that the layer's root is to have.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub(super) fn new(
+        home: &Path,
+        temp_root: &Path,
+        look: DirLook,
+        options: UnpackOptions,
+    ) -> Result<Self> {
+        let mut temp = TempDir::create(temp_root)?;
+        let path = temp.addition();
+        let root = make_dir(&path, look)?;
+        Ok(Self { home: home.to_path_buf(), temp, path, root, options })
+    }
+
+    /// Takes back what [`super::Driver::stage`] of the driver at `home` gave out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if another driver made it.
+    pub(super) fn of(staging: Box<dyn Staging>, home: &Path, id: &LayerId) -> Result<Self> {
+        let staging = staging.into_any().downcast::<Self>().ok();
+        staging.filter(|s| s.home == home).map(|s| *s).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("committing content to layer {id}"))
+                .id(id.as_str())
+                .detail("the content was staged by another driver")
+        })
+    }
+
+    /// Renames the staged directory over the empty directory `target`, and lets the temp dir go.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DuplicateId`] if `target` has content.
+    pub(super) fn commit(self, target: &Path, id: &LayerId) -> Result<()> {
+        let Self { temp, path, .. } = self;
+        std::fs::rename(&path, target).map_err(|e| {
+            if e.kind() == std::io::ErrorKind::DirectoryNotEmpty {
+                Error::new(ErrorKind::DuplicateId, format!("committing content to layer {id}"))
+                    .id(id.as_str())
+                    .path(target)
+                    .detail("the layer already has content")
+            } else {
+                Error::io("moving staged content to", target, e).id(id.as_str())
+            }
+        })?;
+        temp.cleanup()
+    }
+
+    /// Exchanges the staged directory with `target`, whatever that holds, and deletes what was there.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub(super) fn exchange(self, target: &Path, id: &LayerId) -> Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let Self { temp, path, .. } = self;
+        renameat_with(CWD, &path, CWD, target, RenameFlags::EXCHANGE)
+            .map_err(|e| Error::io("moving staged content to", target, e).id(id.as_str()))?;
+        temp.cleanup()
+    }
+}
+
+impl Staging for TempStaging {
+    fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn unpack_options(&self) -> &UnpackOptions {
+        &self.options
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

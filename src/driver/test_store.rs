@@ -1,0 +1,140 @@
+//! A store of its own for each test; whatever it mounts is unmounted even when the test panics.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::{CreateOptions, Driver, MountOptions, open};
+use crate::LayerId;
+use crate::sys::mount::{MountEntry, detach, mount_table, mounts_below};
+
+/// A graph root and a run root on the disk.
+pub(super) struct TestStore {
+    dir: Option<tempfile::TempDir>,
+    /// The graph root.
+    pub(super) graph: PathBuf,
+    /// The run root.
+    pub(super) run: PathBuf,
+}
+
+impl TestStore {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self::named("graph")
+    }
+
+    /// An empty one whose graph root has that name.
+    pub(super) fn named(name: impl AsRef<OsStr>) -> Self {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let graph = dir.path().join(name.as_ref());
+        let run = dir.path().join("run");
+        Self { dir: Some(dir), graph, run }
+    }
+
+    /// A directory beside the graph root.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.as_ref().unwrap().path().join(name)
+    }
+
+    /// Its overlay driver.
+    pub(super) fn overlay(&self, options: &[&str]) -> Box<dyn Driver> {
+        self.open("overlay", None, options)
+    }
+
+    /// A driver of it.
+    pub(super) fn open(
+        &self,
+        name: &str,
+        image_store: Option<&Path>,
+        options: &[&str],
+    ) -> Box<dyn Driver> {
+        let options: Vec<String> = options.iter().map(|&o| o.to_owned()).collect();
+        open(name, &self.graph, &self.run, image_store, &options).unwrap()
+    }
+
+    /// A path in the overlay driver's home.
+    pub(super) fn home(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.graph.join("overlay").join(path)
+    }
+}
+
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        if let Some(dir) = self.dir.take() {
+            for target in mounts_below(dir.path()).unwrap_or_default() {
+                let _ = detach(&target);
+            }
+        }
+    }
+}
+
+/// A layer's id.
+pub(super) fn id(name: &str) -> LayerId {
+    LayerId::new(name).unwrap()
+}
+
+/// Creates layers, each on the one before; the last is writable.
+pub(super) fn chain(driver: &dyn Driver, names: &[&str]) {
+    let mut parent = None;
+    for (n, name) in names.iter().enumerate() {
+        let options = CreateOptions::default();
+        let layer = id(name);
+        match n + 1 == names.len() {
+            true => driver.create_read_write(&layer, parent.as_ref(), &options).unwrap(),
+            false => driver.create(&layer, parent.as_ref(), &options).unwrap(),
+        }
+        parent = Some(layer);
+    }
+}
+
+/// Mount options with those words.
+pub(super) fn words(words: &[&str]) -> MountOptions {
+    MountOptions {
+        options: words.iter().map(|&w| w.to_owned()).collect(),
+        ..MountOptions::default()
+    }
+}
+
+/// The line of the mount table for what is mounted at `target`.
+pub(super) fn mounted_at(target: &Path) -> Option<MountEntry> {
+    mount_table().unwrap().into_iter().rfind(|m| m.target == target)
+}
+
+/// The file system's options at `target`.
+pub(super) fn super_options(target: &Path) -> String {
+    String::from_utf8(mounted_at(target).expect("mounted").super_options).unwrap()
+}
+
+/// Mode bits of a path.
+pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    path.as_ref().symlink_metadata().unwrap().mode() & 0o7777
+}
+
+/// Every path below `root` with its kind, mode, link target and content: to see that nothing changed.
+pub(super) fn snapshot(root: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let about = path.symlink_metadata().unwrap();
+            let more = if about.is_dir() {
+                open.push(path.clone());
+                String::new()
+            } else if about.is_symlink() {
+                format!("{:?}", std::fs::read_link(&path).unwrap())
+            } else {
+                format!("{:?}", std::fs::read(&path).unwrap_or_default())
+            };
+            found.push(format!(
+                "{path:?} {:o} {}:{} {more}",
+                about.mode(),
+                about.uid(),
+                about.gid()
+            ));
+        }
+    }
+    found.sort();
+    found
+}

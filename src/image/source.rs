@@ -1,0 +1,177 @@
+//! The files of an image source by name, whether they are a tar's members or a directory's.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::model::{Index, MAX_JSON, parse};
+use super::policy::Transport;
+use super::spool::{self, Opened, Source, read_limited};
+use super::tar_index::{Pick, TarIndex};
+use crate::progress::Progress;
+use crate::{Error, ErrorKind, Result};
+
+/// An opened file of a source.
+pub(super) struct Blob {
+    pub(super) size: u64,
+    pub(super) reader: Box<dyn Read + Send>,
+}
+
+enum Files {
+    Tar(TarIndex, Pick),
+    Directory(File),
+}
+
+/// The files that images are loaded from.
+pub(super) struct ImageSource {
+    files: Files,
+    /// What it is.
+    pub(super) transport: Transport,
+    /// Where it is, absolute and without links; absent for a stream.
+    pub(super) path: Option<PathBuf>,
+    /// What to call it in errors.
+    pub(super) name: String,
+}
+
+impl ImageSource {
+    /// Opens `source` and finds out what it is.
+    pub(super) fn open(
+        source: Source<'_>,
+        temp_dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let path = match &source {
+            Source::Path(path) => Some(
+                path.canonicalize().map_err(|e| Error::io("opening the image file", path, e))?,
+            ),
+            Source::Stream(_) => None,
+        };
+        let shown = match &source {
+            Source::Path(path) => format!("{path:?}"),
+            Source::Stream(_) => "the stream".to_string(),
+        };
+        match spool::open(source, temp_dir, progress)? {
+            Opened::Directory(dir) => Self::directory(&dir, path),
+            Opened::Tar(file) => {
+                let index = TarIndex::read(file, &format!("the archive {shown}")).map_err(|e| {
+                    e.hint("docker archives, OCI archives and OCI layout directories can be loaded")
+                })?;
+                Self::archive(index, path, shown)
+            }
+        }
+    }
+
+    fn archive(index: TarIndex, path: Option<PathBuf>, shown: String) -> Result<Self> {
+        let docker = index.contains("manifest.json");
+        let oci = index.contains("index.json") && (index.contains("oci-layout") || !docker);
+        let mut source = Self {
+            files: Files::Tar(index, Pick::Last),
+            transport: Transport::OciArchive,
+            path,
+            name: format!("the OCI archive {shown}"),
+        };
+        // Newer dockers write archives that are both. Like podman, read those with one entry as OCI archives.
+        let as_oci = match (oci, docker) {
+            (true, true) => source.index()?.manifests.len() == 1,
+            (oci, _) => oci,
+        };
+        if as_oci {
+            return Ok(source);
+        }
+        if !docker {
+            return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {shown}"))
+                .detail("it has neither manifest.json (a docker archive) nor index.json (an OCI archive)")
+                .hint("an archive of a container's files alone is not an image"));
+        }
+        if let Files::Tar(_, pick) = &mut source.files {
+            *pick = Pick::First;
+        }
+        source.transport = Transport::DockerArchive;
+        source.name = format!("the docker archive {shown}");
+        Ok(source)
+    }
+
+    fn directory(dir: &Path, path: Option<PathBuf>) -> Result<Self> {
+        let handle = File::open(dir).map_err(|e| Error::io("opening the directory", dir, e))?;
+        let source = Self {
+            files: Files::Directory(handle),
+            transport: Transport::OciDir,
+            path,
+            name: format!("the OCI layout {dir:?}"),
+        };
+        if source.open_file("index.json")?.is_none() {
+            return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {dir:?}"))
+                .detail("the directory is no OCI layout: it has no index.json"));
+        }
+        Ok(source)
+    }
+
+    /// Opens a regular file by its name in the source; `None` if there is none.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<Blob>> {
+        match &self.files {
+            Files::Tar(index, pick) => Ok(index
+                .open(name, *pick)
+                .map_err(|e| e.context(format!("reading {}", self.name)))?
+                .map(|region| Blob { size: region.len(), reader: Box::new(region) })),
+            Files::Directory(dir) => {
+                let failed = |e: std::io::Error| {
+                    Error::io(format!("opening {name:?} of {}", self.name), name, e)
+                };
+                let Some(file) = open_below(dir, name).map_err(failed)? else { return Ok(None) };
+                let meta = file.metadata().map_err(failed)?;
+                if !meta.is_file() {
+                    return Err(Error::new(
+                        ErrorKind::InvalidArchive,
+                        format!("opening {name:?} of {}", self.name),
+                    )
+                    .detail("it is not a regular file"));
+                }
+                Ok(Some(Blob { size: meta.len(), reader: Box::new(file) }))
+            }
+        }
+    }
+
+    /// Reads a small file that must be there.
+    pub(super) fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        let what = format!("{name:?} of {}", self.name);
+        let Some(mut blob) = self.open_file(name)? else { return Err(self.missing(name)) };
+        read_limited(&mut blob.reader, limit, &what)
+    }
+
+    /// The error of a file that is not there.
+    pub(super) fn missing(&self, name: &str) -> Error {
+        Error::new(ErrorKind::InvalidArchive, format!("reading {}", self.name))
+            .detail(format!("the file {name:?} is missing"))
+            .hint("the image file is incomplete")
+    }
+
+    /// The `index.json` of a layout.
+    pub(super) fn index(&self) -> Result<Index> {
+        let bytes = self.read_file("index.json", MAX_JSON)?;
+        parse(&bytes, &format!("index.json of {}", self.name))
+    }
+}
+
+/// Opens a file below a directory; links are followed only as far as they stay below it.
+fn open_below(dir: &File, name: &str) -> std::io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve) {
+        Ok(fd) => return Ok(Some(File::from(fd))),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        // Kernels before 5.6, and sandboxes that do not know the call: walk, following no link at all.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let mut at = dir.try_clone()?;
+    for part in name.split('/') {
+        match rustix::fs::openat(&at, part, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => at = File::from(fd),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(Some(at))
+}

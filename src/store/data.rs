@@ -1,0 +1,157 @@
+//! Big data items: the file first, atomically, then the record if that changes (`store-format.md` 7).
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::open::make_directory;
+use super::order::Held;
+use super::paths::data_file;
+use super::table::unknown;
+use super::{BigDataItem, Store, containers, images};
+use crate::record::{Container, Image, Layer};
+use crate::sys::atomic;
+use crate::{Error, ErrorKind, LayerId, Result, id};
+
+impl Store {
+    /// An item of an image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DataUnknown`].
+    pub fn image_big_data(&self, id: &str, key: &str) -> Result<Vec<u8>> {
+        let (image, dir) = self.image_and_dir(id)?;
+        id::check_component(&image.id)?;
+        read_item(&dir.join(&image.id), key, "image", &image.id)
+    }
+
+    /// Stores an item of an image of the primary store, and its size and digest in the record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::ReadOnly`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    pub fn set_image_big_data(&self, id: &str, item: BigDataItem) -> Result<()> {
+        images::check_keys(std::slice::from_ref(&item))?;
+        self.prepare()?;
+        let (_, mut edit) = self.images.write(&Held::nothing())?;
+        let image = edit.find(id).ok_or_else(|| unknown::<Image>("storing data of", id))?.id.clone();
+        id::check_component(&image)?;
+        let dir = self.paths.images().join(&image);
+        make_directory(&dir)?;
+        atomic::replace(&data_file(&dir, &item.key)?, &item.data, 0o600, true)?;
+        let mut record = edit.by_id(&image).cloned().unwrap_or_default();
+        if images::note_item(&mut record, &item) {
+            record.normalize_digest();
+            *edit.get_mut(&image)? = record;
+            edit.save()?;
+        }
+        Ok(())
+    }
+
+    /// An item of a container.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::DataUnknown`].
+    pub fn container_big_data(&self, id: &str, key: &str) -> Result<Vec<u8>> {
+        let id = self.container_id(id)?;
+        id::check_component(&id)?;
+        read_item(&self.paths.containers().join(&id), key, "container", &id)
+    }
+
+    /// Stores an item of a container, and its size and digest in the record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    pub fn set_container_big_data(&self, id: &str, key: &str, data: &[u8]) -> Result<()> {
+        crate::record::big_data::file_name(key)?;
+        self.prepare()?;
+        let (_, mut edit) = self.containers.write(&Held::nothing())?;
+        let id = super::lookup::find_container(&edit, id)?.id.clone();
+        id::check_component(&id)?;
+        let dir = self.paths.containers().join(&id);
+        make_directory(&dir)?;
+        atomic::replace(&data_file(&dir, key)?, data, 0o600, true)?;
+        let mut record: Container = edit.by_id(&id).cloned().unwrap_or_default();
+        if containers::note_item(&mut record, key, data) {
+            *edit.get_mut(&id)? = record;
+            edit.save()?;
+        }
+        Ok(())
+    }
+
+    /// An item of a layer, to be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::DataUnknown`].
+    pub fn layer_big_data(&self, id: &str, key: &str) -> Result<Box<dyn Read + Send>> {
+        let nothing = Held::nothing();
+        let (held, layers) = self.layers.read(&nothing)?;
+        let (layer, dir) = match layers.find(id) {
+            Some(layer) => {
+                let dir = self.paths.layer_data(&LayerId::new(layer.id.as_str())?);
+                (layer.clone(), dir)
+            }
+            None => {
+                let found = self.find_foreign_layer(&held, id)?;
+                let (layer, root) = found.ok_or_else(|| unknown::<Layer>("reading data of", id))?;
+                let dir = self.paths.foreign(&root, "layers").join(LayerId::new(layer.id.as_str())?);
+                (layer, dir)
+            }
+        };
+        let path = data_file(&dir, key)?;
+        File::open(&path)
+            .map(|file| Box::new(file) as Box<dyn Read + Send>)
+            .map_err(|e| item_error(e, &path, key, "layer", &layer.id))
+    }
+
+    /// Stores an item of a layer of the primary store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    pub fn set_layer_big_data(&self, id: &str, key: &str, data: &mut dyn Read) -> Result<()> {
+        crate::record::big_data::file_name(key)?;
+        self.prepare()?;
+        let mut bytes = Vec::new();
+        data.read_to_end(&mut bytes)
+            .map_err(|e| Error::io(format!("reading the big data item {key:?}"), "", e))?;
+        let (_, mut edit) = self.write_layers(&Held::nothing())?;
+        let found = edit.find(id).ok_or_else(|| unknown::<Layer>("storing data of", id))?;
+        let id = LayerId::new(found.id.as_str())?;
+        let known = found.big_data_names.iter().any(|k| k == key);
+        let dir = self.paths.layer_data(&id);
+        make_directory(&dir)?;
+        atomic::replace(&data_file(&dir, key)?, &bytes, 0o600, true)?;
+        if !known {
+            edit.get_mut(id.as_str())?.big_data_names.push(key.to_owned());
+            edit.save()?;
+        }
+        Ok(())
+    }
+
+    /// An image and the images directory that holds its data.
+    pub(super) fn image_and_dir(&self, key: &str) -> Result<(Image, PathBuf)> {
+        let mut dirs = vec![self.paths.images()];
+        dirs.extend(self.paths.split_images());
+        dirs.extend(self.others.iter().map(|o| self.paths.foreign(&o.root, "images")));
+        let stores = self.images_everywhere()?;
+        stores
+            .iter()
+            .zip(dirs)
+            .find_map(|((lists, _), dir)| lists.find(key).map(|image| (image.clone(), dir)))
+            .ok_or_else(|| unknown::<Image>("looking up", key))
+    }
+}
+
+fn read_item(dir: &Path, key: &str, kind: &str, id: &str) -> Result<Vec<u8>> {
+    let path = data_file(dir, key)?;
+    fs::read(&path).map_err(|e| item_error(e, &path, key, kind, id))
+}
+
+fn item_error(e: std::io::Error, path: &Path, key: &str, kind: &str, id: &str) -> Error {
+    let action = format!("reading the data item {key:?} of {kind} {id}");
+    if e.kind() == std::io::ErrorKind::NotFound {
+        Error::new(ErrorKind::DataUnknown, action)
+            .id(id)
+            .hint(format!("`orlop list-{kind}-data {id}` lists its items"))
+    } else {
+        Error::io(action, path, e)
+    }
+}

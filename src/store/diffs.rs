@@ -1,0 +1,168 @@
+//! A layer's content as a tar, and what it changes.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::PathBuf;
+
+use super::layers::{create_private, record_facts};
+use super::order::Held;
+use super::table::unknown;
+use super::Store;
+use crate::archive::{self, Change, Compression, Compressor};
+use crate::record::Layer;
+use crate::sys::tempdir::TempDir;
+use crate::{Error, LayerId, Result};
+
+impl Store {
+    /// Writes the tar of a layer or container over `reference` (its parent if absent): the very bytes that came in where
+    /// `reference` is its parent and its tar-split is there. `compression` absent: as it came. Returns the bytes of the
+    /// uncompressed tar.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`]; [`crate::ErrorKind::NotSupported`] for a compression that cannot be written;
+    /// [`crate::ErrorKind::Corrupt`] when the layer's files no longer give the tar that came in.
+    pub fn diff(
+        &self,
+        id: &str,
+        reference: Option<&str>,
+        compression: Option<Compression>,
+        out: &mut (dyn Write + Send),
+    ) -> Result<u64> {
+        let (layer, reference, tar_split) = self.diff_ends(id, reference)?;
+        let kind = compression.unwrap_or_else(|| Compression::from_number(layer.compression));
+        let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0 };
+        let valid = LayerId::new(layer.id.as_str())?;
+        let exact = reference.as_ref().map_or("", |r| r.as_str()) == layer.parent;
+        match tar_split.filter(|_| exact) {
+            Some(file) => {
+                // Deleting takes the lock for writing: while it is held for reading here, the files stay.
+                let _held = self.layers.read(&Held::nothing())?;
+                let files = self.driver.file_source(&valid)?;
+                archive::reassemble(&mut BufReader::new(file), &*files, &mut sink)
+                    .map_err(|e| e.context(format!("exporting layer {valid}")))?;
+            }
+            None => {
+                // The driver may have to mount.
+                let _held = self.lock_for_diff(&layer)?;
+                self.driver
+                    .diff(&valid, reference.as_ref(), &mut sink)
+                    .map_err(|e| e.context(format!("exporting layer {valid}")))?;
+            }
+        }
+        let bytes = sink.bytes;
+        sink.out.finish()?;
+        Ok(bytes)
+    }
+
+    /// What a layer or container changes over `reference` (its parent if absent).
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
+    pub fn changes(&self, id: &str, reference: Option<&str>) -> Result<Vec<Change>> {
+        let (layer, reference, _) = self.diff_ends(id, reference)?;
+        let _held = self.lock_for_diff(&layer)?;
+        self.driver.changes(&LayerId::new(layer.id.as_str())?, reference.as_ref())
+    }
+
+    /// An estimate of the bytes that a layer or container changes over `reference` (its parent if absent).
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
+    pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
+        let (layer, reference, _) = self.diff_ends(id, reference)?;
+        let _held = self.lock_for_diff(&layer)?;
+        self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref())
+    }
+
+    /// Unpacks a stream over the content of a layer or container and records its digests, sizes and tar-split; returns the bytes
+    /// of content.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`]; [`crate::ErrorKind::ReadOnly`]; [`crate::ErrorKind::InvalidArchive`] for a damaged stream, after which what
+    /// was unpacked stays: the layer had content that could not be set aside.
+    pub fn apply_diff(&self, id: &str, stream: &mut (dyn Read + Send)) -> Result<u64> {
+        self.prepare()?;
+        let key = self.layer_of(id)?;
+        let (_, mut layers) = self.write_layers(&Held::nothing())?;
+        let found = layers.find(&key).ok_or_else(|| unknown::<Layer>("applying a diff to", &key))?;
+        let layer = LayerId::new(found.id.as_str())?;
+        let (root, options) = self.driver.content(&layer)?;
+        let mut dir = TempDir::create(&self.paths.layer_temp())?;
+        let path = dir.addition();
+        let mut tar_split = std::io::BufWriter::new(create_private(&path)?);
+        use std::os::fd::AsFd;
+        let facts = archive::import(stream, root.as_fd(), &options, Some(&mut tar_split))?;
+        tar_split.flush().map_err(|e| Error::io("writing the tar-split", &path, e))?;
+        self.sync_content(&path)?;
+        let target = self.paths.tar_split(&layer);
+        std::fs::rename(&path, &target)
+            .map_err(|e| Error::io("moving the tar-split into place", &target, e))?;
+        let record = layers.get_mut(layer.as_str())?;
+        record.compressed_digest.clear();
+        record_facts(record, &facts);
+        layers.save()?;
+        dir.cleanup()?;
+        Ok(facts.unpacked_size)
+    }
+
+    /// The layer, the layer to compare it with, and its tar-split, where there is one.
+    fn diff_ends(
+        &self,
+        id: &str,
+        reference: Option<&str>,
+    ) -> Result<(Layer, Option<LayerId>, Option<File>)> {
+        let key = self.layer_of(id)?;
+        let nothing = Held::nothing();
+        let (held, layers) = self.layers.read(&nothing)?;
+        let find = |key: &str| -> Result<(Layer, Option<PathBuf>)> {
+            if let Some(layer) = layers.find(key) {
+                return Ok((layer.clone(), None));
+            }
+            let found = self.find_foreign_layer(&held, key)?;
+            found.map(|(l, root)| (l, Some(root))).ok_or_else(|| unknown::<Layer>("comparing", key))
+        };
+        let (layer, root) = find(&key)?;
+        let reference = match reference {
+            Some(reference) => Some(find(&self.layer_of(reference)?)?.0.id),
+            None => Some(layer.parent.clone()).filter(|p| !p.is_empty()),
+        };
+        let valid = LayerId::new(layer.id.as_str())?;
+        let path = match &root {
+            Some(root) => self.paths.foreign_tar_split(root, &valid),
+            None => self.paths.tar_split(&valid),
+        };
+        let tar_split = match File::open(&path) {
+            Ok(file) => Some(file),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(Error::io("reading the tar-split", &path, e)),
+        };
+        Ok((layer, reference.map(LayerId::new).transpose()?, tar_split))
+    }
+
+    /// Keeps the layer as it is while it is read; a layer of an additional store needs no lock of ours.
+    fn lock_for_diff(&self, layer: &Layer) -> Result<Option<impl Sized + use<'_>>> {
+        let present = self.layers.read(&Held::nothing())?.1.release();
+        if present.by_id(&layer.id).is_none() {
+            return Ok(None);
+        }
+        self.prepare()?;
+        Ok(Some(self.write_layers(&Held::nothing())?))
+    }
+}
+
+/// Counts the bytes on their way to the compressor.
+struct Metered<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Metered<W> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.bytes = self.bytes.saturating_add(n as u64);
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,138 @@
+//! Opening a store, and making what writing to it needs.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::mounts::Mounts;
+use super::order::{Graph, Held, Nothing};
+use super::paths::Paths;
+use super::table::{RecordFile, Table};
+use super::{OtherStore, Store};
+use crate::config::StoreOptions;
+use crate::sys::lock::{LockAccess, LockFile, WriteGuard};
+use crate::{Error, ErrorKind, Result, driver};
+
+impl Store {
+    /// Opens the store that `options` describe; relative roots are taken from the working directory. Touches nothing on disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a missing root or one that is both graph root and image store; what the driver says of its
+    /// options.
+    pub fn open(mut options: StoreOptions) -> Result<Self> {
+        for (name, root) in
+            [("graph root", &mut options.graph_root), ("run root", &mut options.run_root)]
+        {
+            if root.as_os_str().is_empty() {
+                return Err(Error::new(ErrorKind::Config, "opening the store")
+                    .detail(format!("no {name} is configured"))
+                    .hint("give it on the command line or in storage.conf"));
+            }
+            *root = absolute(root)?;
+        }
+        if let Some(root) = &mut options.image_store {
+            *root = absolute(root)?;
+            if *root == options.graph_root {
+                return Err(Error::new(ErrorKind::Config, "opening the store")
+                    .path(&*root)
+                    .detail("the image store must differ from the graph root"));
+            }
+        }
+        let driver = if options.driver.is_empty() {
+            driver::choose(
+                &options.graph_root,
+                &options.run_root,
+                options.image_store.as_deref(),
+                &options.driver_priority,
+                &options.driver_options,
+            )?
+        } else {
+            driver::open(
+                &options.driver,
+                &options.graph_root,
+                &options.run_root,
+                options.image_store.as_deref(),
+                &options.driver_options,
+            )?
+        };
+        options.driver = driver.name().to_owned();
+        let paths = Paths::new(&options, driver.name());
+        let others = driver
+            .additional_image_stores()
+            .iter()
+            .map(|root| other_store(&paths, root))
+            .collect();
+        Ok(Self {
+            layers: Table::new(paths.layer_locks(), paths.layer_files(), false),
+            mounts: Mounts::new(paths.mount_points()),
+            images: images_table(&paths.images(), false),
+            split_images: paths.split_images().map(|dir| images_table(&dir, false)),
+            containers: Table::new(
+                vec![paths.container_lock()],
+                paths.container_files(),
+                false,
+            ),
+            others,
+            prepared: Mutex::new(None),
+            options,
+            driver,
+            paths,
+        })
+    }
+
+    /// Makes the directories and the driver's state, once; every operation that writes begins with it.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let done = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !done {
+            drop(self.lock_graph(&Held::nothing())?);
+        }
+        Ok(())
+    }
+
+    /// Takes `storage.lock` and makes sure that the driver is prepared as of now: another process's shutdown undoes it
+    /// (`store-format.md` 9.3).
+    pub(super) fn lock_graph(&self, _: &Held<Nothing>) -> Result<(Held<Graph>, WriteGuard)> {
+        for dir in self.paths.directories() {
+            make_directory(&dir)?;
+        }
+        let guard = LockFile::open(&self.paths.graph_lock(), LockAccess::ReadWrite)?.write()?;
+        let token = guard.file().token()?;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if *prepared != Some(token) {
+            self.driver.prepare()?;
+            *prepared = Some(token);
+        }
+        drop(prepared);
+        Ok((Held::taken(), guard))
+    }
+}
+
+fn images_table<Rank>(dir: &Path, read_only: bool) -> Table<crate::record::Image, Rank> {
+    let file = RecordFile { path: dir.join("images.json"), durable: true };
+    Table::new(vec![dir.join("images.lock")], vec![file], read_only)
+}
+
+fn other_store(paths: &Paths, root: &Path) -> OtherStore {
+    let layers = paths.foreign(root, "layers");
+    let files = ["layers.json", "volatile-layers.json"]
+        .map(|name| RecordFile { path: layers.join(name), durable: false });
+    OtherStore {
+        root: root.to_path_buf(),
+        layers: Table::new(vec![layers.join("layers.lock")], files.into(), true),
+        images: images_table(&paths.foreign(root, "images"), true),
+    }
+}
+
+fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("making the path absolute", path, e))
+}
+
+/// A directory of mode 0700, parents too, unless it is there.
+pub(super) fn make_directory(dir: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| Error::io("creating the directory", dir, e))
+}

@@ -1,0 +1,436 @@
+//! A list of records kept in one or more JSON files under one lock (`store-format.md` 2, 9, 10).
+
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::names;
+use super::order::{Before, Held};
+use crate::record::{self, Container, Image, Layer};
+use crate::sys::atomic::{self, FileStamp};
+use crate::sys::lock::{LockAccess, LockFile, ReadGuard, Token, WriteGuard};
+use crate::{Error, ErrorKind, Result};
+
+/// What the three kinds of records have in common.
+pub(crate) trait Record: Clone + Send + Sync + 'static {
+    /// `layer`, `image` or `container`.
+    const KIND: &'static str;
+    /// The error class for one that does not exist.
+    const UNKNOWN: ErrorKind;
+    fn id(&self) -> &str;
+    fn names(&self) -> &[String];
+    fn names_mut(&mut self) -> &mut Vec<String>;
+    fn parse(bytes: &[u8]) -> Result<Vec<Self>>;
+    fn write(records: &[Self]) -> Vec<u8>;
+    /// Whether the record is there only because its making or deleting was cut short.
+    fn is_incomplete(&self) -> bool {
+        false
+    }
+    /// Mends or refuses what is read, record by record.
+    fn check(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+macro_rules! record {
+    ($type:ident, $module:ident, $kind:literal, $unknown:ident $(, $extra:item)*) => {
+        impl Record for $type {
+            const KIND: &'static str = $kind;
+            const UNKNOWN: ErrorKind = ErrorKind::$unknown;
+            fn id(&self) -> &str {
+                &self.id
+            }
+            fn names(&self) -> &[String] {
+                &self.names
+            }
+            fn names_mut(&mut self) -> &mut Vec<String> {
+                &mut self.names
+            }
+            fn parse(bytes: &[u8]) -> Result<Vec<Self>> {
+                record::$module::parse(bytes)
+            }
+            fn write(records: &[Self]) -> Vec<u8> {
+                record::$module::write(records)
+            }
+            $($extra)*
+        }
+    };
+}
+
+record!(
+    Layer,
+    layers,
+    "layer",
+    LayerUnknown,
+    fn is_incomplete(&self) -> bool {
+        self.flags.get(INCOMPLETE) == Some(&serde_json::Value::Bool(true))
+    }
+);
+record!(
+    Image,
+    images,
+    "image",
+    ImageUnknown,
+    fn check(&mut self) -> Result<()> {
+        self.digests()?;
+        self.normalize_digest();
+        Ok(())
+    }
+);
+record!(Container, containers, "container", ContainerUnknown);
+
+/// The flag of a layer whose making or deleting is under way (`store-format.md` 10.2).
+pub(crate) const INCOMPLETE: &str = "incomplete";
+
+/// One JSON file of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Whether it must survive a power cut; volatile files and those of the run root need not.
+    pub(crate) durable: bool,
+}
+
+/// A table of records: its files, its locks, and what was read last.
+pub(crate) struct Table<T, Rank> {
+    locks: Vec<PathBuf>,
+    files: Vec<RecordFile>,
+    read_only: bool,
+    cache: Mutex<Option<Cache<T>>>,
+    _rank: PhantomData<fn() -> Rank>,
+}
+
+struct Cache<T> {
+    token: Token,
+    stamps: Vec<Option<FileStamp>>,
+    lists: Arc<Lists<T>>,
+}
+
+/// The records, file by file in load order; an id that an earlier file has does not appear again.
+#[derive(Debug, Clone)]
+pub(crate) struct Lists<T> {
+    files: Vec<Vec<T>>,
+    /// For each file, whether memory differs from it because of mending at load.
+    mended: Vec<bool>,
+}
+
+impl<T: Record, Rank> Table<T, Rank> {
+    /// A table in `files` under `locks`, the first of which tells about changes.
+    pub(crate) fn new(locks: Vec<PathBuf>, files: Vec<RecordFile>, read_only: bool) -> Self {
+        Self { locks, files, read_only, cache: Mutex::new(None), _rank: PhantomData }
+    }
+
+    /// Takes the lock for reading and returns what is there now. Creates nothing.
+    pub(crate) fn read<Outer>(&self, _: &Held<Outer>) -> Result<(Held<Rank>, Snapshot<T>)>
+    where
+        Outer: Before<Rank>,
+    {
+        let mut guards = Vec::with_capacity(1);
+        if let Some(path) = self.locks.first() {
+            guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
+        }
+        let token = match guards.first() {
+            Some(guard) => guard.file().token()?,
+            None => Token::default(),
+        };
+        let lists = self.load(token)?.lists;
+        Ok((Held::taken(), Snapshot { lists, _guards: guards }))
+    }
+
+    /// Takes the locks for writing and returns what is there now, to be changed and saved.
+    pub(crate) fn write<Outer>(&self, _: &Held<Outer>) -> Result<(Held<Rank>, Edit<'_, T, Rank>)>
+    where
+        Outer: Before<Rank>,
+    {
+        if self.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, format!("locking the {}s for writing", T::KIND))
+                .path(self.locks.first().map_or(Path::new(""), PathBuf::as_path)));
+        }
+        let mut guards = Vec::with_capacity(self.locks.len());
+        for path in &self.locks {
+            guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
+        }
+        let token = match guards.first() {
+            Some(guard) => guard.file().token()?,
+            None => Token::default(),
+        };
+        let Cache { lists, .. } = self.load(token)?;
+        // Out of the cache while it changes: a failure on the way means that the next one reads the files again.
+        *self.cached() = None;
+        let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
+        let dirty = lists.mended.clone();
+        let fresh = Freshness::Read(token);
+        Ok((Held::taken(), Edit { table: self, lists, dirty, guards, fresh }))
+    }
+
+    fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cache<T>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The records, read again if the last-writer record or any file differs from what was seen last (9.2, 9.5). A lock is held.
+    fn load(&self, token: Token) -> Result<Cache<T>> {
+        let stamps =
+            self.files.iter().map(|f| FileStamp::of(&f.path)).collect::<Result<Vec<_>>>()?;
+        let mut cached = self.cached();
+        if let Some(cache) = cached.take_if(|c| c.token != token || c.stamps != stamps) {
+            drop(cache);
+        }
+        if let Some(cache) = cached.as_ref() {
+            return Ok(cache.clone());
+        }
+        let cache = Cache { token, stamps, lists: Arc::new(self.parse()?) };
+        *cached = Some(cache.clone());
+        Ok(cache)
+    }
+
+    fn parse(&self) -> Result<Lists<T>> {
+        let mut files = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            let bytes = match std::fs::read(&file.path) {
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(e) => {
+                    return Err(Error::io(format!("reading the {} records", T::KIND), &file.path, e));
+                }
+            };
+            let mut records = T::parse(&bytes).map_err(|e| e.path(&file.path))?;
+            for record in &mut records {
+                record.check().map_err(|e| e.path(&file.path))?;
+            }
+            files.push(records);
+        }
+        let mended = names::mend(&mut files);
+        if self.read_only && mended.contains(&true) {
+            tracing::warn!(
+                "the {} records of the read-only store at {:?} give one name to two of them; the later one has it",
+                T::KIND,
+                self.files.first().map(|f| &f.path)
+            );
+        }
+        Ok(Lists { files, mended })
+    }
+}
+
+impl<T> Clone for Cache<T> {
+    fn clone(&self) -> Self {
+        Self { token: self.token, stamps: self.stamps.clone(), lists: Arc::clone(&self.lists) }
+    }
+}
+
+impl<T: Record> Lists<T> {
+    /// All records that are complete, in load order.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.files.iter().flatten().filter(|r| !r.is_incomplete())
+    }
+
+    /// All records, those of cut-short operations included.
+    pub(crate) fn iter_all(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.files.iter().flatten()
+    }
+
+    /// The record of exactly that id.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&T> {
+        self.iter().find(|r| r.id() == id)
+    }
+
+    /// By exact id, then exact name, then unique prefix of an id (`store-format.md` 11).
+    pub(crate) fn find(&self, key: &str) -> Option<&T> {
+        self.by_id(key)
+            .or_else(|| self.iter().find(|r| r.names().iter().any(|n| n == key)))
+            .or_else(|| self.by_prefix(key))
+    }
+
+    /// The only record whose id begins with `prefix`.
+    pub(crate) fn by_prefix(&self, prefix: &str) -> Option<&T> {
+        if prefix.is_empty() {
+            return None;
+        }
+        let mut found = self.iter().filter(|r| r.id().starts_with(prefix) && !r.id().contains(' '));
+        match (found.next(), found.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
+    }
+}
+
+/// What a table held when its lock was taken for reading; the lock is released with it.
+pub(crate) struct Snapshot<T> {
+    lists: Arc<Lists<T>>,
+    _guards: Vec<ReadGuard>,
+}
+
+impl<T> Snapshot<T> {
+    /// The records by themselves, the lock released.
+    pub(crate) fn release(self) -> Arc<Lists<T>> {
+        self.lists
+    }
+}
+
+impl<T> std::ops::Deref for Snapshot<T> {
+    type Target = Lists<T>;
+    fn deref(&self) -> &Lists<T> {
+        &self.lists
+    }
+}
+
+enum Freshness {
+    /// As read, with that token.
+    Read(Token),
+    /// Saved by us, with that token.
+    Saved(Token),
+    /// Changed in memory, or the save failed.
+    Unsaved,
+}
+
+/// A table under its write lock. What is changed counts when [`Edit::save`] has succeeded; dropped without, nothing has changed.
+pub(crate) struct Edit<'t, T: Record, Rank> {
+    table: &'t Table<T, Rank>,
+    lists: Lists<T>,
+    dirty: Vec<bool>,
+    guards: Vec<WriteGuard>,
+    fresh: Freshness,
+}
+
+impl<T: Record, Rank> std::ops::Deref for Edit<'_, T, Rank> {
+    type Target = Lists<T>;
+    fn deref(&self) -> &Lists<T> {
+        &self.lists
+    }
+}
+
+impl<T: Record, Rank> Edit<'_, T, Rank> {
+    /// Adds a record at the end of file number `file`.
+    pub(crate) fn push(&mut self, file: usize, record: T) -> Result<()> {
+        let Some(list) = self.lists.files.get_mut(file) else {
+            return Err(Error::new(ErrorKind::Internal, format!("adding a {}", T::KIND))
+                .detail("no such record file"));
+        };
+        list.push(record);
+        self.mark(file);
+        Ok(())
+    }
+
+    /// The record of exactly that id, incomplete ones included, to be changed; its file will be written.
+    pub(crate) fn get_mut(&mut self, id: &str) -> Result<&mut T> {
+        let place = self.place(id).ok_or_else(|| unknown::<T>("changing", id))?;
+        self.mark(place.0);
+        let record = self.lists.files.get_mut(place.0).and_then(|l| l.get_mut(place.1));
+        record.ok_or_else(|| unknown::<T>("changing", id))
+    }
+
+    /// Takes the record of exactly that id out.
+    pub(crate) fn remove(&mut self, id: &str) -> Option<T> {
+        let place = self.place(id)?;
+        self.mark(place.0);
+        self.lists.files.get_mut(place.0).map(|list| list.remove(place.1))
+    }
+
+    /// Takes all records out.
+    pub(crate) fn clear(&mut self) {
+        for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
+            *dirty |= !list.is_empty();
+            list.clear();
+        }
+        self.fresh = Freshness::Unsaved;
+    }
+
+    /// Refuses an id or a name that a record already has.
+    pub(crate) fn check_free(&self, id: &str, names: &[String]) -> Result<()> {
+        if self.iter_all().any(|r| r.id() == id) {
+            return Err(Error::new(ErrorKind::DuplicateId, format!("creating {} {id:?}", T::KIND))
+                .id(id));
+        }
+        for name in names {
+            if let Some(owner) = self.iter_all().find(|r| r.names().contains(name)) {
+                return Err(Error::new(
+                    ErrorKind::DuplicateName,
+                    format!("creating {} {id:?} with the name {name:?}", T::KIND),
+                )
+                .id(owner.id())
+                .hint(format!("{} {} has it", T::KIND, owner.id())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `names` away from every record but `keeper` (11, "stealing"), whatever file it is in.
+    pub(crate) fn steal_names(&mut self, keeper: &str, names: &[String]) {
+        for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
+            for record in list.iter_mut().filter(|r| r.id() != keeper) {
+                let before = record.names().len();
+                record.names_mut().retain(|n| !names.contains(n));
+                if record.names().len() != before {
+                    *dirty = true;
+                    self.fresh = Freshness::Unsaved;
+                }
+            }
+        }
+    }
+
+    /// Whether anything waits to be saved.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.contains(&true)
+    }
+
+    /// Writes the files with a changed member: a fresh last-writer record first, so that a crash in between makes others read
+    /// again rather than trust what they remember (9.2).
+    pub(crate) fn save(&mut self) -> Result<()> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        self.fresh = Freshness::Unsaved;
+        let mut token = None;
+        for guard in &self.guards {
+            let written = guard.touch()?;
+            token.get_or_insert(written);
+        }
+        for ((file, list), dirty) in self.table.files.iter().zip(&self.lists.files).zip(&mut self.dirty) {
+            if *dirty {
+                atomic::replace(&file.path, &T::write(list), 0o600, file.durable)?;
+                *dirty = false;
+            }
+        }
+        self.lists.mended.iter_mut().for_each(|m| *m = false);
+        self.fresh = Freshness::Saved(token.unwrap_or_default());
+        Ok(())
+    }
+
+    fn mark(&mut self, file: usize) {
+        if let Some(dirty) = self.dirty.get_mut(file) {
+            *dirty = true;
+        }
+        self.fresh = Freshness::Unsaved;
+    }
+
+    fn place(&self, id: &str) -> Option<(usize, usize)> {
+        self.lists.files.iter().enumerate().find_map(|(file, list)| {
+            list.iter().position(|r| r.id() == id).map(|position| (file, position))
+        })
+    }
+}
+
+impl<T: Record, Rank> Drop for Edit<'_, T, Rank> {
+    /// What was read or saved stays in memory for the next operation; what was changed and not saved is forgotten.
+    fn drop(&mut self) {
+        let token = match self.fresh {
+            Freshness::Read(token) | Freshness::Saved(token) => token,
+            Freshness::Unsaved => return,
+        };
+        let stamps: Result<Vec<_>> =
+            self.table.files.iter().map(|f| FileStamp::of(&f.path)).collect();
+        if let Ok(stamps) = stamps {
+            let lists = Lists {
+                files: std::mem::take(&mut self.lists.files),
+                mended: std::mem::take(&mut self.lists.mended),
+            };
+            *self.table.cached() = Some(Cache { token, stamps, lists: Arc::new(lists) });
+        }
+    }
+}
+
+/// The error for an id or name that no record has.
+pub(crate) fn unknown<T: Record>(action: &str, id: &str) -> Error {
+    Error::new(T::UNKNOWN, format!("{action} {} {id:?}", T::KIND))
+        .id(id)
+        .hint(format!("`orlop {}s` lists those there are", T::KIND))
+}

@@ -1,0 +1,75 @@
+//! Operations on the store as a whole.
+
+use super::Store;
+use super::order::Held;
+use super::table::Record;
+use crate::{Error, ErrorKind, Result};
+
+impl Store {
+    /// Deletes every container, image and layer; the empty store stays.
+    ///
+    /// # Errors
+    /// When something cannot be unmounted or removed; what is left is listed as before.
+    pub fn wipe(&self) -> Result<()> {
+        self.prepare()?;
+        let (held, mut layers) = self.write_layers(&Held::nothing())?;
+        let (image_held, mut images) = self.images.write(&held)?;
+        let (_, mut containers) = self.containers.write(&image_held)?;
+        let ids: Vec<String> = containers.iter().map(|c| c.id().to_owned()).collect();
+        containers.clear();
+        containers.save()?;
+        for id in ids.iter().filter(|id| crate::id::check_component(id).is_ok()) {
+            for dir in [self.paths.containers(), self.paths.run_containers()] {
+                crate::sys::remove::remove_tree(&dir.join(id))?;
+            }
+        }
+        let ids: Vec<String> = images.iter().map(|i| i.id().to_owned()).collect();
+        images.clear();
+        images.save()?;
+        for id in &ids {
+            self.remove_image_data(id)?;
+        }
+        // Children before parents, so that what a crash leaves has all that it stands on.
+        let ids: Vec<String> = layers.iter_all().map(|l| l.id.clone()).rev().collect();
+        let removed = self.remove_layers(&held, &mut layers, &ids)?;
+        drop((containers, images, layers));
+        removed.empty();
+        Ok(())
+    }
+
+    /// Releases what the driver holds (the private mount of its home). Returns the ids of the layers that are mounted, which
+    /// `force` unmounts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUsedByContainer`] if a layer was mounted, even if `force` has unmounted it (as in Go); the driver is then
+    /// left as it is.
+    pub fn shutdown(&self, force: bool) -> Result<Vec<String>> {
+        let (graph, guard) = self.lock_graph(&Held::nothing())?;
+        let (held, layers) = self.write_layers(&graph)?;
+        let mounted: Vec<String> = self
+            .mounts
+            .read()?
+            .into_iter()
+            .filter(|p| p.count > 0 && layers.by_id(&p.id).is_some())
+            .map(|p| p.id)
+            .collect();
+        if force {
+            for id in &mounted {
+                self.unmount_layer(&held, &layers, id, true)?;
+            }
+        }
+        if let Some(id) = mounted.first() {
+            return Err(Error::new(
+                ErrorKind::LayerUsedByContainer,
+                format!("shutting the store down: a layer is mounted: {}", mounted.join(" ")),
+            )
+            .id(id)
+            .hint(if force { "it is unmounted now; shut down again" } else { "unmount it, or use --force" }));
+        }
+        // The record first: others must prepare the driver again, even if this process dies before it has cleaned up.
+        guard.touch()?;
+        *self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        self.driver.cleanup()?;
+        Ok(mounted)
+    }
+}

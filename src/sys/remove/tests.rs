@@ -1,0 +1,178 @@
+//! Deep, closed and mounted trees (`overlay-driver.md` ARC-2, DEF-23).
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use super::*;
+
+fn is_root(what: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("skipped: {what} needs root");
+    }
+    root
+}
+
+#[test]
+fn anything_and_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    remove_tree(&at("missing")).unwrap();
+    remove_tree(&at("missing/below")).unwrap();
+    std::fs::write(at("file"), "").unwrap();
+    remove_tree(&at("file/below")).unwrap();
+    remove_tree(&at("file")).unwrap();
+    std::fs::create_dir_all(at("kept/sub")).unwrap();
+    symlink(at("kept"), at("link")).unwrap();
+    remove_tree(&at("link")).unwrap();
+    std::fs::create_dir_all(at("tree/a/b")).unwrap();
+    symlink(at("kept"), at("tree/a/link")).unwrap();
+    for n in 0..3000 {
+        std::fs::create_dir(at("tree").join(format!("d{n}"))).unwrap();
+        std::fs::write(at("tree/a").join(format!("f{n}")), "").unwrap();
+    }
+    remove_tree(&at("tree/")).unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["kept"]);
+    assert!(at("kept/sub").is_dir());
+    assert_eq!(remove_tree(Path::new("/")).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(remove_tree(&at("kept/..")).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+// ARC-2: 20,000 levels, with names that no path could hold, and few descriptors.
+#[test]
+fn twenty_thousand_levels() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("deep");
+    std::fs::create_dir(&root).unwrap();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut here = rustix::fs::open(&root, flags, Mode::empty()).unwrap();
+    for level in 0..20_000 {
+        let name = format!("{level:020}");
+        rustix::fs::mkdirat(&here, &*name, Mode::RWXU).unwrap();
+        rustix::fs::mkdirat(&here, "sibling", Mode::RWXU).unwrap();
+        here = rustix::fs::openat(&here, &*name, flags, Mode::empty()).unwrap();
+    }
+    drop(here);
+    remove_tree(&root).unwrap();
+    assert!(!root.exists());
+}
+
+#[test]
+fn closed_directories_are_opened_by_their_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    std::fs::create_dir_all(tree.join("shut/inner")).unwrap();
+    std::fs::create_dir_all(tree.join("unwritable/inner")).unwrap();
+    std::fs::write(tree.join("unwritable/file"), "").unwrap();
+    for (path, mode) in [("shut/inner", 0), ("shut", 0), ("unwritable", 0o500), ("", 0o100)] {
+        std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    if nix::unistd::geteuid().is_root() {
+        // Root passes every permission: the walk runs as somebody else, in this test's program.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), open).unwrap();
+        let user = 54321;
+        for path in [
+            "",
+            "tree",
+            "tree/shut",
+            "tree/shut/inner",
+            "tree/unwritable",
+            "tree/unwritable/inner",
+            "tree/unwritable/file",
+        ] {
+            std::os::unix::fs::lchown(dir.path().join(path), Some(user), Some(user)).unwrap();
+        }
+        let outcome = std::thread::spawn({
+            let tree = tree.clone();
+            move || {
+                // Of this thread alone, unlike what the C library does: file system user id.
+                nix::unistd::setfsuid(nix::unistd::Uid::from_raw(user));
+                remove_tree(&tree)
+            }
+        })
+        .join()
+        .unwrap();
+        outcome.unwrap();
+    } else {
+        remove_tree(&tree).unwrap();
+    }
+    assert!(!tree.exists());
+}
+
+// DEF-23: a mount below goes with the tree, its content does not; a neighbour whose name only begins alike stays mounted.
+#[test]
+fn mounts_below_are_detached_by_component() {
+    if !is_root("mounting") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for path in ["source/precious", "c/sub dir/merged", "c2/merged", "c/top"] {
+        std::fs::create_dir_all(at(path)).unwrap();
+    }
+    std::fs::write(at("source/file"), "").unwrap();
+    std::fs::write(at("c/file"), "").unwrap();
+    for target in ["c/sub dir/merged", "c/top", "c/top", "c2/merged"] {
+        rustix::mount::mount_bind(at("source"), at(target)).unwrap();
+    }
+    rustix::mount::mount_bind(at("source/file"), at("c/file")).unwrap();
+    let outcome = remove_tree(&at("c"));
+    let neighbour = at("c2/merged/precious").exists();
+    let _ = rustix::mount::unmount(at("c2/merged"), UnmountFlags::DETACH);
+    outcome.unwrap();
+    assert!(neighbour);
+    assert!(!at("c").exists());
+    assert!(at("source/precious").is_dir() && at("source/file").exists());
+}
+
+#[test]
+fn a_mount_on_the_tree_itself_is_detached() {
+    if !is_root("mounting") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, tree) = (dir.path().join("source"), dir.path().join("tree"));
+    std::fs::create_dir_all(source.join("precious")).unwrap();
+    std::fs::create_dir(&tree).unwrap();
+    rustix::mount::mount_bind(&source, &tree).unwrap();
+    remove_tree(&tree).unwrap();
+    assert!(!tree.exists());
+    assert!(source.join("precious").is_dir());
+}
+
+#[test]
+fn what_cannot_go_is_named() {
+    if !is_root("an immutable file") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tree/sub/file");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let immutable = |sign: &str| {
+        Command::new("chattr").arg(sign).arg(&file).status().is_ok_and(|s| s.success())
+    };
+    if !immutable("+i") {
+        println!("skipped: no immutable files here");
+        return;
+    }
+    let outcome = remove_tree(&dir.path().join("tree"));
+    assert!(immutable("-i"));
+    let e = outcome.unwrap_err();
+    assert_eq!(e.file(), Some(file.as_path()), "{e}");
+}
+
+#[test]
+fn mountinfo_is_read_by_component_with_escapes() {
+    let table = b"36 35 98:0 / /g/overlay/c\\040d rw,noatime master:1 - ext4 /dev/root rw\n\
+        37 35 98:0 / /g/overlay/c\\040d/x\\134y rw - tmpfs t rw\n\
+        38 35 98:0 / /g/overlay/c\\040d2 rw - tmpfs t rw\n\
+        39 35 98:0 / /g/overlay/c rw - tmpfs t rw\nbroken\n";
+    let found = mounts_below(table, Path::new("/g/overlay/c d"));
+    assert_eq!(found, [Path::new("/g/overlay/c d/x\\y"), Path::new("/g/overlay/c d")]);
+    assert_eq!(unescape(b"a\\04"), b"a\\04");
+    assert_eq!(unescape(b"\\999\\"), b"\\999\\");
+}
