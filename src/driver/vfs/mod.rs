@@ -334,11 +334,7 @@ impl Driver for Vfs {
 }
 
 impl Vfs {
-    fn trees(
-        &self,
-        id: &LayerId,
-        parent: Option<&LayerId>,
-    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    fn trees(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let new = open_dir(&self.locate(id)?)?;
         let old = parent.map(|p| open_dir(&self.locate(p)?)).transpose()?;
         Ok((new, old))
