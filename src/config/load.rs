@@ -80,10 +80,11 @@ pub fn load_default() -> Result<Loaded> {
 pub fn load(files: &dyn Files, env: &Environment, user: &User) -> Result<Loaded> {
     let mut settings = Settings::default();
     let mut provenance = Provenance::default();
-    for found in search::read_all(files, env, user)? {
+    search::each_file(files, env, user, &mut |found| {
         settings.merge(&found.path, &found.bytes)?;
         provenance.files.push(found.path);
-    }
+        Ok(())
+    })?;
     let mut warnings = std::mem::take(&mut settings.warnings);
     let (driver, driver_source) = driver(&settings, env, &mut warnings)?;
     provenance.driver = driver_source;

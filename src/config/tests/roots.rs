@@ -15,6 +15,14 @@ fn the_roots_are_expanded_and_the_image_store_is_not() {
 }
 
 #[test]
+fn the_text_uid_is_the_rootless_uid_not_the_effective_one() {
+    let files = MemoryFiles::default().file(ETC, "[storage]\ngraphroot='/s/$UID'");
+    let user = User { uid: 0, ..ann() };
+    let loaded = loaded(&files, &[("XDG_RUNTIME_DIR", "/")], &user).unwrap();
+    assert_eq!(loaded.options.graph_root, Path::new("/s/1000"));
+}
+
+#[test]
 fn a_rootless_user_has_storage_of_his_own() {
     let files = || MemoryFiles::default().link("/rt", "real").dir("/real", 1000, 0o700);
     let roots = |files: &MemoryFiles, env: &[(&str, &str)]| {
