@@ -209,14 +209,13 @@ impl<'fd> Walk<'fd> {
             let stat = rustix::fs::fstat(&fd)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
-                    if let (true, Some(flags)) = (is_last, last) {
-                        if flags.contains(OFlags::NOFOLLOW) {
-                            return if flags.contains(OFlags::PATH) {
-                                Ok(fd)
-                            } else {
-                                Err(Errno::LOOP)
-                            };
-                        }
+                    let stop = last.filter(|flags| is_last && flags.contains(OFlags::NOFOLLOW));
+                    if let Some(flags) = stop {
+                        return if flags.contains(OFlags::PATH) {
+                            Ok(fd)
+                        } else {
+                            Err(Errno::LOOP)
+                        };
                     }
                     self.links += 1;
                     if self.links > MAX_LINKS {
