@@ -3,6 +3,8 @@
 //! The Go side is `tests/go/config`. The seed is fixed, so a failure comes back; its message names the files' directory's
 //! contents.
 
+#![allow(clippy::expect_used, reason = "all of this crate is a test")]
+
 mod config_differential {
     pub(crate) mod directed;
     pub(crate) mod generate;
@@ -130,6 +132,14 @@ fn load_here(job: &Job) -> Result<StoreOptions, String> {
     }
 }
 
+/// Whether our error names the file and line that Go's names, if it is about a value of the wrong type.
+fn points_at_the_same(theirs: &str, ours: &str) -> bool {
+    let Some((place, _)) = theirs.split_once(" (last key ") else { return true };
+    let Some((file, line)) = place.split_once(": toml: ") else { return true };
+    let file = file.trim_start_matches("decode configuration ");
+    ours.contains(file) && ours.contains(&format!(" {line}:"))
+}
+
 fn describe(job: &Job) -> String {
     let mut text = format!("uid {:?}, environment {:#?}\n", job.uid, job.env);
     let mut dirs = vec![job.dir.clone()];
@@ -176,7 +186,7 @@ fn options_equal_those_of_the_go_loader() {
         let ours = load_here(job);
         match (&theirs, &ours) {
             (Ok(a), Ok(b)) if a == b => accepted += 1,
-            (Err(_), Err(_)) => refused += 1,
+            (Err(a), Err(b)) if points_at_the_same(a, b) => refused += 1,
             _ => differences.push(format!("Go: {theirs:#?}\nhere: {ours:#?}\n{}", describe(job))),
         }
     }

@@ -140,6 +140,10 @@ impl Context {
                 )
             })
             .and_then(Error::file);
+        // Files have names in their errors; only standard output's come bare.
+        if error.is::<io::Error>() {
+            return format!("writing to standard output: {error}");
+        }
         match (&self.configured_root, denied) {
             (Some((root, file)), Some(path)) if path.starts_with(root) => {
                 format!("{error} (the graph root {root:?} is set in {file:?})")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use orlop::store::Store;
+use orlop::store::{Object, Store};
 use orlop::{Error, ErrorKind};
 
 use crate::command::Outcome;
@@ -143,6 +143,16 @@ impl SetMetadata {
     }
 }
 
+/// Finds what has names; of what is not there the Go command says that it is no layer.
+fn look_up(store: &Store, id: &str) -> orlop::Result<Object> {
+    store.lookup(id).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::LayerUnknown, format!("looking up {id:?}"))
+            .detail("it is no image or container either")
+            .hint("`orlop layers`, `orlop images` and `orlop containers` list what there is"),
+        _ => error,
+    })
+}
+
 /// `get-names`.
 #[derive(Args)]
 pub(crate) struct GetNames {
@@ -156,7 +166,7 @@ pub(crate) struct GetNames {
 
 impl GetNames {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
-        let object = cx.store()?.lookup(&self.id)?;
+        let object = look_up(&cx.store()?, &self.id)?;
         if self.json {
             cx.out.json(object.names())?;
         } else {
@@ -192,7 +202,7 @@ impl ChangeNames {
         let Some(id) = self.ids.first() else { return Ok(1) };
         let store = cx.store()?;
         // The id stays what it is, even if the name it was found by goes.
-        let id = store.lookup(id)?.id().to_owned();
+        let id = look_up(&store, id)?.id().to_owned();
         change(&store, &id, &self.name)?;
         if self.json {
             cx.out.json_or_null(store.lookup(&id)?.names())?;

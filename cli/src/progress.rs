@@ -7,9 +7,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orlop::progress::{Progress, ProgressItem, Silent};
 
 const MEASURED: &str =
-    "{prefix:32!} [{bar:30}] {bytes:>10} / {total_bytes:10} {binary_bytes_per_sec:>12}";
-const OPEN_ENDED: &str = "{prefix:32!} {spinner} {bytes:>10} {binary_bytes_per_sec:>12}";
-const DONE: &str = "{prefix:32!} {msg} ({bytes}, {elapsed})";
+    "{prefix:22!} [{wide_bar}] {bytes:>10} / {total_bytes:10} {binary_bytes_per_sec:>12}";
+const OPEN_ENDED: &str = "{prefix:22!} {spinner} {bytes:>10} {binary_bytes_per_sec:>12}";
+const DONE: &str = "{prefix:22!} {msg} ({bytes}, {elapsed})";
 
 /// Bars if standard error is a terminal and nobody asked for quiet.
 pub(crate) fn on_terminal(quiet: bool) -> Box<dyn Progress> {

@@ -177,7 +177,7 @@ pub(crate) struct Shutdown {
 
 impl Shutdown {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
-        let outcome = cx.store()?.shutdown(self.force).map_err(|e| e.context("shutdown"));
+        let outcome = cx.store()?.shutdown(self.force);
         let outcome = outcome.and_then(|mounted| {
             if mounted.is_empty() {
                 return Ok(());
@@ -200,7 +200,7 @@ pub(crate) struct Wipe {
 
 impl Wipe {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
-        let outcome = cx.store()?.wipe().map_err(|e| e.context("wipe"));
+        let outcome = cx.store()?.wipe();
         conclude(cx, self.json, outcome)
     }
 }

@@ -39,8 +39,7 @@ pub(super) fn pipe() -> (Sender, Source) {
         // Grown at first use: a small layer does not pay for all of them.
         let _ = empty.try_send(Vec::new());
     }
-    let source =
-        Source { full: from_sender, empty, current: Vec::new(), at: 0, ended: false };
+    let source = Source { full: from_sender, empty, current: Vec::new(), at: 0, ended: false };
     (Sender { full, empty: to_sender }, source)
 }
 

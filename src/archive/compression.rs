@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_cut_stream_is_an_error() {
-        let data: Vec<u8> = (0..200_000u32).flat_map(|i| (i * 2_654_435_761).to_le_bytes()).collect();
+        let data: Vec<u8> =
+            (0..200_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for kind in CODECS {
             let bytes = compressed(kind, &data);
             for cut in [bytes.len() / 2, bytes.len() - 3] {

@@ -138,8 +138,7 @@ impl Copy<'_> {
 }
 
 fn copy_file(from: OwnedFd, to: Place<'_>, stat: &Stat, mode: Mode) -> rustix::io::Result<()> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let out = rustix::fs::openat(to.0, to.1, flags, mode | Mode::WUSR)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size == 0 || rustix::fs::ioctl_ficlone(&out, &from).is_ok() {

@@ -107,11 +107,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     })
 }
 
-fn read_stage(
-    source: &mut (dyn Read + Send),
-    out: Sender,
-    failure: &Failure,
-) -> Result<Hasher> {
+fn read_stage(source: &mut (dyn Read + Send), out: Sender, failure: &Failure) -> Result<Hasher> {
     let mut hasher = Hasher::default();
     loop {
         // Only a stage that has failed stops before its input ends.

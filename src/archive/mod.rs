@@ -11,6 +11,8 @@ mod files;
 mod import;
 mod names;
 mod pack;
+#[cfg(test)]
+mod tests;
 mod types;
 mod unpack;
 mod usage;
@@ -19,14 +21,14 @@ mod xattrs;
 
 pub use changes::{changes_between, changes_in_upper};
 pub use compression::{Compressor, decompressor};
-pub use files::{TreeFiles, reassemble};
 pub use copy::copy_tree;
+pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack};
 pub use pack::{pack_changes, pack_tree, pack_upper};
-pub use usage::disk_usage;
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };
+pub use usage::disk_usage;
 
 use crate::{Error, ErrorKind};
 

@@ -28,9 +28,7 @@ pub(super) fn clean(name: &[u8]) -> Vec<u8> {
 /// The parent and the last component of a cleaned name.
 pub(super) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|b| *b == b'/') {
-        Some(at) => {
-            (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default())
-        }
+        Some(at) => (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default()),
         None => (b"", name),
     }
 }

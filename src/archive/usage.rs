@@ -18,7 +18,8 @@ use crate::{Error, ErrorKind, Result};
 /// [`ErrorKind::Io`] when a directory cannot be read, which it names.
 pub fn disk_usage(root: BorrowedFd<'_>) -> Result<DiskUsage> {
     let fail = |path: &[u8], e| {
-        Error::new(ErrorKind::Io, format!("measuring {}", show(path))).caused_by(std::io::Error::from(e))
+        Error::new(ErrorKind::Io, format!("measuring {}", show(path)))
+            .caused_by(std::io::Error::from(e))
     };
     let mut walk = Walk::new(root).map_err(|e| fail(b".", e))?;
     let mut usage = DiskUsage { size: 0, inodes: 1 };

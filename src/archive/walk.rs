@@ -133,11 +133,8 @@ impl Walk {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(&name.bytes);
-            let stat = rustix::fs::statat(
-                self.dir()?,
-                name.bytes.as_slice(),
-                AtFlags::SYMLINK_NOFOLLOW,
-            );
+            let stat =
+                rustix::fs::statat(self.dir()?, name.bytes.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
             match stat {
                 Ok(stat) => {
                     let item = Item { name: name.bytes, stat };
@@ -155,10 +152,10 @@ impl Walk {
     fn push(&mut self, fd: OwnedFd) -> Result<()> {
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
         let names = sorted_names(fd.as_fd())?.into_iter();
-        if let Some(old) = self.levels.len().checked_sub(OPEN_LEVELS) {
-            if let Some(level) = self.levels.get_mut(old) {
-                level.fd = None;
-            }
+        if let Some(old) = self.levels.len().checked_sub(OPEN_LEVELS)
+            && let Some(level) = self.levels.get_mut(old)
+        {
+            level.fd = None;
         }
         self.levels.push(Level { fd: Some(fd), id, names, path: self.path.len() });
         Ok(())

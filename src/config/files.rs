@@ -69,8 +69,10 @@ impl Files for RealFiles {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            if !entry.file_type()?.is_dir() {
-                names.push(entry.file_name());
+            match absent_is_none(entry.file_type())? {
+                Some(kind) if !kind.is_dir() => names.push(entry.file_name()),
+                // A directory, or gone meanwhile.
+                _ => {}
             }
         }
         Ok(Some(names))

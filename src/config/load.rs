@@ -1,5 +1,6 @@
 //! From files, environment and user to the options of a store.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::keys::{KEYS, Kind, Table};
@@ -11,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 const GRAPH_ROOT: &str = "/var/lib/containers/storage";
 const RUN_ROOT: &str = "/run/containers/storage";
 
-/// Where a value comes from.
+/// Where a value comes from; displayed as `the default`, `set in <file>` or `set by <variable>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Source {
     /// Nobody set it.
@@ -21,6 +22,16 @@ pub enum Source {
     File(PathBuf),
     /// This environment variable set it.
     Environment(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::File(file) => write!(f, "set in {}", file.display()),
+            Self::Environment(name) => write!(f, "set by {name}"),
+        }
+    }
 }
 
 /// Where the values come from that an error at opening a store may have to explain.
@@ -69,10 +80,11 @@ pub fn load_default() -> Result<Loaded> {
 pub fn load(files: &dyn Files, env: &Environment, user: &User) -> Result<Loaded> {
     let mut settings = Settings::default();
     let mut provenance = Provenance::default();
-    for found in search::read_all(files, env, user)? {
+    search::each_file(files, env, user, &mut |found| {
         settings.merge(&found.path, &found.bytes)?;
         provenance.files.push(found.path);
-    }
+        Ok(())
+    })?;
     let mut warnings = std::mem::take(&mut settings.warnings);
     let (driver, driver_source) = driver(&settings, env, &mut warnings)?;
     provenance.driver = driver_source;
@@ -199,20 +211,18 @@ fn roots(
     if let Some((path, source)) = expanded("runroot") {
         (run_root, provenance.run_root) = (path, source);
     }
-    if user.per_user_storage() {
-        if let Some((path, source)) = expanded("rootless_storage_path") {
-            (graph_root, provenance.graph_root) = (path, source);
-        }
+    if user.per_user_storage()
+        && let Some((path, source)) = expanded("rootless_storage_path")
+    {
+        (graph_root, provenance.graph_root) = (path, source);
     }
     if let Some((path, source)) = expanded("graphroot") {
         (graph_root, provenance.graph_root) = (path, source);
-        if let Some(file) = settings.file(Table::Storage, "rootless_storage_path") {
-            if !settings.text(Table::Storage, "rootless_storage_path").is_empty() {
-                warnings.push(format!(
-                    "{}: rootless_storage_path is deprecated and without effect beside graphroot: remove it",
-                    file.display()
-                ));
-            }
+        if !settings.text(Table::Storage, "rootless_storage_path").is_empty() {
+            warnings.push(format!(
+                "rootless_storage_path ({}) is deprecated and has no effect beside graphroot: remove it",
+                set_in(settings, Table::Storage, "rootless_storage_path"),
+            ));
         }
     }
     Ok((run_root, graph_root))

@@ -19,23 +19,31 @@ pub(super) struct Found {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reads the main file, the drop-ins and the override file; what comes later wins.
-pub(super) fn read_all(files: &dyn Files, env: &Environment, user: &User) -> Result<Vec<Found>> {
+/// Hands the main file, the drop-ins and the override file to `take`, one after the other; what comes later wins.
+pub(super) fn each_file(
+    files: &dyn Files,
+    env: &Environment,
+    user: &User,
+    take: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<()> {
     let user_dir = user_dir(env, user)?;
-    let mut found = Vec::new();
     if let Some(path) = env.non_empty(MAIN_FILE) {
-        found.push(read_named(files, MAIN_FILE, Path::new(path))?);
+        take(read_named(files, MAIN_FILE, Path::new(path))?)?;
     } else {
-        found.extend(read_main(files, &user_dir)?);
+        if let Some(found) = read_main(files, &user_dir)? {
+            take(found)?;
+        }
         for path in drop_ins(files, &user_dir, user)? {
             // A drop-in that has gone since its directory was listed, or a link to nowhere, is none.
-            found.extend(read(files, &path)?.map(|bytes| Found { path, bytes }));
+            if let Some(bytes) = read(files, &path)? {
+                take(Found { path, bytes })?;
+            }
         }
     }
     if let Some(path) = env.non_empty(OVERRIDE_FILE) {
-        found.push(read_named(files, OVERRIDE_FILE, Path::new(path))?);
+        take(read_named(files, OVERRIDE_FILE, Path::new(path))?)?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>> {

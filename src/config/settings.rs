@@ -85,9 +85,8 @@ impl Settings {
     /// Adds what one more file says. On an error the settings are of no more use.
     pub(super) fn merge(&mut self, file: &Path, bytes: &[u8]) -> Result<()> {
         let source = Source::new(file, bytes)?;
-        let root = DeTable::parse(source.text).map_err(|e| {
-            source.error(e.span().map_or(0, |span| span.start), e.message().to_owned())
-        })?;
+        let root = DeTable::parse(source.text)
+            .map_err(|e| source.error(e.span().map_or(0, |span| span.start), e.message()))?;
         source.check_numbers(root.get_ref())?;
         // First in, first out: what a key of exact spelling says stays behind its folded namesakes on every level.
         let mut tables = VecDeque::from([(Table::Root, root.get_ref())]);
@@ -113,8 +112,8 @@ impl Settings {
                     }
                     (Entry::Table(child), other) => {
                         let at = name.span().start;
-                        let wanted = "a table";
-                        return Err(source.mismatch(at, child.path(), wanted, other.type_str()));
+                        let found = with_article(other.type_str());
+                        return Err(source.mismatch(at, child.path(), "a table", &found));
                     }
                     (Entry::Key(key), _) => self.set(&source, key, name.span().start, value)?,
                 }
@@ -132,15 +131,23 @@ impl Settings {
     ) -> Result<()> {
         let mismatch = || {
             let name = format!("{}.{}", key.table.path(), key.name);
-            source.mismatch(at, &name, &key.kind.to_string(), value.get_ref().type_str())
+            let found = match value.get_ref() {
+                DeValue::Integer(number) => format!("the integer {number}"),
+                other => with_article(other.type_str()),
+            };
+            let error = source.mismatch(at, &name, &key.kind.to_string(), &found);
+            match advice(key.kind, value.get_ref()) {
+                Some(advice) => error.hint(advice),
+                None => error,
+            }
         };
         let before = self.set.remove(&(key.table, key.name)).map(|setting| setting.value);
         let value = match (key.kind, value.get_ref()) {
             (Kind::Text, DeValue::String(text)) => Value::Text(text.clone().into_owned()),
             (Kind::Flag, DeValue::Boolean(flag)) => Value::Flag(*flag),
             (Kind::Number, DeValue::Integer(number)) => {
-                let number = u32::from_str_radix(number.as_str(), number.radix());
-                Value::Number(number.map_err(|_| mismatch())?)
+                let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
+                Value::Number(number.and_then(|n| n.try_into().ok()).ok_or_else(mismatch)?)
             }
             (Kind::List, DeValue::Array(array)) => source.list(key, array, before)?,
             (Kind::Map, DeValue::Table(table)) => source.map(key, table, before)?,
@@ -216,7 +223,7 @@ impl<'a> Source<'a> {
     }
 
     fn mismatch(&self, at: usize, key: &str, wanted: &str, found: &str) -> Error {
-        self.error(at, format!("{key} must be {wanted}, not {}", with_article(found)))
+        self.error(at, format!("{key} must be {wanted}, not {found}"))
     }
 
     /// Numbers that Go cannot hold are errors there wherever they stand, under unknown keys too.
@@ -304,12 +311,31 @@ impl<'a> Source<'a> {
         for (name, value) in table {
             let DeValue::String(text) = value.get_ref() else {
                 let path = format!("{}.{}.{}", key.table.path(), key.name, name.get_ref());
-                let found = value.get_ref().type_str();
-                return Err(self.mismatch(name.span().start, &path, "a string", found));
+                let found = with_article(value.get_ref().type_str());
+                let error = self.mismatch(name.span().start, &path, "a string", &found);
+                return Err(match advice(Kind::Text, value.get_ref()) {
+                    Some(advice) => error.hint(advice),
+                    None => error,
+                });
             };
             map.insert(name.get_ref().clone().into_owned(), text.clone().into_owned());
         }
         Ok(Value::Map(map))
+    }
+}
+
+/// How to write a value that is of another type than its key.
+fn advice(kind: Kind, value: &DeValue<'_>) -> Option<&'static str> {
+    match (kind, value) {
+        (Kind::Text, DeValue::Boolean(_) | DeValue::Integer(_) | DeValue::Float(_)) => {
+            Some("put the value in quotes")
+        }
+        (Kind::Flag, DeValue::String(_)) => Some("leave out the quotes"),
+        (Kind::Number, DeValue::String(_)) => {
+            Some("leave out the quotes; octal digits are written 0o755")
+        }
+        (Kind::List, DeValue::String(_)) => Some("put the value in brackets"),
+        _ => None,
     }
 }
 

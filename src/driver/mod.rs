@@ -199,7 +199,7 @@ pub trait Driver: Send + Sync {
         self.create(id, parent, options)?;
         self.commit_staged(id, staging).inspect_err(|_| {
             if let Err(e) = self.remove(id) {
-                tracing::warn!(layer = %id, error = %e, "removing a layer whose content could not be committed");
+                tracing::warn!(layer = %id, error = %e, "removing a layer without its content");
             }
         })
     }

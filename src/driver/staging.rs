@@ -65,7 +65,8 @@ impl TempStaging {
                 Error::io("moving staged content to", target, e).id(id.as_str())
             }
         })?;
-        temp.cleanup()
+        tidy(temp);
+        Ok(())
     }
 
     /// Exchanges the staged directory with `target`, whatever that holds, and deletes what was there.
@@ -77,7 +78,15 @@ impl TempStaging {
         let Self { temp, path, .. } = self;
         renameat_with(CWD, &path, CWD, target, RenameFlags::EXCHANGE)
             .map_err(|e| Error::io("moving staged content to", target, e).id(id.as_str()))?;
-        temp.cleanup()
+        tidy(temp);
+        Ok(())
+    }
+}
+
+/// The content is in place: what the temp dir leaves behind is for the next recovery, and no failure.
+fn tidy(temp: TempDir) {
+    if let Err(e) = temp.cleanup() {
+        tracing::warn!(error = %e, "removing a temp dir whose content was committed");
     }
 }
 

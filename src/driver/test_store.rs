@@ -110,7 +110,7 @@ pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
     path.as_ref().symlink_metadata().unwrap().mode() & 0o7777
 }
 
-/// Every path below `root` with its kind, mode, link target and content: to see that nothing changed.
+/// Every path below `root`, in the way a reader of the tree sees it: kind, mode, owner, link target, content.
 pub(super) fn snapshot(root: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
     let mut found = Vec::new();
@@ -127,14 +127,57 @@ pub(super) fn snapshot(root: &Path) -> Vec<String> {
             } else {
                 format!("{:?}", std::fs::read(&path).unwrap_or_default())
             };
-            found.push(format!(
-                "{path:?} {:o} {}:{} {more}",
-                about.mode(),
-                about.uid(),
-                about.gid()
-            ));
+            let name = path.strip_prefix(root).unwrap();
+            let look = (about.mode(), about.uid(), about.gid());
+            found.push(format!("{name:?} {:o} {}:{} {more}", look.0, look.1, look.2));
         }
     }
     found.sort();
     found
+}
+
+/// A tar of regular files (with their content), directories (names that end in `/`) and hard links (`name` `->target`).
+pub(super) fn tar_of(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(if name.ends_with('/') { 0o755 } else { 0o644 });
+        header.set_mtime(1_000_000_000);
+        let mut body = content.as_bytes();
+        if name.ends_with('/') {
+            header.set_entry_type(tar::EntryType::Directory);
+        } else if let Some(target) = content.strip_prefix("->") {
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_link_name(target).unwrap();
+            body = b"";
+        }
+        header.set_size(body.len() as u64);
+        tar.append_data(&mut header, name, body).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// The names in a tar, in order.
+pub(super) fn tar_names(tar: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().unwrap();
+    entries.map(|e| String::from_utf8(e.unwrap().path_bytes().into_owned()).unwrap()).collect()
+}
+
+/// The changes in their text form (CHG-7), sorted.
+pub(super) fn change_list(changes: &[crate::archive::Change]) -> Vec<String> {
+    use crate::archive::ChangeKind;
+    let mut list: Vec<String> = changes
+        .iter()
+        .map(|c| {
+            let letter = match c.kind {
+                ChangeKind::Modify => 'C',
+                ChangeKind::Add => 'A',
+                ChangeKind::Delete => 'D',
+            };
+            format!("{letter} {}", String::from_utf8_lossy(&c.path))
+        })
+        .collect();
+    list.sort();
+    list
 }

@@ -23,7 +23,8 @@ impl Store {
     /// label without the other; nothing is left.
     pub fn create_container(&self, new: NewContainer) -> Result<Container> {
         refuse_id_maps("a container", &new.uid_map, &new.gid_map)?;
-        let container_id = new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
+        let container_id =
+            new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         id::check_component(&container_id)?;
         check_keys(&new.big_data)?;
         if new.process_label.is_empty() != new.mount_label.is_empty() {
@@ -93,7 +94,9 @@ impl Store {
         })();
         if let Err(error) = made {
             if let Err(e) = remove::remove_tree(&data) {
-                tracing::warn!("what was written of container {container_id} could not be removed: {e}");
+                tracing::warn!(
+                    "what was written of container {container_id} could not be removed: {e}"
+                );
             }
             drop(containers);
             self.abandon_layer(&held, &mut layers, &layer_id);

@@ -32,7 +32,8 @@ impl Store {
         images::check_keys(std::slice::from_ref(&item))?;
         self.prepare()?;
         let (_, mut edit) = self.images.write(&Held::nothing())?;
-        let image = edit.find(id).ok_or_else(|| unknown::<Image>("storing data of", id))?.id.clone();
+        let image =
+            edit.find(id).ok_or_else(|| unknown::<Image>("storing data of", id))?.id.clone();
         id::check_component(&image)?;
         let dir = self.paths.images().join(&image);
         make_directory(&dir)?;
@@ -92,7 +93,8 @@ impl Store {
             None => {
                 let found = self.find_foreign_layer(&held, id)?;
                 let (layer, root) = found.ok_or_else(|| unknown::<Layer>("reading data of", id))?;
-                let dir = self.paths.foreign(&root, "layers").join(LayerId::new(layer.id.as_str())?);
+                let dir =
+                    self.paths.foreign(&root, "layers").join(LayerId::new(layer.id.as_str())?);
                 (layer, dir)
             }
         };

@@ -1,10 +1,10 @@
 //! Deleting, by the rules of `store-format.md` 10.2: nothing that is in use goes, and the bytes go after the locks are released.
 
+use super::Store;
 use super::lookup::find_container;
 use super::order::{Held, Layers};
 use super::removal::Removed;
 use super::table::{Edit, Lists, unknown};
-use super::Store;
 use crate::record::{Container, Image, Layer};
 use crate::sys::remove;
 use crate::{Error, ErrorKind, Result, id};
@@ -29,8 +29,7 @@ impl Store {
             return self.remove_image_data(&image);
         }
         drop(images);
-        let layer =
-            layers.find(id).ok_or_else(|| unknown::<Layer>("deleting", id))?.id.clone();
+        let layer = layers.find(id).ok_or_else(|| unknown::<Layer>("deleting", id))?.id.clone();
         let removed = self.remove_layers(&held, &mut layers, &[layer])?;
         drop(layers);
         removed.empty();
@@ -90,7 +89,9 @@ impl Store {
     pub fn delete_image(&self, id: &str, test: bool) -> Result<Vec<String>> {
         let found = self.image(id)?;
         if found.read_only {
-            return Err(Error::new(ErrorKind::ReadOnly, format!("deleting image {id:?}")).id(&found.id));
+            return Err(
+                Error::new(ErrorKind::ReadOnly, format!("deleting image {id:?}")).id(&found.id)
+            );
         }
         self.prepare()?;
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
@@ -192,14 +193,14 @@ fn unneeded_layers(
     let mut next = image.layer.clone();
     while !next.is_empty() && !unneeded.contains(&next) {
         let Some(layer) = layers.by_id(&next) else { break };
-        let other = |i: &Image| {
-            i.id != image.id && (i.layer == next || i.mapped_layers.contains(&next))
-        };
+        let other =
+            |i: &Image| i.id != image.id && (i.layer == next || i.mapped_layers.contains(&next));
         if containers.iter().any(|c| c.layer == next) || images.iter().any(other) {
             break;
         }
         let is_ours = |parent: &str| {
-            parent == next || (next == image.layer && image.mapped_layers.iter().any(|m| m == parent))
+            parent == next
+                || (next == image.layer && image.mapped_layers.iter().any(|m| m == parent))
         };
         if layers.iter().any(|l| is_ours(&l.parent) && !unneeded.contains(&l.id)) {
             break;

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::PathBuf;
 
+use super::Store;
 use super::layers::{create_private, record_facts};
 use super::order::Held;
 use super::table::unknown;
-use super::Store;
 use crate::archive::{self, Change, Compression, Compressor};
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;
@@ -69,13 +69,7 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
-        let exact = reference.is_none();
         let (layer, reference, _) = self.diff_ends(id, reference)?;
-        if exact && !layer.diff_digest.is_empty() {
-            if let Ok(size) = u64::try_from(layer.diff_size) {
-                return Ok(size);
-            }
-        }
         let _held = self.lock_for_diff(&layer)?;
         self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref())
     }
@@ -90,7 +84,8 @@ impl Store {
         self.prepare()?;
         let key = self.layer_of(id)?;
         let (_, mut layers) = self.write_layers(&Held::nothing())?;
-        let found = layers.find(&key).ok_or_else(|| unknown::<Layer>("applying a diff to", &key))?;
+        let found =
+            layers.find(&key).ok_or_else(|| unknown::<Layer>("applying a diff to", &key))?;
         let layer = LayerId::new(found.id.as_str())?;
         let (root, options) = self.driver.content(&layer)?;
         let mut dir = TempDir::create(&self.paths.layer_temp())?;

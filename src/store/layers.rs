@@ -49,7 +49,7 @@ pub(super) enum Content {
     /// There is none yet.
     Empty,
     /// It was unpacked before.
-    Staged(StagedLayer),
+    Staged(Box<StagedLayer>),
 }
 
 impl Store {
@@ -129,7 +129,7 @@ impl Store {
     /// As [`Store::create_layer`]; [`ErrorKind::DigestMismatch`] if the content differs from the digests asked for. Nothing is left.
     pub fn commit_layer(&self, layer: NewLayer, staged: StagedLayer) -> Result<LayerInfo> {
         check_digests(&layer, &staged.facts)?;
-        self.add_layer(layer, Content::Staged(staged))
+        self.add_layer(layer, Content::Staged(Box::new(staged)))
     }
 
     fn add_layer(&self, new: NewLayer, content: Content) -> Result<LayerInfo> {
@@ -170,8 +170,11 @@ impl Store {
         content: Content,
     ) -> Result<()> {
         let id = LayerId::new(record.id.as_str())?;
-        let parent =
-            if record.parent.is_empty() { None } else { Some(LayerId::new(record.parent.as_str())?) };
+        let parent = if record.parent.is_empty() {
+            None
+        } else {
+            Some(LayerId::new(record.parent.as_str())?)
+        };
         layers.check_free(id.as_str(), &record.names)?;
         record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
         layers.push(file, record)?;
@@ -234,7 +237,9 @@ impl Store {
     ) {
         match self.remove_layers(held, layers, &[id.to_owned()]) {
             Ok(removed) => removed.empty(),
-            Err(error) => tracing::warn!("layer {id}, whose making failed, is left incomplete: {error}"),
+            Err(error) => {
+                tracing::warn!("layer {id}, whose making failed, is left incomplete: {error}")
+            }
         }
     }
 

@@ -117,12 +117,11 @@ impl Store {
             other => return other.map(|image| Object::Image(Box::new(image))),
         }
         match self.container(id) {
-            Err(e) if e.kind() == ErrorKind::ContainerUnknown => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("looking up {id:?}"),
-            )
-            .id(id)
-            .hint("`orlop layers`, `orlop images` and `orlop containers` list what there is")),
+            Err(e) if e.kind() == ErrorKind::ContainerUnknown => {
+                Err(Error::new(ErrorKind::NotFound, format!("looking up {id:?}")).id(id).hint(
+                    "`orlop layers`, `orlop images` and `orlop containers` list what there is",
+                ))
+            }
             other => other.map(|container| Object::Container(Box::new(container))),
         }
     }

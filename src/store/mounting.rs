@@ -21,10 +21,10 @@ impl Store {
         let layer = match find_container(&*self.containers_now()?, id) {
             Ok(container) => {
                 let flag = |name: &str| container.flags.get(name);
-                if options.mount_label.is_empty() {
-                    if let Some(label) = flag("MountLabel").and_then(|v| v.as_str()) {
-                        options.mount_label = label.to_owned();
-                    }
+                if options.mount_label.is_empty()
+                    && let Some(label) = flag("MountLabel").and_then(|v| v.as_str())
+                {
+                    options.mount_label = label.to_owned();
                 }
                 if let Some(words) = flag("MountOpts").and_then(|v| v.as_array()) {
                     let words = words.iter().filter_map(|w| w.as_str()).map(str::to_owned);
@@ -59,13 +59,12 @@ impl Store {
         let (held, layers) = self.write_layers(&graph)?;
         let Some(layer) = layers.find(key) else {
             return Err(match self.find_foreign_layer(&held, key)? {
-                Some((layer, root)) => Error::new(
-                    ErrorKind::ReadOnly,
-                    format!("mounting layer {:?}", layer.id),
-                )
-                .path(root)
-                .detail("mounting layers of a read-only store is not allowed")
-                .hint("create a container or a layer on top of it, and mount that"),
+                Some((layer, root)) => {
+                    Error::new(ErrorKind::ReadOnly, format!("mounting layer {:?}", layer.id))
+                        .path(root)
+                        .detail("mounting layers of a read-only store is not allowed")
+                        .hint("create a container or a layer on top of it, and mount that")
+                }
                 None => unknown::<Layer>("mounting", key),
             });
         };
@@ -81,7 +80,10 @@ impl Store {
             .filter(|path| self.driver.is_mounted(path));
         let path = match present {
             Some(path) => path,
-            None => self.driver.get(&id, &options).map_err(|e| e.context(format!("mounting layer {id}")))?,
+            None => self
+                .driver
+                .get(&id, &options)
+                .map_err(|e| e.context(format!("mounting layer {id}")))?,
         };
         // A stale count of a killed mount is added to, as Go does; a forced unmount clears it.
         mounts.set(id.as_str(), &path, count.saturating_add(1));

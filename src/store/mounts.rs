@@ -57,11 +57,8 @@ impl MountEdit {
 
     /// Sets where and how often a layer is mounted; a count of 0 takes the entry out.
     pub(crate) fn set(&mut self, id: &str, path: &Path, count: i64) {
-        let point = MountPoint {
-            id: id.to_owned(),
-            path: path.to_string_lossy().into_owned(),
-            count,
-        };
+        let point =
+            MountPoint { id: id.to_owned(), path: path.to_string_lossy().into_owned(), count };
         match self.points.iter_mut().find(|p| p.id == id) {
             Some(present) => *present = point,
             None => self.points.push(point),

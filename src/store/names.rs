@@ -55,7 +55,9 @@ pub(crate) fn mend<T: Record>(files: &mut [Vec<T>]) -> Vec<bool> {
         for (r, record) in list.iter().enumerate() {
             for name in record.names() {
                 match owners.insert(name.clone(), (f, r)) {
-                    Some((file, at)) if (file, at) != (f, r) => losers.push((file, at, name.clone())),
+                    Some((file, at)) if (file, at) != (f, r) => {
+                        losers.push((file, at, name.clone()))
+                    }
                     _ => {}
                 }
             }

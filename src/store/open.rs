@@ -58,21 +58,14 @@ impl Store {
         };
         options.driver = driver.name().to_owned();
         let paths = Paths::new(&options, driver.name());
-        let others = driver
-            .additional_image_stores()
-            .iter()
-            .map(|root| other_store(&paths, root))
-            .collect();
+        let others =
+            driver.additional_image_stores().iter().map(|root| other_store(&paths, root)).collect();
         Ok(Self {
             layers: Table::new(paths.layer_locks(), paths.layer_files(), false),
             mounts: Mounts::new(paths.mount_points()),
             images: images_table(&paths.images(), false),
             split_images: paths.split_images().map(|dir| images_table(&dir, false)),
-            containers: Table::new(
-                vec![paths.container_lock()],
-                paths.container_files(),
-                false,
-            ),
+            containers: Table::new(vec![paths.container_lock()], paths.container_files(), false),
             others,
             prepared: Mutex::new(None),
             options,

@@ -40,10 +40,14 @@ impl Paths {
     /// The directories that opening for writing makes, each 0700.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let mut all = vec![self.graph_root.clone(), self.run_root.clone()];
-        all.extend(self.image_store.iter().flat_map(|i| {
-            [i.clone(), self.below(i, "layers"), self.below(i, "images")]
-        }));
-        all.extend(["layers", "images", "containers"].map(|kind| self.below(&self.graph_root, kind)));
+        all.extend(
+            self.image_store
+                .iter()
+                .flat_map(|i| [i.clone(), self.below(i, "layers"), self.below(i, "images")]),
+        );
+        all.extend(
+            ["layers", "images", "containers"].map(|kind| self.below(&self.graph_root, kind)),
+        );
         all.extend(["layers", "containers"].map(|kind| self.below(&self.run_root, kind)));
         all
     }

@@ -3,9 +3,9 @@
 use super::Store;
 use super::order::{Before, Held, Layers};
 use super::table::{Edit, INCOMPLETE, Record};
+use crate::Result;
 use crate::record::Layer;
 use crate::sys::tempdir;
-use crate::Result;
 
 impl Store {
     /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first.
@@ -42,11 +42,8 @@ impl Store {
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
     ) -> Result<()> {
-        let incomplete: Vec<String> = layers
-            .iter_all()
-            .filter(|l| l.is_incomplete())
-            .map(|l| l.id.clone())
-            .collect();
+        let incomplete: Vec<String> =
+            layers.iter_all().filter(|l| l.is_incomplete()).map(|l| l.id.clone()).collect();
         if incomplete.is_empty() {
             return Ok(());
         }
@@ -59,10 +56,18 @@ impl Store {
             layers.get_mut(id)?.flags.remove(INCOMPLETE);
         }
         layers.save()?;
-        for id in &unfinished {
-            tracing::warn!("layer {id} was left incomplete by an interrupted operation; removing it");
+        for id in unfinished {
+            tracing::warn!(
+                "layer {id} was left incomplete by an interrupted operation; removing it"
+            );
+            // One that resists stays flagged and hidden: no reason to refuse work on the rest of the store.
+            match self.remove_layers(held, layers, std::slice::from_ref(&id)) {
+                Ok(removed) => removed.empty(),
+                Err(error) => {
+                    tracing::warn!("the incomplete layer {id} could not be removed: {error}")
+                }
+            }
         }
-        self.remove_layers(held, layers, &unfinished)?.empty();
         Ok(())
     }
 }

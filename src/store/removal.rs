@@ -18,8 +18,11 @@ pub(super) struct Removed {
 impl Removed {
     /// Deletes the bytes. What resists stays in its temp dir, and the next operation that writes tries again.
     pub(super) fn empty(self) {
-        let results =
-            self.trash.into_iter().map(Trash::empty).chain(self.dirs.into_iter().map(TempDir::cleanup));
+        let results = self
+            .trash
+            .into_iter()
+            .map(Trash::empty)
+            .chain(self.dirs.into_iter().map(TempDir::cleanup));
         for error in results.filter_map(Result::err) {
             tracing::warn!("a removed layer could not be deleted from the disk yet: {error}");
         }
@@ -43,10 +46,7 @@ impl Store {
         }
         for id in &ids {
             self.unmount_for_removal(held, id)?;
-            layers
-                .get_mut(id)?
-                .flags
-                .insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
+            layers.get_mut(id)?.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
         }
         layers.save()?;
         for id in ids {
@@ -76,10 +76,10 @@ impl Store {
     fn unmount_for_removal(&self, held: &Held<Layers>, id: &str) -> Result<()> {
         let mut mounts = self.mounts.write(held)?;
         if let Some(point) = mounts.get(id).cloned() {
-            if let Ok(valid) = LayerId::new(id) {
-                if self.driver.exists(&valid) {
-                    self.driver.put(&valid)?;
-                }
+            if let Ok(valid) = LayerId::new(id)
+                && self.driver.exists(&valid)
+            {
+                self.driver.put(&valid)?;
             }
             mounts.set(id, point.path.as_ref(), 0);
             mounts.save()?;

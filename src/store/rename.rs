@@ -88,7 +88,10 @@ impl Store {
             names_history: image.names_history.clone(),
             layer: Some(image.layer.clone()),
             metadata: image.metadata.clone(),
-            digest: Some(image.digest.as_str()).filter(|d| !d.is_empty()).map(Digest::parse).transpose()?,
+            digest: Some(image.digest.as_str())
+                .filter(|d| !d.is_empty())
+                .map(Digest::parse)
+                .transpose()?,
             created: Some(image.created),
             big_data: items.collect::<Result<_>>()?,
             flags: image.flags.clone(),
@@ -121,14 +124,18 @@ impl Store {
                 metadata.clone_into(&mut edit.get_mut(&layer.id)?.metadata);
                 edit.save()
             }
-            Object::Image(image) if !image.read_only => self.set_image_metadata(&image.id, metadata),
+            Object::Image(image) if !image.read_only => {
+                self.set_image_metadata(&image.id, metadata)
+            }
             Object::Container(container) => {
                 let (_, mut edit) = self.containers.write(&Held::nothing())?;
                 metadata.clone_into(&mut edit.get_mut(&container.id)?.metadata);
                 edit.save()
             }
-            other => Err(Error::new(ErrorKind::ReadOnly, format!("changing the metadata of {id:?}"))
-                .id(other.id())),
+            other => {
+                Err(Error::new(ErrorKind::ReadOnly, format!("changing the metadata of {id:?}"))
+                    .id(other.id()))
+            }
         }
     }
 

@@ -17,8 +17,13 @@ impl Store {
     pub fn image_size(&self, id: &str) -> Result<i64> {
         let (image, _) = find(&self.images_everywhere()?, id)?;
         let layers = self.layers_everywhere()?;
-        let mut waiting: Vec<String> =
-            image.mapped_layers.iter().chain([&image.layer]).filter(|l| !l.is_empty()).cloned().collect();
+        let mut waiting: Vec<String> = image
+            .mapped_layers
+            .iter()
+            .chain([&image.layer])
+            .filter(|l| !l.is_empty())
+            .cloned()
+            .collect();
         let mut seen: Vec<String> = Vec::new();
         let mut size: i64 = 0;
         while let Some(next) = waiting.pop() {
@@ -40,8 +45,11 @@ impl Store {
         }
         for key in &image.big_data_names {
             let bytes = image.big_data_sizes.get(key).ok_or_else(|| {
-                Error::new(ErrorKind::SizeUnknown, format!("adding up the size of image {}", image.id))
-                    .detail(format!("no size is recorded for the data item {key:?}"))
+                Error::new(
+                    ErrorKind::SizeUnknown,
+                    format!("adding up the size of image {}", image.id),
+                )
+                .detail(format!("no size is recorded for the data item {key:?}"))
             })?;
             size = size.saturating_add(*bytes);
         }

@@ -143,8 +143,11 @@ impl<T: Record, Rank> Table<T, Rank> {
         Outer: Before<Rank>,
     {
         if self.read_only {
-            return Err(Error::new(ErrorKind::ReadOnly, format!("locking the {}s for writing", T::KIND))
-                .path(self.locks.first().map_or(Path::new(""), PathBuf::as_path)));
+            return Err(Error::new(
+                ErrorKind::ReadOnly,
+                format!("locking the {}s for writing", T::KIND),
+            )
+            .path(self.locks.first().map_or(Path::new(""), PathBuf::as_path)));
         }
         let mut guards = Vec::with_capacity(self.locks.len());
         for path in &self.locks {
@@ -190,7 +193,11 @@ impl<T: Record, Rank> Table<T, Rank> {
                 Ok(bytes) => bytes,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
                 Err(e) => {
-                    return Err(Error::io(format!("reading the {} records", T::KIND), &file.path, e));
+                    return Err(Error::io(
+                        format!("reading the {} records", T::KIND),
+                        &file.path,
+                        e,
+                    ));
                 }
             };
             let mut records = T::parse(&bytes).map_err(|e| e.path(&file.path))?;
@@ -337,8 +344,9 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
     /// Refuses an id or a name that a record already has.
     pub(crate) fn check_free(&self, id: &str, names: &[String]) -> Result<()> {
         if self.iter_all().any(|r| r.id() == id) {
-            return Err(Error::new(ErrorKind::DuplicateId, format!("creating {} {id:?}", T::KIND))
-                .id(id));
+            return Err(
+                Error::new(ErrorKind::DuplicateId, format!("creating {} {id:?}", T::KIND)).id(id)
+            );
         }
         for name in names {
             if let Some(owner) = self.iter_all().find(|r| r.names().contains(name)) {
@@ -384,7 +392,9 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
             let written = guard.touch()?;
             token.get_or_insert(written);
         }
-        for ((file, list), dirty) in self.table.files.iter().zip(&self.lists.files).zip(&mut self.dirty) {
+        for ((file, list), dirty) in
+            self.table.files.iter().zip(&self.lists.files).zip(&mut self.dirty)
+        {
             if *dirty {
                 atomic::replace(&file.path, &T::write(list), 0o600, file.durable)?;
                 *dirty = false;

@@ -64,7 +64,11 @@ impl Store {
                 format!("shutting the store down: a layer is mounted: {}", mounted.join(" ")),
             )
             .id(id)
-            .hint(if force { "it is unmounted now; shut down again" } else { "unmount it, or use --force" }));
+            .hint(if force {
+                "it is unmounted now; shut down again"
+            } else {
+                "unmount it, or use --force"
+            }));
         }
         // The record first: others must prepare the driver again, even if this process dies before it has cleaned up.
         guard.touch()?;

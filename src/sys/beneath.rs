@@ -93,7 +93,8 @@ impl<'fd> Beneath<'fd> {
         if trimmed.is_empty() {
             return Ok(Found::File(Box::new(rustix::fs::fstat(self.root)?)));
         }
-        let kernel = self.by_kernel(trimmed, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
+        let kernel =
+            self.by_kernel(trimmed, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
         match kernel {
             Some(Ok(fd)) => Ok(Found::File(Box::new(rustix::fs::fstat(fd)?))),
             Some(Err(Errno::NOENT)) => Ok(Found::Missing),
@@ -208,10 +209,14 @@ impl<'fd> Walk<'fd> {
             let stat = rustix::fs::fstat(&fd)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
-                    if let (true, Some(flags)) = (is_last, last) {
-                        if flags.contains(OFlags::NOFOLLOW) {
-                            return if flags.contains(OFlags::PATH) { Ok(fd) } else { Err(Errno::LOOP) };
-                        }
+                    if let (true, Some(flags)) = (is_last, last)
+                        && flags.contains(OFlags::NOFOLLOW)
+                    {
+                        return if flags.contains(OFlags::PATH) {
+                            Ok(fd)
+                        } else {
+                            Err(Errno::LOOP)
+                        };
                     }
                     self.links += 1;
                     if self.links > MAX_LINKS {

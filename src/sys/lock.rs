@@ -31,7 +31,7 @@ const TOKEN_LEN: usize = 64;
 pub(crate) enum LockAccess {
     /// Reading and writing; the file and its directories are made if they are missing.
     ReadWrite,
-    /// Reading; nothing is made. A missing or unreadable file gives a lock that locks nothing ([`LockFile::is_absent`]).
+    /// Reading; nothing is made. A missing or unreadable file gives a lock that locks nothing.
     ReadOnly,
 }
 
@@ -50,11 +50,6 @@ impl Default for Token {
 }
 
 impl Token {
-    /// Whether nothing has been recorded yet, as in a fresh file.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     fn fresh() -> Self {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let nanos = SystemTime::now()
@@ -165,13 +160,9 @@ impl LockFile {
     }
 
     /// Whether there is no file behind this lock, which is then a formality: read-only media on which nobody can write.
+    #[cfg(test)]
     pub(crate) fn is_absent(&self) -> bool {
         relock(&self.state).files.is_empty()
-    }
-
-    /// The path it was first opened by.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Waits for the lock, shared with other readers.

@@ -242,7 +242,9 @@ impl NewOverlay {
         let mut buffer = [0u8; 1024];
         let length = rustix::io::read(&self.0, &mut buffer).ok()?;
         let text = String::from_utf8_lossy(buffer.get(..length)?).into_owned();
-        Some(text.trim_start_matches(['e', 'w', 'i']).trim().to_owned())
+        // A letter for the kind of the message and a blank come first.
+        let said = ["e ", "w ", "i "].iter().find_map(|kind| text.strip_prefix(kind));
+        Some(said.unwrap_or(&text).trim().to_owned())
     }
 }
 

@@ -6,6 +6,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::error::Error;
 use crate::header::BLOCK;
+use crate::member::MemberKind;
 use crate::names::Names;
 use crate::record::Record;
 
@@ -73,8 +74,8 @@ pub fn assemble<'f>(
                     malformed("the payload of a file entry is not a checksum of 8 bytes".into())
                 })?;
                 // Go takes the size field of a link or directory at its word, and logs it with the checksum of nothing.
-                if checksum == [0; 8] && last_type_flag.is_some_and(|f| (b'1'..=b'6').contains(&f))
-                {
+                let bare = |flag| MemberKind::of(flag, &name).is_header_only();
+                if checksum == [0; 8] && last_type_flag.is_some_and(bare) {
                     continue;
                 }
                 copy(files, &name, size, u64::from_be_bytes(checksum), &mut buffer, out)?;

@@ -1,17 +1,22 @@
 //! Takes a tar stream apart while it passes by.
 
-use std::io::{self, BufReader, Read, Write};
+mod payload;
+mod sparse_map;
+
+use std::io::{BufReader, Read, Write};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::error::Error;
 use crate::header::{BLOCK, Block, Header};
-use crate::member::{Extent, Member, MemberKind};
+use crate::member::{Member, MemberKind};
 use crate::names::Names;
 use crate::number;
-use crate::pax::{Pax, SparseRecords};
+use crate::pax::Pax;
 use crate::record::Log;
-use crate::sparse::{self, EXTENSION_LIMIT, Expansion, MapInData, PaxFormat, Piece};
+use crate::sparse::{EXTENSION_LIMIT, Expansion};
+
+use payload::Payload;
 
 /// How much is read at a time where nothing else says.
 const READ_BUFFER: usize = 64 << 10;
@@ -27,7 +32,7 @@ const HEADERS_SEGMENT: usize = 4 << 20;
 /// [`next_member`](Self::next_member) goes to the next member, whose payload is then read through [`Read`]; what is not read
 /// is skipped, and logged nevertheless. [`finish`](Self::finish) must be called at the end: it logs the rest of the stream.
 ///
-/// The memory needed is a fixed part below 20 MiB (of which ordinary streams use some 100 KiB), and up to 60 bytes a
+/// The memory needed is a fixed part below 32 MiB (of which ordinary streams use some 100 KiB), and up to 60 bytes a
 /// member for the detection of duplicate names.
 #[derive(Debug)]
 pub struct Disassembler<R: Read, W: Write> {
@@ -53,23 +58,10 @@ enum State {
     Failed,
 }
 
-#[derive(Debug)]
-enum Payload {
-    None,
-    Plain { name: Vec<u8>, size: u64, left: u64, digest: Box<Digest> },
-    Sparse(Box<Expansion>),
-}
-
-/// What was read where a header should be.
-enum Next {
-    Header(Box<Header>, Box<Block>),
-    End,
-}
-
 impl<R: Read, W: Write> Disassembler<R, W> {
     /// Takes apart the uncompressed stream `tar`; `log` receives the lines of the tar-split file, uncompressed.
     ///
-    /// `tar` needs no buffer of its own; `log` gets one write for each line. With [`io::sink`] for a log this is a
+    /// `tar` needs no buffer of its own; `log` gets one write for each line. With [`std::io::sink`] for a log this is a
     /// tar reader.
     pub fn new(tar: R, log: W) -> Self {
         Self {
@@ -128,7 +120,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
             if self.raw.len() >= HEADERS_SEGMENT {
                 self.flush()?;
             }
-            let Next::Header(mut header, mut block) = self.next_header()? else {
+            let Some((mut header, block)) = self.next_header()? else {
                 self.state = State::Ended;
                 self.flush()?;
                 return Ok(None);
@@ -154,36 +146,36 @@ impl<R: Read, W: Write> Disassembler<R, W> {
                     if !long_link.is_empty() {
                         header.link_name = long_link;
                     }
-                    return self.member(*header, &mut block, pax).map(Some);
+                    return self.member(header, &block, pax).map(Some);
                 }
             }
         }
     }
 
-    /// Reads the padding of what went before, and a header.
-    fn next_header(&mut self) -> Result<Next, Error> {
+    /// Reads the padding of what went before, and a header; `None` at the end.
+    fn next_header(&mut self) -> Result<Option<(Header, Block)>, Error> {
         let padding = self.padding as u64;
         self.padding = 0;
         // Streams that end without their last padding are in use, and accepted by Go.
         if self.append(padding)? < padding {
-            return Ok(Next::End);
+            return Ok(None);
         }
         self.header_offset = self.offset;
-        let Some(block) = self.block("a header")? else { return Ok(Next::End) };
-        if *block != [0; BLOCK] {
+        let Some(block) = self.block("a header")? else { return Ok(None) };
+        if block != [0; BLOCK] {
             let header = Header::parse(&block).map_err(|reason| self.malformed(reason))?;
-            return Ok(Next::Header(Box::new(header), block));
+            return Ok(Some((header, block)));
         }
         match self.block("the end marker")? {
-            Some(second) if *second != [0; BLOCK] => {
+            Some(second) if second != [0; BLOCK] => {
                 Err(self.malformed("a single block of zeros, where the end marker has two"))
             }
-            _ => Ok(Next::End),
+            _ => Ok(None),
         }
     }
 
     /// Makes the member that a header, with its extensions applied to it, describes.
-    fn member(&mut self, header: Header, block: &mut Block, pax: Pax) -> Result<Member, Error> {
+    fn member(&mut self, header: Header, block: &Block, pax: Pax) -> Result<Member, Error> {
         let kind = MemberKind::of(header.type_flag, &header.name);
         let mut member = Member {
             kind,
@@ -260,79 +252,6 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         })
     }
 
-    /// The map, expanded size and stored size of a member in GNU's old sparse format; reads the blocks that extend the map.
-    fn old_sparse(
-        &mut self,
-        is_gnu: bool,
-        block: &mut Block,
-        stored: u64,
-    ) -> Result<(Vec<Extent>, u64, u64), Error> {
-        if !is_gnu {
-            return Err(self.malformed("a sparse member without GNU's magic"));
-        }
-        let size = number::field(&tar_core::Header::from_bytes(block).as_gnu().realsize)
-            .and_then(|size| u64::try_from(size).map_err(|_| "the size is negative"))
-            .map_err(|reason| self.malformed(reason))?;
-        let mut map = Vec::new();
-        let mut read = 0;
-        let mut more = sparse::old_gnu(block, true, &mut map);
-        while more.map_err(|reason| self.malformed(reason))? {
-            read += BLOCK as u64;
-            sparse::check_map_size(read)?;
-            let Some(extension) = self.block("a sparse map")? else {
-                return Err(self.truncated("a sparse map"));
-            };
-            more = sparse::old_gnu(&extension, false, &mut map);
-        }
-        sparse::validate(&mut map, size, stored).map_err(|reason| self.malformed(reason))?;
-        Ok((map, size, stored))
-    }
-
-    /// The same for a member in one of the PAX sparse formats, `None` for other members.
-    fn pax_sparse(
-        &mut self,
-        records: &SparseRecords,
-        member: &mut Member,
-        mut stored: u64,
-    ) -> Result<Option<(Vec<Extent>, u64, u64)>, Error> {
-        let Some(format) = sparse::pax_format(records) else { return Ok(None) };
-        if member.kind.is_header_only() {
-            return Err(self.malformed("a sparse member that is no file"));
-        }
-        if !records.name.is_empty() {
-            member.name.clone_from(&records.name);
-        }
-        let size = match (&records.size[..], &records.real_size[..]) {
-            (b"", b"") => Ok(stored),
-            (b"", size) | (size, _) => number::decimal(size)
-                .and_then(|size| u64::try_from(size).map_err(|_| "the size is negative")),
-        }
-        .map_err(|reason| self.malformed(reason))?;
-        let map = match format {
-            PaxFormat::InRecords => sparse::map_in_records(records),
-            PaxFormat::InData => {
-                let mut map = MapInData::default();
-                let mut read = 0;
-                loop {
-                    read += BLOCK as u64;
-                    sparse::check_map_size(read)?;
-                    stored = stored.checked_sub(BLOCK as u64).ok_or_else(|| {
-                        self.malformed("the sparse map is longer than the member")
-                    })?;
-                    let Some(block) = self.block("a sparse map")? else {
-                        return Err(self.truncated("a sparse map"));
-                    };
-                    if map.push(&block[..]).map_err(|reason| self.malformed(reason))? {
-                        break map.finish();
-                    }
-                }
-            }
-        };
-        let mut map = map.map_err(|reason| self.malformed(reason))?;
-        sparse::validate(&mut map, size, stored).map_err(|reason| self.malformed(reason))?;
-        Ok(Some((map, size, stored)))
-    }
-
     fn pax(&mut self, header: &Header) -> Result<Pax, Error> {
         let range = self.extension_range(header)?;
         Pax::parse(self.raw.get(range).unwrap_or_default()).map_err(|reason| self.malformed(reason))
@@ -361,108 +280,14 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         Ok(start..self.raw.len())
     }
 
-    /// Skips and logs what is left of the payload.
-    fn end_payload(&mut self) -> Result<(), Error> {
-        loop {
-            match &mut self.payload {
-                Payload::None => return Ok(()),
-                Payload::Plain { name, size, left: 0, digest } => {
-                    self.log.file(name, *size, digest.finalize())?;
-                    self.payload = Payload::None;
-                }
-                Payload::Plain { .. } => {
-                    // The read buffer's own bytes are summed where they lie.
-                    let available = io::BufRead::fill_buf(&mut self.tar);
-                    let available = match available {
-                        Ok(available) => available,
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                        Err(e) => return Err(Error::reading(e)),
-                    };
-                    if available.is_empty() {
-                        return Err(self.truncated("the content of a member"));
-                    }
-                    if let Payload::Plain { left, digest, .. } = &mut self.payload {
-                        let count =
-                            available.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                        digest.update(available.get(..count).unwrap_or_default());
-                        *left -= count as u64;
-                        self.offset += count as u64;
-                        io::BufRead::consume(&mut self.tar, count);
-                    }
-                }
-                Payload::Sparse(expansion) => match expansion.stored {
-                    0 => self.payload = Payload::None,
-                    stored => {
-                        let count = stored.min(SEGMENT as u64);
-                        expansion.stored -= count;
-                        if self.append(count)? < count {
-                            return Err(self.truncated("the content of a member"));
-                        }
-                        self.flush()?;
-                    }
-                },
-            }
-        }
-    }
-
-    fn read_payload(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        match &mut self.payload {
-            Payload::None => Ok(0),
-            Payload::Plain { left, digest, .. } => {
-                let buffer = upto(buffer, *left);
-                if buffer.is_empty() {
-                    return Ok(0);
-                }
-                let count = read(&mut self.tar, buffer)?;
-                digest.update(buffer.get(..count).unwrap_or_default());
-                *left -= count as u64;
-                self.offset += count as u64;
-                if count == 0 {
-                    return Err(self.truncated("the content of a member"));
-                }
-                Ok(count)
-            }
-            Payload::Sparse(expansion) => match expansion.piece() {
-                Piece::End => Ok(0),
-                Piece::Hole(length) => {
-                    let buffer = upto(buffer, length);
-                    buffer.fill(0);
-                    expansion.advance(buffer.len() as u64);
-                    Ok(buffer.len())
-                }
-                Piece::Data(length) => {
-                    let buffer = upto(buffer, length);
-                    if buffer.is_empty() {
-                        return Ok(0);
-                    }
-                    let count = read(&mut self.tar, buffer)?;
-                    expansion.advance(count as u64);
-                    self.offset += count as u64;
-                    if count == 0 {
-                        return Err(self.truncated("the content of a member"));
-                    }
-                    self.raw.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                    if self.raw.len() >= SEGMENT {
-                        self.flush()?;
-                    }
-                    Ok(count)
-                }
-            },
-        }
-    }
-
     /// Reads a block of the stream into `raw`; `None` if the stream ends before it, an error if within.
-    fn block(&mut self, inside: &'static str) -> Result<Option<Box<Block>>, Error> {
+    fn block(&mut self, inside: &'static str) -> Result<Option<Block>, Error> {
         let start = self.raw.len();
-        match self.append(BLOCK as u64)? {
-            0 => Ok(None),
-            _ => {
-                match self.raw.get(start..).and_then(|b| <Box<Block>>::try_from(b.to_vec()).ok()) {
-                    Some(block) => Ok(Some(block)),
-                    None => Err(self.truncated(inside)),
-                }
-            }
+        if self.append(BLOCK as u64)? == 0 {
+            return Ok(None);
         }
+        let block = self.raw.get(start..).and_then(|bytes| Block::try_from(bytes).ok());
+        block.map(Some).ok_or_else(|| self.truncated(inside))
     }
 
     /// Reads so many bytes of the stream into `raw`, fewer only at its end.
@@ -489,29 +314,6 @@ impl<R: Read, W: Write> Disassembler<R, W> {
     fn malformed(&self, reason: &'static str) -> Error {
         Error::malformed(self.header_offset, reason)
     }
-}
-
-/// Reads the present member's payload: for a sparse member the expanded content.
-///
-/// The errors hold an [`Error`](enum@Error).
-impl<R: Read, W: Write> Read for Disassembler<R, W> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.guard(|this| this.read_payload(buffer))?)
-    }
-}
-
-fn read(tar: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
-    loop {
-        match tar.read(buffer) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map_err(Error::reading),
-        }
-    }
-}
-
-fn upto(buffer: &mut [u8], limit: u64) -> &mut [u8] {
-    let length = buffer.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
-    buffer.get_mut(..length).unwrap_or_default()
 }
 
 /// The lower half of a number, as the kernel's types for modes and device numbers take it.

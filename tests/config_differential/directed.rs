@@ -31,6 +31,7 @@ const TEXTS: &[&str] = &[
     "[storage.options]\nforce_mask = 4294967295",
     "[storage.options]\nforce_mask = 4294967296",
     "[storage.options]\nforce_mask = -1",
+    "[storage.options]\nforce_mask = -0",
     "[storage.options]\nforce_mask = 1.0",
     "[storage.options]\nauto-userns-min-size = 1_024\nauto-userns-max-size = +65536",
     "[storage.options]\nauto_userns_min_size = 7\nroot_auto_userns_user = 'x'\ndisable_volatile = true",

@@ -49,7 +49,18 @@ def use_with_podman(area, store, name, chain):
     names = {n for record in store.orlop("images", "-j").json for n in record["names"]}
     check("localhost/on-top:1" in names, f"orlop does not list the built image: {names}")
 
+    store.podman("build", "-q", "--isolation", "chroot", "--pull-never", "-t",
+                 "localhost/on-top:2", build)
+    built = store.podman("inspect", "--type", "image", "localhost/on-top:2").json[0]
+    equal(built["RootFS"]["Layers"][:len(chain)], chain, "layers under a build by podman")
+
+    pushed = area.file("pushed")
+    store.podman("push", "-q", name, f"dir:{pushed}")
+    raw = area.run("skopeo", "inspect", "--config", f"dir:{pushed}").json
+    equal(raw["rootfs"]["diff_ids"], chain, "layers that podman pushes")
+
     store.podman("rm", "one")
+    store.podman("rmi", "localhost/on-top:2")
     store.podman("rmi", "localhost/on-top:1")
     store.podman("rmi", name)
     equal(store.orlop("images", "-j").json, None, "images after podman rmi")

@@ -15,6 +15,9 @@ def busybox():
     found = shutil.which("busybox")
     if not found:
         raise Skip("busybox-static is not installed")
+    with open(found, "rb") as program:
+        if b"/ld-linux" in program.read():
+            raise Skip(f"{found} is not static; install busybox-static")
     return found
 
 

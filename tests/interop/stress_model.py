@@ -40,6 +40,21 @@ def existence(log, kind, ids, present):
     return wrong
 
 
+def loads(log, ids, present):
+    """Loading what is there already is right, so loads are not counted but ordered."""
+    wrong = []
+    for id in ids:
+        done, gone = log.of("loaded", "load", id=id), log.of("loaded", "delete", id=id)
+        if id in present:
+            if not any(all(o.begin <= op.end for o in gone) for op in done):
+                wrong.append(f"image {id[:12]} is there, but nobody loaded it after its deletion")
+            continue
+        for op in done:
+            if not any(o.end > op.begin for o in gone):
+                wrong.append(f"image {id[:12]}, loaded by {op.program}#{op.worker}, is not there")
+    return wrong
+
+
 def names(log, kind, holders):
     """holders: {name: id} at the end."""
     wrong = []

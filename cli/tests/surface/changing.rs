@@ -89,7 +89,7 @@ fn names_move_and_come_back_as_json() {
     assert_eq!(sandbox.ok("get-names -j img"), "[\"c:1\"]\n");
     assert_eq!(sandbox.ok("setnames -j img"), "null\n");
     assert_eq!(sandbox.ok("getnames -j img"), "[]\n");
-    sandbox.fails("add-names -n x nosuch", "not known");
+    sandbox.fails("add-names -n x nosuch", "layer not known");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn shutdown_and_wipe() {
     assert_eq!(sandbox.ok("shutdown"), "");
     assert_eq!(sandbox.ok("shutdown -j"), "\"\"\n");
     sandbox.ok("mount top");
-    sandbox.fails("shutdown", "shutdown: a layer is mounted: layer is in use by a container");
+    sandbox.fails("shutdown", "layer is in use by a container");
     assert_eq!(sandbox.run("shutdown -j").stdout, "{}\n");
     assert_eq!(sandbox.run("shutdown -f").code, 1);
     assert_eq!(sandbox.ok("shutdown -f"), "");
@@ -224,6 +224,15 @@ fn a_reader_that_leaves_is_no_news() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(ORLOP).args(["version", "-j"]).stdout(full).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.starts_with("writing to standard output: No space left"), "{text}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn id_of(sandbox: &Sandbox, name: &str) -> String {
 fn an_image_goes_all_the_way_round() {
     let sandbox = Sandbox::vfs();
     let archive = docker_archive(&sandbox);
-    let name = "docker.io/library/first:1";
+    let name = "localhost/first:1";
     let run = sandbox.run(&format!("load -i {archive}"));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
     assert_eq!(run.stdout, format!("Loaded image: {name}\n"));
@@ -66,7 +66,7 @@ fn commits_of_one_epoch_are_the_same() {
     let sandbox = Sandbox::vfs().with_env("SOURCE_DATE_EPOCH", "86400");
     let archive = docker_archive(&sandbox);
     sandbox.ok(&format!("load -i {archive}"));
-    sandbox.ok("create-container -i ctr first:1");
+    sandbox.ok("create-container -i ctr localhost/first:1");
     assert_eq!(sandbox.ok("commit ctr one"), sandbox.ok("commit ctr two"));
     assert_eq!(id_of(&sandbox, "localhost/one:latest"), id_of(&sandbox, "localhost/two:latest"));
     let sandbox = sandbox.with_env("SOURCE_DATE_EPOCH", "noon");
@@ -86,5 +86,5 @@ fn what_cannot_be_done_changes_nothing() {
     assert_eq!(sandbox.ok("images -j"), "null\n");
     assert_eq!(sandbox.ok("layers -j"), "null\n");
     sandbox.ok(&format!("load -i {archive}"));
-    sandbox.fails("save --format oci-dir first:1", "cannot be written to a stream");
+    sandbox.fails("save --format oci-dir localhost/first:1", "cannot be written to a stream");
 }

@@ -67,7 +67,7 @@ fn records_as_json() {
     );
     assert_eq!(
         json("images -j"),
-        "[{\"id\":\"img\",\"names\":[\"a:1\"],\"names-history\":[\"a:1\"],\"layer\":\"top\",\"metadata\":\"text\",\
+        "[{\"id\":\"img\",\"names\":[\"a:1\"],\"layer\":\"top\",\"metadata\":\"text\",\
          \"created\":\"TIME\"}]\n"
     );
     assert_eq!(

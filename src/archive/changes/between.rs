@@ -21,10 +21,7 @@ const OPEN_LEVELS: usize = 64;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when something cannot be read, which it names.
-pub fn changes_between(
-    new: BorrowedFd<'_>,
-    old: Option<BorrowedFd<'_>>,
-) -> Result<Vec<Change>> {
+pub fn changes_between(new: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<Vec<Change>> {
     let mut list = List::default();
     let mut path = Vec::new();
     let mut comparison = Comparison { levels: Vec::new() };
@@ -111,12 +108,7 @@ fn compare(
 }
 
 impl Comparison {
-    fn enter(
-        &mut self,
-        new: OwnedFd,
-        old: Option<OwnedFd>,
-        path: usize,
-    ) -> rustix::io::Result<()> {
+    fn enter(&mut self, new: OwnedFd, old: Option<OwnedFd>, path: usize) -> rustix::io::Result<()> {
         let side = |fd: OwnedFd| -> rustix::io::Result<(Side, Vec<Name>)> {
             let names = sorted_names(fd.as_fd())?;
             let id = Identity::from(&rustix::fs::fstat(&fd)?);

@@ -14,7 +14,8 @@ use super::{Change, ChangeKind};
 use crate::{Error, ErrorKind};
 
 fn failed(path: &[u8], e: Errno) -> Error {
-    Error::new(ErrorKind::Io, format!("comparing {}", show(path))).caused_by(std::io::Error::from(e))
+    Error::new(ErrorKind::Io, format!("comparing {}", show(path)))
+        .caused_by(std::io::Error::from(e))
 }
 
 /// CHG-5: tars have whole seconds, so that one side's nanoseconds may be lost.

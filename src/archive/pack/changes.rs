@@ -19,11 +19,7 @@ use crate::sys::beneath::Beneath;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when a file cannot be read, which it names, or `out` fails.
-pub fn pack_changes(
-    root: BorrowedFd<'_>,
-    changes: &[Change],
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn pack_changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) -> Result<()> {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let beneath = Beneath::new(root);

@@ -13,29 +13,29 @@ const PAX_LIMIT: usize = 1 << 20;
 
 /// One member's header.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// Relative, with a slash at the end for directories.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// A type flag.
-    pub(super) kind: u8,
-    pub(super) link_name: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
+    pub(crate) kind: u8,
+    pub(crate) link_name: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
     /// Whole seconds since the epoch.
-    pub(super) mtime: i64,
-    pub(super) dev_major: u32,
-    pub(super) dev_minor: u32,
+    pub(crate) mtime: i64,
+    pub(crate) dev_major: u32,
+    pub(crate) dev_minor: u32,
     /// Names and values.
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Header {
     /// Writes the header's blocks.
     ///
     /// An error of kind `InvalidInput` means that no tar can hold the member, and that nothing was written.
-    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let records = self.records();
         let mut bytes = Vec::with_capacity(BLOCK);
         if records.is_empty() {
@@ -82,7 +82,11 @@ impl Header {
         records
     }
 
-    fn write_pax(&self, records: Vec<(Vec<u8>, Cow<'_, [u8]>)>, out: &mut Vec<u8>) -> io::Result<()> {
+    fn write_pax(
+        &self,
+        records: Vec<(Vec<u8>, Cow<'_, [u8]>)>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let mut data = Vec::new();
         for (key, value) in records {
             if key.contains(&b'=') || key.contains(&0) {

@@ -99,7 +99,10 @@ impl<'o> Packer<'o> {
 
     /// Writes the end marker.
     pub(super) fn finish(self) -> Result<()> {
-        self.out.write_all(&[0; 2 * BLOCK as usize]).and_then(|()| self.out.flush()).map_err(write_failed)
+        self.out
+            .write_all(&[0; 2 * BLOCK as usize])
+            .and_then(|()| self.out.flush())
+            .map_err(write_failed)
     }
 
     fn header(&self, subject: &Subject<'_>, kind: FileType) -> rustix::io::Result<Option<Header>> {
@@ -167,13 +170,13 @@ impl<'o> Packer<'o> {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(failed(subject.path, e)),
             };
-            self.out
-                .write_all(self.buffer.get(..n).unwrap_or_default())
-                .map_err(write_failed)?;
+            self.out.write_all(self.buffer.get(..n).unwrap_or_default()).map_err(write_failed)?;
             left -= n as u64;
         }
         let padding = (size.wrapping_neg() % BLOCK) as usize;
-        self.out.write_all([0; BLOCK as usize].get(..padding).unwrap_or_default()).map_err(write_failed)
+        self.out
+            .write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())
+            .map_err(write_failed)
     }
 }
 

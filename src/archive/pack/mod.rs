@@ -9,6 +9,8 @@ mod member;
 mod tree;
 
 pub use changes::pack_changes;
+#[cfg(test)]
+pub(super) use header::Header;
 pub(super) use member::is_whiteout;
 pub use tree::{pack_tree, pack_upper};
 

@@ -122,7 +122,8 @@ pub(super) fn apply(
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     let moved = own(target, &stat, wanted, options)?;
     // A change of the owner takes the set-user-ID bit away.
-    if !is_link && (stat.st_mode & 0o7777 != wanted.mode() || moved && wanted.mode() & 0o6000 != 0) {
+    if !is_link && (stat.st_mode & 0o7777 != wanted.mode() || moved && wanted.mode() & 0o6000 != 0)
+    {
         target.chmod(wanted.mode()).map_err(call("setting the mode of"))?;
     }
     set_xattrs(target, wanted, options)?;
@@ -264,9 +265,8 @@ pub(super) fn directory_times(member: &Member) -> Timestamps {
 }
 
 fn has_times(stat: &Stat, times: &Timestamps) -> bool {
-    let same = |seconds: i64, nanos: i64, time: &Timespec| {
-        seconds == time.tv_sec && nanos == time.tv_nsec
-    };
+    let same =
+        |seconds: i64, nanos: i64, time: &Timespec| seconds == time.tv_sec && nanos == time.tv_nsec;
     same(stat.st_mtime, stat.st_mtime_nsec as i64, &times.last_modification)
         && same(stat.st_atime, stat.st_atime_nsec as i64, &times.last_access)
 }

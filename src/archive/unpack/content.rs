@@ -42,7 +42,8 @@ pub(super) fn write(
 }
 
 fn ask_for_room(file: BorrowedFd<'_>, name: &[u8], data: u64) -> Result<()> {
-    let stat = rustix::fs::fstatvfs(file).map_err(|e| failed("asking for the room for", name, e))?;
+    let stat =
+        rustix::fs::fstatvfs(file).map_err(|e| failed("asking for the room for", name, e))?;
     let room = stat.f_bfree.saturating_mul(stat.f_frsize);
     // Some file systems do not count their blocks.
     if stat.f_blocks > 0 && data > room {

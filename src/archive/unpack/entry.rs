@@ -59,10 +59,11 @@ impl Unpacker<'_> {
             MemberKind::BlockDevice => self.make_node(dir, entry, FileType::BlockDevice),
             MemberKind::Fifo => self.make_node(dir, entry, FileType::Fifo),
             MemberKind::Global => Ok(()),
-            MemberKind::Other(kind) => {
-                Err(Error::new(ErrorKind::InvalidArchive, format!("unpacking {}", show(entry.name)))
-                    .detail(format!("unhandled tar header type {kind}")))
-            }
+            MemberKind::Other(kind) => Err(Error::new(
+                ErrorKind::InvalidArchive,
+                format!("unpacking {}", show(entry.name)),
+            )
+            .detail(format!("unhandled tar header type {kind}"))),
         }
     }
 
@@ -82,20 +83,14 @@ impl Unpacker<'_> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&dir.fd, entry.base, flags, Mode::empty()).map_err(call)?;
-        let deferred =
-            attributes::apply_to_directory(fd.as_fd(), &entry.wanted(), self.options)?;
+        let deferred = attributes::apply_to_directory(fd.as_fd(), &entry.wanted(), self.options)?;
         self.directories.push(entry.name, attributes::directory_times(entry.member), deferred);
         let id = Identity::from(&rustix::fs::fstat(&fd).map_err(call)?);
         self.parents.put(entry.name, fd, id);
         Ok(())
     }
 
-    fn make_file(
-        &mut self,
-        dir: &Dir,
-        entry: &Entry<'_>,
-        payload: &mut dyn Read,
-    ) -> Result<()> {
+    fn make_file(&mut self, dir: &Dir, entry: &Entry<'_>, payload: &mut dyn Read) -> Result<()> {
         let flags = OFlags::WRONLY
             | OFlags::CREATE
             | OFlags::EXCL
@@ -103,9 +98,8 @@ impl Unpacker<'_> {
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.member.mode & 0o777);
-        let file = self.replacing(dir, entry, |dir, base| {
-            rustix::fs::openat(&dir.fd, base, flags, mode)
-        })?;
+        let file =
+            self.replacing(dir, entry, |dir, base| rustix::fs::openat(&dir.fd, base, flags, mode))?;
         let size = content::write(&file, entry.name, entry.member, payload, &mut self.buffer)?;
         self.facts.size += size;
         attributes::apply(&attributes::open(&file), &entry.wanted(), self.options)

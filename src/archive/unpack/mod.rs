@@ -61,7 +61,8 @@ struct Made {
 
 impl Made {
     fn key(&self, parent: Identity, name: &[u8]) -> u128 {
-        let (high, low) = (self.keys.0.hash_one((parent, name)), self.keys.1.hash_one((parent, name)));
+        let (high, low) =
+            (self.keys.0.hash_one((parent, name)), self.keys.1.hash_one((parent, name)));
         u128::from(high) << 64 | u128::from(low)
     }
 
@@ -142,7 +143,9 @@ impl<'a> Unpacker<'a> {
 
     /// The directory that an entry goes to; missing ones are made (UNP-7).
     fn parent(&mut self, name: &[u8], parent: &[u8]) -> Result<std::rc::Rc<Dir>> {
-        self.parents.get(parent, true).map_err(|e| failed("making the parent directories of", name, e))
+        self.parents
+            .get(parent, true)
+            .map_err(|e| failed("making the parent directories of", name, e))
     }
 
     fn remember(&mut self, dir: &Dir, base: &[u8]) {
@@ -153,10 +156,12 @@ impl<'a> Unpacker<'a> {
 
     fn root_entry(&mut self, member: &Member, owner: attributes::Owner) -> Result<()> {
         if member.kind != MemberKind::Directory {
-            return Err(Error::new(ErrorKind::InvalidArchive, "unpacking a layer").detail(format!(
-                "the member {} stands for the root of the layer and is no directory",
-                show(&member.name)
-            )));
+            return Err(Error::new(ErrorKind::InvalidArchive, "unpacking a layer").detail(
+                format!(
+                    "the member {} stands for the root of the layer and is no directory",
+                    show(&member.name)
+                ),
+            ));
         }
         let wanted = attributes::Wanted { owner, member, name: b"." };
         let deferred = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
@@ -168,11 +173,17 @@ impl<'a> Unpacker<'a> {
 /// An error of a system call about a member. What only an archive can bring about is the archive's fault.
 fn failed(action: &str, name: &[u8], errno: Errno) -> Error {
     let kind = match errno {
-        Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::EXIST | Errno::ISDIR
-        | Errno::NOENT | Errno::INVAL => ErrorKind::InvalidArchive,
+        Errno::NOTDIR
+        | Errno::LOOP
+        | Errno::NAMETOOLONG
+        | Errno::EXIST
+        | Errno::ISDIR
+        | Errno::NOENT
+        | Errno::INVAL => ErrorKind::InvalidArchive,
         _ => ErrorKind::Io,
     };
-    let mut error = Error::new(kind, format!("{action} {}", show(name))).caused_by(std::io::Error::from(errno));
+    let mut error =
+        Error::new(kind, format!("{action} {}", show(name))).caused_by(std::io::Error::from(errno));
     if errno == Errno::NOSPC || errno == Errno::DQUOT {
         error = error.hint("free some space in the file system of the store");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, Result};
 
 use crate::archive::names::split;
@@ -134,7 +134,18 @@ fn make_directory(at: BorrowedFd<'_>, name: &[u8], full: bool) -> Result<()> {
     if full {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(at, name, flags, Mode::empty())?;
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755))?;
+        let inherited = rustix::fs::fstat(&fd)?.st_mode & 0o2000;
+        return rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755 | inherited));
+    }
+    // The group comes from the parent where that has the set-group-ID bit; root's is wanted (UNP-7).
+    let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (stat.st_uid, stat.st_gid) != (0, 0) {
+        let owner = (Some(Uid::ROOT), Some(Gid::ROOT));
+        match rustix::fs::chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
+            // A user without privileges keeps what is his.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(e) => return Err(e),
+        }
     }
     Ok(())
 }

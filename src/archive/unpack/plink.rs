@@ -10,8 +10,8 @@ use tar_split_rs::{Member, MemberKind};
 
 use super::entry::Entry;
 use super::{Unpacker, failed};
-use crate::archive::names::{clean, split};
 use crate::Result;
+use crate::archive::names::{clean, split};
 
 /// The directory, which stays while the archive is unpacked.
 const DIRECTORY: &[u8] = b".wh..wh.plnk";

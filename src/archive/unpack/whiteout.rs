@@ -26,10 +26,8 @@ pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 fn hidden<'e>(entry: &Entry<'e>) -> Result<Option<&'e [u8]>> {
     match entry.base.strip_prefix(PREFIX) {
         None => Ok(None),
-        Some(b"" | b"." | b"..") => {
-            Err(Error::new(ErrorKind::InvalidArchive, "unpacking a layer")
-                .detail(format!("invalid whiteout path {}", show(entry.name))))
-        }
+        Some(b"" | b"." | b"..") => Err(Error::new(ErrorKind::InvalidArchive, "unpacking a layer")
+            .detail(format!("invalid whiteout path {}", show(entry.name)))),
         Some(name) => Ok(Some(name)),
     }
 }

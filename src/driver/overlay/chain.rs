@@ -301,7 +301,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
         name.strip_prefix(*prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
     };
-    layout::RESERVED.contains(&name) || layout::PROBES.iter().any(|p| probe(&p))
+    layout::RESERVED.contains(&name) || layout::PROBES.iter().any(&probe)
 }
 
 fn is_real_dir(path: &Path) -> bool {

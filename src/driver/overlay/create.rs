@@ -35,10 +35,10 @@ impl Drop for Undo {
             && let Err(e) = std::fs::remove_file(link)
             && e.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(path = ?link, error = %e, "removing the short link of a layer that could not be made");
+            tracing::warn!(path = ?link, error = %e, "removing the link of a half-made layer");
         }
         if let Err(e) = remove_tree(&self.dir) {
-            tracing::warn!(error = %e, "removing a layer that could not be made");
+            tracing::warn!(error = %e, "removing a half-made layer");
         }
     }
 }
@@ -67,7 +67,7 @@ impl Overlay {
         let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
         let dir = layer.path();
         if dir.symlink_metadata().is_ok() {
-            tracing::warn!(layer = %id, path = ?dir, "the directory of a new layer exists; removing it first");
+            tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
             self.remove_layer(&layer)?;
         }
         let mut undo = Undo { dir: dir.clone(), link: None, done: false };

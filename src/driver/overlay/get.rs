@@ -1,6 +1,7 @@
 //! Mounting and unmounting layers, counted per process (`overlay-driver.md` 6, 7; DEF-16).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +23,54 @@ struct How {
     volatile: bool,
 }
 
+impl How {
+    /// Whether the present mount will do for a request of this one (DEF-16).
+    fn fits(&self, uses: &Uses, layer: &LayerDir, merged: &Path) -> Result<()> {
+        let busy = |why: String| {
+            Err(Error::new(ErrorKind::Busy, format!("mounting layer {}", layer.id))
+                .id(layer.id.as_str())
+                .path(merged)
+                .detail(why))
+        };
+        match &uses.how {
+            Some(present) if present == self => Ok(()),
+            Some(present) => busy(format!("it is mounted with {present}, and {self} is asked for")),
+            // Another process made the mount, and only the kernel can tell how.
+            None if layer.place == Place::Home && !self.read_only() && is_read_only(merged) => {
+                busy("another process has mounted it read-only".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn read_only(&self) -> bool {
+        self.words.iter().any(|w| w == "ro")
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the options {:?}", self.words.join(","))?;
+        if !self.label.is_empty() {
+            write!(f, ", the label {:?}", self.label)?;
+        }
+        if self.volatile { f.write_str(", volatile") } else { Ok(()) }
+    }
+}
+
 /// This process's uses of one layer's mount.
 #[derive(Debug, Default)]
-struct Uses {
+pub(super) struct Uses {
     count: u32,
     /// `None` if another process made the mount.
     how: Option<How>,
+}
+
+impl Uses {
+    /// Of a layer that is gone.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// This process's uses of all mounts. Each layer has a lock of its own, held while it is mounted or unmounted.
@@ -35,27 +78,22 @@ struct Uses {
 pub(super) struct Counts(Mutex<HashMap<LayerId, Arc<Mutex<Uses>>>>);
 
 impl Counts {
-    fn slot(&self, id: &LayerId) -> Arc<Mutex<Uses>> {
+    pub(super) fn slot(&self, id: &LayerId) -> Arc<Mutex<Uses>> {
         Arc::clone(lock(&self.0).entry(id.clone()).or_default())
     }
 
     /// Forgets a layer that nobody uses, so that the table does not grow for ever.
-    fn tidy(&self, id: &LayerId, slot: Arc<Mutex<Uses>>) {
+    pub(super) fn tidy(&self, id: &LayerId, slot: Arc<Mutex<Uses>>) {
         let mut slots = lock(&self.0);
         // Two: the table's and this one. Nobody else can be about to use it.
         if Arc::strong_count(&slot) == 2 && lock(&slot).count == 0 {
             slots.remove(id);
         }
     }
-
-    /// Forgets what this process holds of a layer that is being removed.
-    pub(super) fn forget(&self, id: &LayerId) {
-        lock(&self.0).remove(id);
-    }
 }
 
 /// A poisoned lock only means that a thread died while it held it; the counts are checked against the kernel anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,32 +109,20 @@ impl Overlay {
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
         refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
         let layer = self.locate(id)?;
+        self.ready()?;
         let how = How {
             words: self.effective_words(&options.options)?,
             label: options.mount_label.clone(),
             volatile: options.volatile,
         };
-        self.use_mount(&layer, |uses, merged| {
-            if let Some(present) = &uses.how
-                && *present != how
-            {
-                return Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}")).id(id.as_str()).detail(
-                    format!("it is mounted with {present:?}, and {how:?} is asked for"),
-                ));
-            }
-            if uses.how.is_none() && !how.words.iter().any(|w| w == "ro") && is_read_only(merged) && layer.place == Place::Home {
-                return Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
-                    .id(id.as_str())
-                    .path(merged)
-                    .detail("another process has mounted it read-only, and a writable mount is asked for"));
-            }
-            Ok(())
-        }, how.clone())
+        let fits = |uses: &Uses, merged: &Path| how.fits(uses, &layer, merged);
+        self.use_mount(&layer, fits, how.clone())
     }
 
     /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one.
     pub(super) fn view(&self, id: &LayerId) -> Result<View<'_>> {
         let layer = self.locate(id)?;
+        self.ready()?;
         let how = How {
             words: self.effective_words(&["ro".to_owned()])?,
             label: String::new(),
@@ -113,7 +139,6 @@ impl Overlay {
         fits: impl FnOnce(&Uses, &Path) -> Result<()>,
         how: How,
     ) -> Result<PathBuf> {
-        self.ready()?;
         let slot = self.counts.slot(&layer.id);
         let mut uses = lock(&slot);
         let merged = self.merged(layer);
@@ -184,7 +209,7 @@ impl Overlay {
         layer.check_content()?;
         layout::ensure_dir(merged, DirLook::root(0o700), 0o700)?;
 
-        let read_only = !own || how.words.iter().any(|w| w == "ro");
+        let read_only = !own || how.read_only();
         let mut lowers = Vec::new();
         if read_only {
             lowers.push(self.lower(layer, 0, None));

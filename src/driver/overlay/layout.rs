@@ -122,15 +122,14 @@ fn read_text(path: &Path) -> Result<Option<String>> {
 /// The content of a layer directory's `link`; `None` if the file is missing.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] if it is anything but 26 characters of `A`–`Z` and `2`–`7`; an empty one, as power loss leaves it, too.
+/// [`ErrorKind::Corrupt`] if it is anything but 26 characters of `A`–`Z` and `2`–`7`, such as empty, as power loss leaves it.
 pub(super) fn read_link_file(layer: &Path) -> Result<Option<LinkId>> {
     let path = layer.join(LINK);
     let Some(text) = read_text(&path)? else { return Ok(None) };
     LinkId::parse(&text).map(Some).ok_or_else(|| {
         let say = if text.is_empty() { "it is empty" } else { "it is not 26 of A-Z and 2-7" };
-        damaged(&path, say).hint(
-            "nothing was changed; without the file `link` the layer can be removed, and its short link is found by its target",
-        )
+        damaged(&path, say)
+            .hint("nothing was changed; once the file `link` is gone, the layer can be removed")
     })
 }
 
@@ -312,6 +311,19 @@ mod tests {
         ] {
             assert_eq!(LinkId::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_umask_takes_nothing_from_a_directory() {
+        // DEF-13; the thread has a umask of its own
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::sys::mount::in_directory(dir.path(), || {
+            rustix::process::umask(Mode::from_raw_mode(0o077));
+            make_dir(Path::new("d"), DirLook { mode: 0o3777, uid: 5, gid: 6 }).map(drop)
+        });
+        made.unwrap().unwrap();
+        let look = DirLook::of(&dir.path().join("d")).unwrap();
+        assert_eq!(look, DirLook { mode: 0o3777, uid: 5, gid: 6 });
     }
 
     #[test]

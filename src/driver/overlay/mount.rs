@@ -71,26 +71,30 @@ impl Plan {
         }
         let words = Words::parse(&self.words)?;
         let page = page_size();
-        let plain = !self.paths().any(|p| needs_escape(p));
+        let plain = !self.paths().any(needs_escape);
         if plain && self.data(&self.words).len() < page {
-            return mount_overlay(&self.target, words.flags, &self.data(&words.data))
-                .map_err(|e| self.refused(e, None));
+            return self.mount_by_string(&words);
         }
         match self.mount_by_parts(&words) {
             // Kernels before 6.7 do not know lowerdir+, those before 5.2 no fsopen at all.
             Err(Refusal::NoParts(e)) => {
-                let data = self.data(&words.data);
-                if data.len() >= page {
+                if self.data(&words.data).len() >= page {
                     return Err(self.refused(e, None).hint(
-                        "this kernel takes one page of mount options; Linux 6.7 and later have no such limit",
+                        "this kernel takes one page of mount options; Linux 6.7 takes more",
                     ));
                 }
-                mount_overlay(&self.target, words.flags, &data).map_err(|e| self.refused(e, None))
+                self.mount_by_string(&words)
             }
             Err(Refusal::Kernel(e, said)) => Err(self.refused(e, said)),
             Err(Refusal::Other(e)) => Err(e),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Tier a: `mount(2)` with everything in one string.
+    fn mount_by_string(&self, words: &Words) -> Result<()> {
+        mount_overlay(&self.target, words.flags, &self.data(&words.data))
+            .map_err(|e| self.refused(e, None))
     }
 
     fn paths(&self) -> impl Iterator<Item = &Path> {
@@ -279,6 +283,45 @@ mod tests {
         let mut out = Vec::new();
         escape(Path::new("/a,b:c\\d e"), &mut out);
         assert_eq!(out, b"/a\\,b\\:c\\\\d e");
+    }
+
+    #[test]
+    fn both_ways_make_the_same_mount() {
+        // DEF-10, MNT-1, MNT-2, MNT-4
+        let root = tempfile::tempdir_in("/var/tmp").unwrap();
+        let home = root.path().join("a,b:c\\d e");
+        let dir = |name: &str| {
+            let absolute = home.join(name);
+            std::fs::create_dir_all(&absolute).unwrap();
+            Lower { absolute, short: name.into() }
+        };
+        let plan = Plan {
+            home: home.clone(),
+            target: dir("merged").absolute,
+            lowers: vec![dir("l2"), dir("l1")],
+            upper: Some(Upper { diff: dir("up\\per"), work: dir("work") }),
+            words: ["nosuid", "index=off", "noatime", "redirect_dir=nofollow"]
+                .map(str::to_owned)
+                .into(),
+            label: String::new(),
+        };
+        std::fs::write(home.join("l1/f"), "x").unwrap();
+        let words = Words::parse(&plan.words).unwrap();
+        let ways: [&dyn Fn() -> bool; 2] =
+            [&|| plan.mount_by_string(&words).is_ok(), &|| plan.mount_by_parts(&words).is_ok()];
+        for (n, mount) in ways.iter().enumerate() {
+            assert!(mount(), "way {n}");
+            let entry = crate::driver::test_store::mounted_at(&plan.target).unwrap();
+            let read = std::fs::read_to_string(plan.target.join("f"));
+            let written = std::fs::write(plan.target.join(format!("new{n}")), "");
+            crate::sys::mount::detach(&plan.target).unwrap();
+            assert_eq!(read.unwrap(), "x", "way {n}");
+            written.unwrap();
+            assert!(home.join(format!("up\\per/new{n}")).exists(), "way {n}");
+            assert_eq!(entry.options, "rw,nosuid,noatime");
+            let told = String::from_utf8(entry.super_options).unwrap();
+            assert!(told.contains("redirect_dir=nofollow"), "{told}");
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::sync::PoisonError;
 
 use super::Overlay;
 use super::layout::{self, DirLook};
+use super::probe::Answer;
+use crate::sys::lock::{LockAccess, LockFile};
 use crate::sys::mount::{NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below};
+use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, Result};
 
 /// File systems on which the kernel's overlay does not work.
@@ -77,7 +80,7 @@ impl Overlay {
                 let flag = self.home.join(layout::MOUNT_PROGRAM_FLAG);
                 Err(Error::new(ErrorKind::NotSupported, format!("using overlay at {:?}", self.home))
                     .path(&flag)
-                    .detail(format!("{flag:?} says that the layers belong to a mount program such as fuse-overlayfs, which is not yet supported")))
+                    .detail("the layers belong to a mount program (fuse-overlayfs), which is not yet supported"))
             }
             Some(false) | None => Ok(()),
         }
@@ -144,7 +147,7 @@ impl Overlay {
         if self.options.skip_mount_home || !is_self_bind(&self.home)? {
             return Ok(());
         }
-        if has_entries(&self.home.join(layout::STAGING)) {
+        if self.prune_staging() {
             tracing::debug!("a partial pull is staged; the home stays mounted");
             return Ok(());
         }
@@ -161,22 +164,52 @@ impl Overlay {
         Ok(())
     }
 
+    /// Removes the staged partial pulls whose owner is gone, as its lock tells, and says whether any stays.
+    fn prune_staging(&self) -> bool {
+        let staging = self.image_layer_home().join(layout::STAGING);
+        let mut stays = false;
+        for entry in std::fs::read_dir(&staging).into_iter().flatten().flatten() {
+            let dir = entry.path();
+            let lock = LockFile::open(&dir.join("staging.lock"), LockAccess::ReadWrite);
+            let removed = match lock.and_then(|lock| lock.try_write()) {
+                Ok(Some(_held)) => remove_tree(&dir),
+                Ok(None) => {
+                    stays = true;
+                    continue;
+                }
+                Err(e) => Err(e),
+            };
+            if let Err(e) = removed {
+                tracing::warn!(path = ?dir, error = %e, "removing a stale partial pull");
+                stays = true;
+            }
+        }
+        stays
+    }
+
     /// REM-11. What cannot be told without a probe that fails is told as `false`.
     pub(super) fn status_rows(&self) -> Vec<(String, String)> {
-        let told = |answer: Result<bool>| answer.unwrap_or(false).to_string();
         let usable = self.ready();
         let row = |name: &str, value: String| (name.to_owned(), value);
-        let ask = |answer: &dyn Fn() -> Result<bool>| match &usable {
-            Ok(()) => told(answer()),
-            Err(_) => "false".to_owned(),
+        // Where nothing can be probed, as on a read-only medium, the cache may still know.
+        let ask = |feature: &str, probe: &dyn Fn() -> Result<bool>| {
+            let answer = match &usable {
+                Ok(()) => probe().unwrap_or(false),
+                Err(_) => self.recall(feature) == Some(Answer::Yes),
+            };
+            answer.to_string()
         };
+        let words = &self.options.mountopt;
         vec![
             row("Backing Filesystem", self.backing_name().to_owned()),
-            row("Supports d_type", ask(&|| self.check_overlay().map(|()| true))),
-            row("Native Overlay Diff", ask(&|| self.native_diff())),
-            row("Using metacopy", ask(&|| self.using_metacopy())),
+            row("Supports d_type", ask("overlay", &|| self.check_overlay().map(|()| true))),
+            row(
+                "Native Overlay Diff",
+                ask(&format!("native-diff({words})"), &|| self.native_diff()),
+            ),
+            row("Using metacopy", ask(&format!("metacopy({words})"), &|| self.using_metacopy())),
             row("Supports shifting", "false".to_owned()),
-            row("Supports volatile", ask(&|| self.supports_volatile())),
+            row("Supports volatile", ask("volatile", &|| self.supports_volatile())),
         ]
     }
 }
@@ -189,8 +222,4 @@ fn is_self_bind(path: &Path) -> Result<bool> {
     }
     let device = |p: &Path| p.symlink_metadata().map(|m| m.dev()).ok();
     Ok(path.parent().and_then(device) == device(path))
-}
-
-fn has_entries(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }

@@ -149,7 +149,10 @@ impl Overlay {
     }
 
     fn probe_native_diff(&self, scratch: &Scratch) -> Result<Answer> {
-        const NO: &str = "Not using native diff for overlay, this may cause degraded performance for building images: ";
+        const NO: &str = concat!(
+            "Not using native diff for overlay, ",
+            "this may cause degraded performance for building images: "
+        );
         let no = |why: &str| Ok(Answer::No(format!("{NO}{why}")));
         scratch.dirs(&["l1", "l1/d", "l1/d1", "l2", "l2/d", "l3", "work", "merged"], 0o755)?;
         let opaque = scratch.path("l2/d");
@@ -311,6 +314,31 @@ impl Drop for Scratch {
         let _ = detach(&self.path("merged"));
         if let Err(e) = remove_tree(&self.dir) {
             tracing::warn!(error = %e, "removing a probe's directory");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passing_failures_are_no_verdict() {
+        // DEF-17, DEF-7
+        let refusal = |errno| Error::io("mounting", "/x", io::Error::from_raw_os_error(errno));
+        for errno in [libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP] {
+            assert!(is_verdict(&refusal(errno)), "{errno}");
+        }
+        for errno in [
+            libc::ENOSPC,
+            libc::ENOMEM,
+            libc::EMFILE,
+            libc::EIO,
+            libc::EBUSY,
+            libc::EINTR,
+            libc::ENOENT,
+        ] {
+            assert!(!is_verdict(&refusal(errno)), "{errno}");
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 use super::Overlay;
 use super::chain::{LayerDir, Place};
+use super::get::{Uses, lock};
 use super::layout;
 use crate::driver::Trash;
 use crate::driver::trash::TempTrash;
@@ -25,14 +27,19 @@ impl Overlay {
     /// Removes a layer directory and its short link.
     pub(super) fn remove_layer(&self, layer: &LayerDir) -> Result<()> {
         let links = short_links(layer)?;
-        self.release(layer)?;
+        let slot = self.counts.slot(&layer.id);
+        let mut uses = self.release(layer, &slot)?;
         for link in links {
             match std::fs::remove_file(&link) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 done => done.map_err(|e| Error::io("removing the link", &link, e))?,
             }
         }
-        remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))
+        remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))?;
+        uses.forget();
+        drop(uses);
+        self.counts.tidy(&layer.id, slot);
+        Ok(())
     }
 
     /// Moves the layer aside, link first, as other versions do.
@@ -42,16 +49,22 @@ impl Overlay {
         }
         let layer = self.locate_own(id)?;
         let links = short_links(&layer)?;
-        self.release(&layer)?;
+        let slot = self.counts.slot(id);
+        let mut uses = self.release(&layer, &slot)?;
         let mut temp = TempDir::create(&layer.home.join(layout::TEMP_DIRS))?;
         for path in links.iter().chain([&layer.path()]) {
             temp.take(path).map_err(|e| e.id(id.as_str()))?;
         }
+        uses.forget();
+        drop(uses);
+        self.counts.tidy(id, slot);
         Ok(TempTrash::of(temp))
     }
 
-    /// Unmounts what is mounted in the layer's directory, and nothing beside it (DEF-23), and forgets its uses.
-    fn release(&self, layer: &LayerDir) -> Result<()> {
+    /// Unmounts what is mounted in the layer's directory, and nothing beside it (DEF-23). Until the guard goes, nobody mounts
+    /// the layer.
+    fn release<'a>(&self, layer: &LayerDir, slot: &'a Mutex<Uses>) -> Result<MutexGuard<'a, Uses>> {
+        let uses = lock(slot);
         let merged = self.merged(layer);
         if layer.place == Place::ImageStore && is_mount_point(&merged)? {
             detach_all(&merged)?;
@@ -61,8 +74,7 @@ impl Overlay {
         if layer.place == Place::Home && is_mount_point(&merged)? {
             detach_all(&layer.path())?;
         }
-        self.counts.forget(&layer.id);
-        Ok(())
+        Ok(uses)
     }
 }
 

@@ -123,7 +123,7 @@ impl Vfs {
         ensure_dir(&layers, DirLook::root(0o700), 0o700)?;
         let dir = layers.join(id);
         if dir.symlink_metadata().is_ok() {
-            tracing::warn!(layer = %id, path = ?dir, "the directory of a new layer exists; removing it first");
+            tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
             remove_tree(&dir)?;
         }
         let filled = make_dir(&dir, look).and_then(|root| match parent {
@@ -334,11 +334,7 @@ impl Driver for Vfs {
 }
 
 impl Vfs {
-    fn trees(
-        &self,
-        id: &LayerId,
-        parent: Option<&LayerId>,
-    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    fn trees(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let new = open_dir(&self.locate(id)?)?;
         let old = parent.map(|p| open_dir(&self.locate(p)?)).transpose()?;
         Ok((new, old))

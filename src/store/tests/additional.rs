@@ -47,7 +47,11 @@ fn a_read_only_store_without_locks_is_used_and_never_written() {
     assert_eq!(store.image_big_data("shared", "manifest").unwrap(), b"{}");
     assert_eq!(kind(store.delete_image("shared", false)), ErrorKind::ReadOnly);
     assert_eq!(kind(store.mount("base", &MountRequest::default())), ErrorKind::ReadOnly);
-    let new = NewContainer { names: vec!["c".into()], image: Some("shared".into()), ..NewContainer::default() };
+    let new = NewContainer {
+        names: vec!["c".into()],
+        image: Some("shared".into()),
+        ..NewContainer::default()
+    };
     store.create_container(new).unwrap();
     let path = store.mount("c", &MountRequest::default()).unwrap();
     assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "shared\n");
@@ -66,9 +70,14 @@ fn a_separate_image_store_holds_images_and_their_layers() {
     let options = StoreOptions { image_store: Some(fixture.path("images")), ..fixture.options() };
     let store = Store::open(options.clone()).unwrap();
     let base = import(&store, "base", None, &[("file", "x")]);
-    let new = NewImage { names: vec!["i".into()], layer: Some(base.id.clone()), ..NewImage::default() };
+    let new =
+        NewImage { names: vec!["i".into()], layer: Some(base.id.clone()), ..NewImage::default() };
     store.create_image(new).unwrap();
-    let new = NewContainer { names: vec!["c".into()], image: Some("i".into()), ..NewContainer::default() };
+    let new = NewContainer {
+        names: vec!["c".into()],
+        image: Some("i".into()),
+        ..NewContainer::default()
+    };
     store.create_container(new).unwrap();
     let layers = format!("images/{}-layers/layers.json", fixture.driver);
     assert!(std::fs::read_to_string(fixture.path(&layers)).unwrap().contains(&base.id));

@@ -3,11 +3,8 @@ use crate::ErrorKind;
 
 fn with_image(store: &Store) -> LayerInfo {
     let base = import(store, "base", None, &[("etc/", ""), ("etc/a", "a")]);
-    let new = NewImage {
-        names: vec!["i".into()],
-        layer: Some(base.id.clone()),
-        ..NewImage::default()
-    };
+    let new =
+        NewImage { names: vec!["i".into()], layer: Some(base.id.clone()), ..NewImage::default() };
     store.create_image(new).unwrap();
     base
 }
@@ -41,13 +38,15 @@ fn a_container_that_cannot_be_made_leaves_no_layer() {
     let store = fixture.store();
     with_image(&store);
     store.create_container(named_container("c")).unwrap();
-    let before = (fixture.listing("graph"), fixture.records("layers"), fixture.records("containers"));
+    let before =
+        (fixture.listing("graph"), fixture.records("layers"), fixture.records("containers"));
     assert_eq!(kind(store.create_container(named_container("c"))), ErrorKind::DuplicateName);
     let nobody = NewContainer { image: Some("nobody".into()), ..NewContainer::default() };
     assert_eq!(kind(store.create_container(nobody)), ErrorKind::ImageUnknown);
     let label = NewContainer { mount_label: "x".into(), ..NewContainer::default() };
     assert_eq!(kind(store.create_container(label)), ErrorKind::InvalidArgument);
-    let after = (fixture.listing("graph"), fixture.records("layers"), fixture.records("containers"));
+    let after =
+        (fixture.listing("graph"), fixture.records("layers"), fixture.records("containers"));
     assert_eq!(after, before);
 }
 
@@ -63,7 +62,8 @@ fn a_crash_before_the_flag_is_cleared_keeps_both() {
     let (head, tail) = text.split_at(text.find(&at).unwrap());
     let (record, rest) = tail.split_at(tail.find('}').unwrap());
     assert!(record.contains(created));
-    fixture.write_records("layers", &format!(r#"{head}{record},"flags":{{"incomplete":true}}{rest}"#));
+    fixture
+        .write_records("layers", &format!(r#"{head}{record},"flags":{{"incomplete":true}}{rest}"#));
     assert_eq!(kind(store.layer(&container.layer)), ErrorKind::LayerUnknown);
     import(&store, "other", None, &[("a", "a")]);
     assert!(store.layer(&container.layer).unwrap().flags.is_empty());
@@ -71,7 +71,8 @@ fn a_crash_before_the_flag_is_cleared_keeps_both() {
     let text = fixture.records("layers");
     let (head, tail) = text.split_at(text.find(&at).unwrap());
     let (record, rest) = tail.split_at(tail.find('}').unwrap());
-    fixture.write_records("layers", &format!(r#"{head}{record},"flags":{{"incomplete":true}}{rest}"#));
+    fixture
+        .write_records("layers", &format!(r#"{head}{record},"flags":{{"incomplete":true}}{rest}"#));
     fixture.write_records("containers", "[]");
     import(&store, "another", None, &[("a", "a")]);
     assert!(!fixture.records("layers").contains(&container.layer));
@@ -117,7 +118,10 @@ fn container_data_is_kept() {
     let read = fixture.store().container("c").unwrap();
     assert_eq!(read.big_data_names, ["at-once", "later"]);
     assert_eq!(store.container_big_data("c", "later").unwrap(), b"22");
-    assert_eq!(read.big_data_digests.get("later").map(String::as_str), Some(digest_of(b"22").as_str()));
+    assert_eq!(
+        read.big_data_digests.get("later").map(String::as_str),
+        Some(digest_of(b"22").as_str())
+    );
     let dir = store.container_dir("c").unwrap();
     std::fs::write(dir.join("file"), "12345").unwrap();
     assert_eq!(store.container_size("c").unwrap(), 3 + 5);

@@ -73,7 +73,7 @@ fn deleting_an_image_takes_what_nothing_else_needs() {
     assert_eq!(store.layers().unwrap().len(), 3, "a test deletes nothing");
     assert_eq!(store.delete_image("one", false).unwrap(), expected);
     let left: Vec<_> = store.layers().unwrap().into_iter().map(|l| l.record.id).collect();
-    assert_eq!(left, [base.id.clone()]);
+    assert_eq!(left, std::slice::from_ref(&base.id));
     assert_eq!(kind(store.image(&one.id)), ErrorKind::ImageUnknown);
     assert_eq!(kind(store.delete_image("one", false)), ErrorKind::ImageUnknown);
     let traces = fixture.listing("graph");

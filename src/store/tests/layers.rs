@@ -26,7 +26,10 @@ fn an_imported_layer_gives_its_bytes_back() {
         assert_eq!(layer.diff_digest, digest_of(&tar).as_str());
         assert_eq!(layer.diff_size, tar.len() as i64);
         assert_eq!(layer.compressed_digest, layer.diff_digest);
-        assert_eq!((layer.uid_set.as_slice(), layer.gid_set.as_slice()), ([0].as_slice(), [0].as_slice()));
+        assert_eq!(
+            (layer.uid_set.as_slice(), layer.gid_set.as_slice()),
+            ([0].as_slice(), [0].as_slice())
+        );
         assert!(layer.flags.is_empty());
         // Another handle reads what was written.
         let mut out = Vec::new();
@@ -137,7 +140,8 @@ fn an_incomplete_layer_is_hidden_and_then_removed() {
     let fixture = Fixture::new();
     let store = fixture.store();
     let layer = import(&store, "half", None, &[("a", "a")]);
-    let text = fixture.records("layers").replace(r#""uidset""#, r#""flags":{"incomplete":true},"uidset""#);
+    let text =
+        fixture.records("layers").replace(r#""uidset""#, r#""flags":{"incomplete":true},"uidset""#);
     fixture.write_records("layers", &text);
     assert_eq!(kind(store.layer("half")), ErrorKind::LayerUnknown);
     assert!(fixture.records("layers").contains("incomplete"), "reading must not repair");
@@ -184,9 +188,13 @@ fn layer_data_is_kept() {
     import(&store, "a", None, &[("a", "a")]);
     store.set_layer_big_data("a", "Weird Key", &mut b"data".as_slice()).unwrap();
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut store.layer_big_data("a", "Weird Key").unwrap(), &mut text).unwrap();
+    std::io::Read::read_to_string(&mut store.layer_big_data("a", "Weird Key").unwrap(), &mut text)
+        .unwrap();
     assert_eq!(text, "data");
     assert_eq!(store.layer("a").unwrap().big_data_names, ["Weird Key"]);
     assert_eq!(kind(store.layer_big_data("a", "none")), ErrorKind::DataUnknown);
-    assert_eq!(kind(store.set_layer_big_data("a", "..", &mut b"".as_slice())), ErrorKind::InvalidArgument);
+    assert_eq!(
+        kind(store.set_layer_big_data("a", "..", &mut b"".as_slice())),
+        ErrorKind::InvalidArgument
+    );
 }

@@ -9,11 +9,16 @@ fn overlay() -> Option<Fixture> {
     None
 }
 
-fn container(store: &Store) -> crate::record::Container {
+fn container(store: &Store) -> Container {
     let base = import(store, "base", None, &[("file", "lower\n"), ("gone", "")]);
-    let new = NewImage { names: vec!["i".into()], layer: Some(base.id.clone()), ..NewImage::default() };
+    let new =
+        NewImage { names: vec!["i".into()], layer: Some(base.id.clone()), ..NewImage::default() };
     store.create_image(new).unwrap();
-    let new = NewContainer { names: vec!["c".into()], image: Some("i".into()), ..NewContainer::default() };
+    let new = NewContainer {
+        names: vec!["c".into()],
+        image: Some("i".into()),
+        ..NewContainer::default()
+    };
     store.create_container(new).unwrap()
 }
 
@@ -33,7 +38,8 @@ fn mounts_are_counted_across_handles() {
     assert!(!two.unmount("c", false).unwrap());
     assert!(!path.join("file").exists());
     assert!(!one.unmount("c", false).unwrap(), "what is not mounted stays so");
-    let points = std::fs::read_to_string(fixture.path("run/overlay-layers/mountpoints.json")).unwrap();
+    let points =
+        std::fs::read_to_string(fixture.path("run/overlay-layers/mountpoints.json")).unwrap();
     assert_eq!(points, "[]");
 }
 
@@ -47,8 +53,10 @@ fn a_container_changes_and_its_diff_says_so() {
     std::fs::remove_file(path.join("gone")).unwrap();
     store.unmount("c", false).unwrap();
     let changes: Vec<_> = store.changes("c", None).unwrap();
-    let text: Vec<_> =
-        changes.iter().map(|c| format!("{:?} {}", c.kind, String::from_utf8_lossy(&c.path))).collect();
+    let text: Vec<_> = changes
+        .iter()
+        .map(|c| format!("{:?} {}", c.kind, String::from_utf8_lossy(&c.path)))
+        .collect();
     assert_eq!(text, ["Delete /gone", "Add /new"]);
     let mut out = Vec::new();
     store.diff("c", None, None, &mut out).unwrap();
@@ -82,7 +90,8 @@ fn deleting_unmounts() {
     let path = store.mount("c", &MountRequest::default()).unwrap();
     fixture.store().delete_container("c").unwrap();
     assert!(!path.exists());
-    let points = std::fs::read_to_string(fixture.path("run/overlay-layers/mountpoints.json")).unwrap();
+    let points =
+        std::fs::read_to_string(fixture.path("run/overlay-layers/mountpoints.json")).unwrap();
     assert_eq!(points, "[]");
 }
 

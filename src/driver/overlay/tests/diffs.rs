@@ -1,8 +1,197 @@
 //! Changes of layers, and what is remembered of the kernel.
 
 use std::fs;
+use std::time::Instant;
 
-use crate::driver::test_store::{TestStore, chain, id};
+use crate::LayerId;
+use crate::driver::test_store::{
+    TestStore, chain, change_list, id, snapshot, tar_names, tar_of, words,
+};
+use crate::driver::{CreateOptions, Driver, MountOptions};
+
+/// An image of two layers and a container on it, in which files were changed, deleted and made anew.
+fn changed_container(driver: &dyn Driver) -> LayerId {
+    chain(driver, &["base", "mid"]);
+    let base = tar_of(&[
+        ("etc/", ""),
+        ("etc/kept", "kept"),
+        ("etc/changed", "old"),
+        ("etc/gone", "gone"),
+        ("old/", ""),
+        ("old/inner", "inner"),
+        ("replaced/", ""),
+        ("replaced/before", "before"),
+    ]);
+    driver.apply_diff(&id("base"), &mut base.as_slice()).unwrap();
+    driver.apply_diff(&id("mid"), &mut tar_of(&[("mid", "mid")]).as_slice()).unwrap();
+    let container = id("ctr");
+    driver.create_read_write(&container, Some(&id("mid")), &CreateOptions::default()).unwrap();
+    let merged = driver.get(&container, &MountOptions::default()).unwrap();
+    fs::write(merged.join("etc/changed"), "changed").unwrap();
+    fs::remove_file(merged.join("etc/gone")).unwrap();
+    fs::remove_dir_all(merged.join("old")).unwrap();
+    fs::remove_dir_all(merged.join("replaced")).unwrap();
+    fs::create_dir(merged.join("replaced")).unwrap();
+    fs::write(merged.join("replaced/after"), "after").unwrap();
+    fs::write(merged.join("new"), "12345").unwrap();
+    fs::hard_link(merged.join("new"), merged.join("new2")).unwrap();
+    driver.put(&container).unwrap();
+    container
+}
+
+/// The tree of `layer`, as mounted.
+fn tree(driver: &dyn Driver, layer: &LayerId) -> Vec<String> {
+    let merged = driver.get(layer, &words(&["ro"])).unwrap();
+    let seen = snapshot(&merged);
+    driver.put(layer).unwrap();
+    seen
+}
+
+/// What comes of applying `diff` to a new child of mid.
+fn applied(driver: &dyn Driver, diff: &[u8]) -> Vec<String> {
+    let copy = id("copy");
+    driver.create(&copy, Some(&id("mid")), &CreateOptions::default()).unwrap();
+    driver.apply_diff(&copy, &mut &*diff).unwrap();
+    let seen = tree(driver, &copy);
+    driver.remove(&copy).unwrap();
+    seen
+}
+
+#[test]
+fn a_containers_diff_makes_the_same_tree_elsewhere() {
+    // DIF-2, DIF-3, 10.2
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    let container = changed_container(&*driver);
+    let mut diff = Vec::new();
+    driver.diff(&container, Some(&id("mid")), &mut diff).unwrap();
+    assert_eq!(
+        tar_names(&diff),
+        [
+            "etc/",
+            "etc/changed",
+            "etc/.wh.gone",
+            "new",
+            "new2",
+            ".wh.old",
+            "replaced/",
+            "replaced/.wh..wh..opq",
+            "replaced/after"
+        ]
+    );
+    assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
+    let changes = driver.changes(&container, Some(&id("mid"))).unwrap();
+    assert_eq!(
+        change_list(&changes),
+        [
+            "A /new",
+            "A /new2",
+            "A /replaced/after",
+            "C /etc",
+            "C /etc/changed",
+            "D /etc/gone",
+            "D /old",
+            "D /replaced"
+        ]
+    );
+    let size = driver.diff_size(&container, Some(&id("mid"))).unwrap();
+    assert_eq!(size, 5 + 7 + 5, "hard links once");
+    assert_eq!(driver.disk_usage(&container).unwrap().size, size);
+
+    // Over nothing: the whole tree.
+    let mut whole = Vec::new();
+    driver.diff(&container, None, &mut whole).unwrap();
+    let names = tar_names(&whole);
+    assert!(names.contains(&"etc/kept".to_owned()) && names.contains(&"mid".to_owned()));
+    assert!(!names.iter().any(|n| n.contains(".wh.")), "{names:?}");
+}
+
+#[test]
+fn trees_are_compared_where_the_layer_alone_does_not_tell() {
+    // DIF-5, DIF-7, DEF-8, DEF-12
+    let metacopy = "mountopt=metacopy=on";
+    for (options, older) in [(&[metacopy][..], false), (&[], true)] {
+        let store = TestStore::new();
+        let driver = store.overlay(options);
+        let container = changed_container(&*driver);
+        if older {
+            // What a change of owners does: the content moves to diff1.
+            fs::rename(store.home("ctr/diff"), store.home("ctr/diff1")).unwrap();
+            fs::create_dir(store.home("ctr/diff")).unwrap();
+            let look = |name: &str| store.home(name).symlink_metadata().unwrap().permissions();
+            fs::set_permissions(store.home("ctr/diff"), look("ctr/diff1")).unwrap();
+        }
+        let merged = driver.get(&container, &MountOptions::default()).unwrap();
+        fs::write(merged.join("late"), "late").unwrap();
+        let started = Instant::now();
+        let mut diff = Vec::new();
+        driver.diff(&container, Some(&id("mid")), &mut diff).unwrap();
+        assert!(started.elapsed().as_millis() < 900, "no wait for the clock");
+        assert!(driver.is_mounted(&merged), "a running container stays mounted");
+        assert!(!driver.is_mounted(&store.home("mid/merged")));
+        driver.put(&container).unwrap();
+        let names = tar_names(&diff);
+        for name in
+            ["late", "new", "etc/.wh.gone", ".wh.old", "replaced/after", "replaced/.wh.before"]
+        {
+            assert!(names.contains(&name.to_owned()), "{name}: {names:?}");
+        }
+        assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
+        let changes = driver.changes(&container, Some(&id("mid"))).unwrap();
+        let list = change_list(&changes);
+        for change in
+            ["A /late", "A /new", "C /etc/changed", "D /etc/gone", "D /old", "D /replaced/before"]
+        {
+            assert!(list.contains(&change.to_owned()), "{change}: {list:?}");
+        }
+        if older {
+            assert_eq!(driver.diff_size(&container, Some(&id("mid"))).unwrap(), 4 + 5 + 7 + 5);
+        }
+        assert!(!driver.is_mounted(&merged) && !driver.is_mounted(&store.home("mid/merged")));
+    }
+}
+
+#[test]
+fn a_failed_diff_leaves_nothing_mounted() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    let container = changed_container(&*driver);
+    for parent in [Some(id("mid")), Some(id("base")), None] {
+        assert!(driver.diff(&container, parent.as_ref(), &mut Full).is_err());
+    }
+    assert!(driver.diff(&container, Some(&id("none")), &mut Vec::new()).is_err());
+    for layer in ["base", "mid", "ctr"] {
+        assert!(!driver.is_mounted(&store.home(layer).join("merged")), "{layer}");
+    }
+}
+
+#[test]
+fn metacopy_words_follow_the_kernel() {
+    // GET-16, GET-17
+    let store = TestStore::new();
+    let driver = store.overlay(&["mountopt=metacopy=on,nodev"]);
+    chain(&*driver, &["a"]);
+    let shown = |how: &MountOptions| {
+        let merged = driver.get(&id("a"), how).unwrap();
+        let told = crate::driver::test_store::super_options(&merged);
+        driver.put(&id("a")).unwrap();
+        told.contains("metacopy=on")
+    };
+    assert!(shown(&MountOptions::default()));
+    assert!(shown(&words(&["nosuid"])), "kept although the caller has words of its own");
+    fs::remove_file(store.run.join("overlay/metacopy(metacopy=on,nodev)-true")).unwrap();
+    fs::write(store.run.join("overlay/metacopy(metacopy=on,nodev)-false"), "").unwrap();
+    assert!(!shown(&MountOptions::default()), "left out where the kernel does not do it");
+}
 
 #[test]
 fn probes_leave_their_answers_under_the_common_names() {

@@ -202,7 +202,7 @@ fn a_deferred_removal_waits_in_a_temp_dir() {
     let trash = driver.deferred_remove(&id("base")).unwrap();
     assert!(!driver.exists(&id("base")));
     let root = store.home("tempdirs");
-    assert_eq!(driver.temp_dir_roots(), [root.clone()]);
+    assert_eq!(driver.temp_dir_roots(), std::slice::from_ref(&root));
     let dir = fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
     assert!(dir.file_name().unwrap().to_str().unwrap().starts_with("temp-dir-"));
     assert!(dir.join(format!("0-{link}")).symlink_metadata().is_ok());
@@ -304,6 +304,16 @@ fn the_home_is_private_flagged_and_let_go() {
     driver.cleanup().unwrap();
     assert!(driver.is_mounted(&store.home("a/merged")), "a mounted layer keeps the home");
     driver.put(&id("a")).unwrap();
+    // A partial pull at work keeps it, too; one whose owner is gone is cleared away.
+    for pull in ["stale", "live"] {
+        fs::create_dir_all(store.home("staging").join(pull).join("dir")).unwrap();
+    }
+    let path = store.home("staging/live/staging.lock");
+    let mut holder = Holder::start(&path);
+    driver.cleanup().unwrap();
+    assert!(is_mount_point(&store.home("")).unwrap());
+    assert!(!store.home("staging/stale").exists() && store.home("staging/live/dir").exists());
+    holder.end();
     driver.cleanup().unwrap();
     assert!(!is_mount_point(&store.home("")).unwrap());
     driver.cleanup().unwrap();
@@ -323,6 +333,27 @@ fn the_home_is_private_flagged_and_let_go() {
     fs::create_dir_all(store.home("l")).unwrap();
     store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
     assert!(!store.home(".has-mount-program").exists());
+}
+
+/// Another process that holds a lock file until it is told to end.
+struct Holder(std::process::Child);
+
+impl Holder {
+    fn start(path: &std::path::Path) -> Self {
+        const HOLD: &str = "import fcntl,sys;f=open(sys.argv[1],'w');fcntl.lockf(f,fcntl.LOCK_EX);print(1,flush=True);sys.stdin.read()";
+        let piped = std::process::Stdio::piped;
+        let mut command = std::process::Command::new("python3");
+        let mut child =
+            command.args(["-c", HOLD]).arg(path).stdin(piped()).stdout(piped()).spawn().unwrap();
+        let mut ready = [0u8; 1];
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        Self(child)
+    }
+
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn an_additional_store_is_used_and_never_written_to() {
     let store = TestStore::new();
     let option = format!("imagestore={}", shared.graph.display());
     let driver = store.overlay(&[&option]);
-    assert_eq!(driver.additional_image_stores(), [shared.graph.clone()]);
+    assert_eq!(driver.additional_image_stores(), std::slice::from_ref(&shared.graph));
     let before = snapshot(&shared.graph);
     assert!(driver.exists(&id("shared")));
     assert!(driver.list_layers().unwrap().is_empty());

@@ -1,0 +1,203 @@
+//! Tests of the whole room: hostile archives, and the same bytes and trees as the Go library's.
+
+mod between;
+mod hostile;
+mod memory;
+mod packing;
+mod unpacking;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Cursor, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
+
+use super::pack::Header;
+use super::{LayerFacts, UnpackOptions, Whiteouts, import};
+use crate::Result;
+
+pub(super) const OVERLAY: Whiteouts = Whiteouts::Overlay("trusted.overlay.");
+
+/// A tar in the making.
+#[derive(Default)]
+pub(super) struct Tar(pub(super) Vec<u8>);
+
+impl Tar {
+    pub(super) fn add(mut self, header: Header, content: &[u8]) -> Self {
+        let header = Header { size: content.len() as u64, ..header };
+        header.write(&mut self.0).unwrap();
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    pub(super) fn file(self, name: &str, content: &str) -> Self {
+        self.add(header(name, b'0'), content.as_bytes())
+    }
+
+    pub(super) fn dir(self, name: &str) -> Self {
+        self.add(Header { mode: 0o755, ..header(name, b'5') }, b"")
+    }
+
+    pub(super) fn link(self, name: &str, kind: u8, target: &str) -> Self {
+        self.add(Header { link_name: target.into(), ..header(name, kind) }, b"")
+    }
+
+    pub(super) fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+}
+
+pub(super) fn header(name: &str, kind: u8) -> Header {
+    Header { name: name.into(), kind, mode: 0o644, mtime: 1_600_000_000, ..Header::default() }
+}
+
+pub(super) fn open_dir(path: &Path) -> OwnedFd {
+    File::open(path).unwrap().into()
+}
+
+pub(super) fn options(whiteouts: Whiteouts) -> UnpackOptions {
+    UnpackOptions { whiteouts, ..UnpackOptions::default() }
+}
+
+/// Imports into an existing directory, with a tar-split nobody reads.
+pub(super) fn import_to(path: &Path, tar: &[u8], whiteouts: Whiteouts) -> Result<LayerFacts> {
+    let root = open_dir(path);
+    let mut split = Vec::new();
+    import(&mut Cursor::new(tar), root.as_fd(), &options(whiteouts), Some(&mut split))
+}
+
+/// Everything of a tree that counts, by path.
+pub(super) fn listing(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut all = BTreeMap::new();
+    let mut left = vec![PathBuf::new()];
+    let mut inodes = BTreeMap::new();
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(root.join(&dir)).unwrap() {
+            let path = dir.join(entry.unwrap().file_name());
+            let full = root.join(&path);
+            let stat =
+                rustix::fs::statat(rustix::fs::CWD, &full, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let content = match kind {
+                FileType::RegularFile => {
+                    crate::Digest::sha256(&fs::read(&full).unwrap()).to_string()
+                }
+                FileType::Symlink => format!("{:?}", fs::read_link(&full).unwrap()),
+                _ => String::new(),
+            };
+            let size = if kind == FileType::Directory { 0 } else { stat.st_size };
+            let bytes = path.as_os_str().as_bytes().to_vec();
+            let first = inodes.entry(stat.st_ino).or_insert_with(|| bytes.clone()).clone();
+            let first = if stat.st_nlink > 1 && kind != FileType::Directory {
+                String::from_utf8_lossy(&first).into_owned()
+            } else {
+                String::new()
+            };
+            let line = format!(
+                "{kind:?} {:o} {}:{} {size} {}.{:09} {:x} {content} {:?} {}",
+                stat.st_mode & 0o7777,
+                stat.st_uid,
+                stat.st_gid,
+                stat.st_mtime,
+                stat.st_mtime_nsec,
+                stat.st_rdev,
+                xattrs(&full),
+                if first.is_empty() { first } else { format!("linked {}", stat.st_nlink) },
+            );
+            if kind == FileType::Directory {
+                left.push(path);
+            }
+            all.insert(bytes, line);
+        }
+    }
+    all
+}
+
+pub(super) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut names = vec![0u8; 65536];
+    let n = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap();
+    names[..n]
+        .split(|b| *b == 0)
+        .filter(|n| !n.is_empty())
+        .map(|name| {
+            let mut value = vec![0u8; 65536];
+            let n = rustix::fs::lgetxattr(path, name, value.as_mut_slice()).unwrap();
+            (String::from_utf8_lossy(name).into_owned(), value[..n].to_vec())
+        })
+        .collect()
+}
+
+pub(super) fn set_xattr(path: &Path, key: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, key, value, XattrFlags::empty()).unwrap();
+}
+
+pub(super) fn mknod(path: &Path, kind: FileType, dev: u64) {
+    let mode = Mode::from_raw_mode(0o640);
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, dev).unwrap();
+}
+
+pub(super) fn os(bytes: &[u8]) -> std::ffi::OsString {
+    std::ffi::OsString::from_vec(bytes.to_vec())
+}
+
+pub(super) fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
+    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// The Go program of `tests/go/archive`, built once; `None` where there is no Go.
+pub(super) fn go() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/archive");
+            let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+            let out = target.join("go-archive");
+            let new = target.join(format!("go-archive-{}", std::process::id()));
+            let built = Command::new("go")
+                .current_dir(source)
+                .args(["build", "-tags", "exclude_graphdriver_btrfs containers_image_openpgp"])
+                .arg("-o")
+                .arg(&new)
+                .arg(".")
+                .status();
+            match built {
+                // Other test programs may be running the one that is there.
+                Ok(status) if status.success() && fs::rename(new, &out).is_ok() => Some(out),
+                _ => {
+                    println!("skipped: the Go program for comparison cannot be built");
+                    None
+                }
+            }
+        })
+        .as_deref()
+}
+
+/// Runs it; panics with its message if it fails.
+pub(super) fn run_go<S: AsRef<OsStr>>(program: &Path, args: &[S], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|s| {
+        s.spawn(move || {
+            let _ = stdin.write_all(input);
+        });
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    })
+}

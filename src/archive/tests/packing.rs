@@ -1,0 +1,161 @@
+//! Tars of trees are Go's, byte for byte (TAR-1 to TAR-9, overlay-driver.md 10.2).
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use rustix::fs::FileType;
+
+use super::{go, mknod, open_dir, os, run_go, set_mtime, set_xattr};
+use crate::archive::{pack_tree, pack_upper};
+use crate::sys::beneath::testing::in_both_modes;
+
+/// A file of every kind and every difficulty.
+pub(super) fn zoo(root: &Path) {
+    fs::create_dir_all(root.join("dir/sub")).unwrap();
+    fs::write(root.join("dir/file"), "content").unwrap();
+    fs::write(root.join("dir/empty"), "").unwrap();
+    fs::write(root.join("dir-file"), "sorts before what is in dir").unwrap();
+    fs::hard_link(root.join("dir/file"), root.join("hard")).unwrap();
+    symlink("../somewhere/else", root.join("link")).unwrap();
+    symlink("x".repeat(150), root.join("longlink")).unwrap();
+    symlink("ünï", root.join("utf8link")).unwrap();
+    fs::hard_link(root.join("link"), root.join("link2")).unwrap();
+    mknod(&root.join("fifo"), FileType::Fifo, 0);
+    mknod(&root.join("char"), FileType::CharacterDevice, rustix::fs::makedev(5, 1));
+    mknod(&root.join("block"), FileType::BlockDevice, rustix::fs::makedev(259, 70_000));
+    mknod(&root.join("socket"), FileType::Socket, 0);
+    fs::write(root.join("attrs"), "a").unwrap();
+    set_xattr(&root.join("attrs"), "user.zeta", b"\0binary\xff");
+    set_xattr(&root.join("attrs"), "user.alpha", b"");
+    set_xattr(&root.join("attrs"), "user.overlay.x", b"not exported");
+    set_xattr(&root.join("attrs"), "trusted.x", b"not exported");
+    fs::hard_link(root.join("attrs"), root.join("attrs2")).unwrap();
+    set_xattr(&root.join("dir"), "user.dir", b"v");
+    fs::write(root.join("capable"), "#!").unwrap();
+    let capability = [&[1, 0, 0, 2][..], &[0, 4, 0, 0], &[0; 12]].concat();
+    set_xattr(&root.join("capable"), "security.capability", &capability);
+    fs::write(root.join("big-owner"), "").unwrap();
+    chown(root.join("big-owner"), Some(2_097_152), Some(4_000_000_000)).unwrap();
+    fs::write(root.join("seven-digits"), "").unwrap();
+    chown(root.join("seven-digits"), Some(2_097_151), Some(7)).unwrap();
+    fs::write(root.join("suid"), "").unwrap();
+    fs::set_permissions(root.join("suid"), fs::Permissions::from_mode(0o6755)).unwrap();
+    fs::set_permissions(root.join("dir/sub"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let deep = format!("{}/{}", "p".repeat(90), "q".repeat(60));
+    fs::create_dir_all(root.join(&deep)).unwrap();
+    for name in ["short", &"r".repeat(99), &"s".repeat(101), &"t".repeat(255)] {
+        fs::write(root.join(&deep).join(name), name).unwrap();
+    }
+    fs::create_dir_all(root.join("d".repeat(99))).unwrap();
+    fs::create_dir_all(root.join("e".repeat(100)).join("f".repeat(98))).unwrap();
+    fs::create_dir_all(root.join("g".repeat(200)).join("h".repeat(200))).unwrap();
+    fs::write(root.join("größe"), "").unwrap();
+    fs::create_dir_all(root.join("Verzeichnis-ä").join("ö".repeat(80))).unwrap();
+    fs::write(root.join(os(b"not-utf8-\xff")), "").unwrap();
+    let sparse = fs::File::create(root.join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_at(&sparse, b"data", 1 << 20).unwrap();
+    for (name, seconds, nanos) in [
+        ("fifo", -5, 0),
+        ("dir/empty", 1, 999_999_999),
+        ("link", 9_000_000_000, 1),
+        ("suid", -1, 5),
+    ] {
+        set_mtime(&root.join(name), seconds, nanos);
+    }
+}
+
+/// The first difference, so that a failure does not print two archives.
+fn assert_same(ours: &[u8], theirs: &[u8]) {
+    let at = ours.iter().zip(theirs).position(|(a, b)| a != b);
+    if let Some(at) = at {
+        let block = at / 512 * 512;
+        let show = |b: &[u8]| b[block..(block + 512).min(b.len())].escape_ascii().to_string();
+        panic!("byte {at} differs:\n{}\n{}", show(ours), show(theirs));
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
+
+#[test]
+fn trees_are_packed_as_go_does() {
+    let Some(go) = go() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    zoo(dir.path());
+    let theirs = run_go(go, &["tree".as_ref(), dir.path().as_os_str()], b"");
+    let mut ours = Vec::new();
+    pack_tree(open_dir(dir.path()).as_fd(), &mut ours).unwrap();
+    assert!(theirs.len() > 3 << 20);
+    assert_same(&ours, &theirs);
+}
+
+#[test]
+fn uppers_are_packed_as_go_does() {
+    let Some(go) = go() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (upper, near, far) = upper_and_lowers(dir.path());
+    zoo(&upper);
+    let args = ["upper".as_ref(), upper.as_os_str(), near.as_os_str(), far.as_os_str()];
+    let theirs = run_go(go, &args, b"");
+    in_both_modes(|| {
+        let (near, far) = (open_dir(&near), open_dir(&far));
+        let mut ours = Vec::new();
+        let lowers = [near.as_fd(), far.as_fd()];
+        pack_upper(open_dir(&upper).as_fd(), &lowers, "trusted.overlay.", &mut ours).unwrap();
+        assert_same(&ours, &theirs);
+        let text = String::from_utf8_lossy(&ours);
+        assert_eq!(text.matches(".wh..wh..opq").count(), 2, "opaque over near and far");
+    });
+    let theirs = run_go(go, &args[..2], b"");
+    let mut ours = Vec::new();
+    pack_upper(open_dir(&upper).as_fd(), &[], "trusted.overlay.", &mut ours).unwrap();
+    assert_same(&ours, &theirs);
+}
+
+/// Whiteouts and opaque directories, over something and over nothing.
+pub(super) fn upper_and_lowers(
+    dir: &Path,
+) -> (std::path::PathBuf, std::path::PathBuf, std::path::PathBuf) {
+    let (upper, near, far) = (dir.join("upper"), dir.join("near"), dir.join("far"));
+    for path in [
+        upper.join("o/in-near"),
+        upper.join("o/in-far"),
+        upper.join("o/nowhere"),
+        upper.join("o/whited-out"),
+        upper.join("o/parent-whited-out/sub"),
+        upper.join("plain/deep"),
+        near.join("o/in-near"),
+        near.join("plain/deep"),
+        far.join("o/in-far"),
+        far.join("o/whited-out"),
+        far.join("o/parent-whited-out/sub"),
+        far.join("plain"),
+    ] {
+        fs::create_dir_all(path).unwrap();
+    }
+    for name in ["in-near", "in-far", "nowhere", "whited-out", "parent-whited-out/sub"] {
+        set_xattr(&upper.join("o").join(name), "trusted.overlay.opaque", b"y");
+        fs::write(upper.join("o").join(name).join("new"), "n").unwrap();
+    }
+    set_xattr(&upper.join("plain"), "trusted.overlay.opaque", b"x");
+    for whiteout in
+        [near.join("o/whited-out"), near.join("o/parent-whited-out"), upper.join("gone")]
+    {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            whiteout,
+            FileType::CharacterDevice,
+            rustix::fs::Mode::empty(),
+            0,
+        )
+        .unwrap();
+    }
+    fs::write(near.join("gone"), "").unwrap();
+    fs::write(near.join("plain/deep/changed"), "1").unwrap();
+    fs::write(upper.join("plain/deep/changed"), "2").unwrap();
+    // The kernel shares one inode among whiteouts.
+    fs::hard_link(upper.join("gone"), upper.join("plain/gone-too")).unwrap();
+    fs::hard_link(upper.join("gone"), upper.join("zgone")).unwrap();
+    (upper, near, far)
+}
