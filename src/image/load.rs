@@ -23,7 +23,7 @@ use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// How often a loading is tried that others cross by deleting what it relies on.
-const MAX_ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 10;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -155,7 +155,7 @@ impl Loader<'_> {
         let mut ready = Vec::new();
         for plan in plans {
             let layers =
-                self.layers(&plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
+                self.layers(plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
             ready.push((plan, layers));
         }
         let mut loaded = Vec::new();
@@ -347,7 +347,10 @@ impl Loader<'_> {
                 Ok(ready(&layer))
             }
             // Another process was faster; it has the same content, as the id is made of its digests.
-            Err(e) if e.kind() == ErrorKind::DuplicateId => self.existing(&id)?.ok_or(e),
+            Err(e) if e.kind() == ErrorKind::DuplicateId => self.existing(&id)?.ok_or_else(|| {
+                Error::new(ErrorKind::LayerUnknown, format!("using the layer {id}"))
+                    .detail("it was made by another process and deleted again")
+            }),
             Err(e) => Err(e),
         }
     }
