@@ -10,6 +10,7 @@ use super::model::{
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
 use super::policy::{Policy, Transport};
+use super::record::record_image;
 use super::reference::Reference;
 use super::source::ImageSource;
 use super::spool::{Source, TEMP_DIR};
@@ -20,6 +21,9 @@ use crate::progress::{Counted, Progress, ProgressItem, Silent};
 use crate::record::Timestamp;
 use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
+
+/// How often a loading is tried that others cross by deleting what it relies on.
+const MAX_ATTEMPTS: u32 = 10;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -84,15 +88,33 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     if let Some(names) = &options.names {
         rename(&mut plans, names)?;
     }
-    let mut loader = Loader {
-        store,
-        source: &source,
-        progress: options.progress,
-        new_layers: Vec::new(),
-        new_images: Vec::new(),
-        blobs: HashMap::new(),
-    };
-    loader.load(plans).inspect_err(|_| loader.undo())
+    let mut attempt = 1;
+    loop {
+        let mut loader = Loader {
+            store,
+            source: &source,
+            progress: options.progress,
+            new_layers: Vec::new(),
+            new_images: Vec::new(),
+            blobs: HashMap::new(),
+        };
+        match loader.load(&plans) {
+            Ok(loaded) => return Ok(loaded),
+            Err(e) => {
+                loader.undo();
+                if attempt == MAX_ATTEMPTS || !vanished(&e) {
+                    return Err(e);
+                }
+                tracing::info!("loading once more, as something it relied on was deleted: {e}");
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// Whether a layer or image that was there is no longer: another process has deleted it, perhaps as its own loading failed.
+fn vanished(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::ParentUnknown | ErrorKind::LayerUnknown | ErrorKind::ImageUnknown)
 }
 
 fn rename(plans: &mut [Plan], names: &[String]) -> Result<()> {
@@ -129,18 +151,18 @@ struct Ready {
 
 impl Loader<'_> {
     /// All layers of all images come first, then the records: a bad layer in the last image is found before any name moves.
-    fn load(&mut self, plans: Vec<Plan>) -> Result<Vec<Loaded>> {
+    fn load(&mut self, plans: &[Plan]) -> Result<Vec<Loaded>> {
         let mut ready = Vec::new();
         for plan in plans {
             let layers =
-                self.layers(&plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
+                self.layers(plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
             ready.push((plan, layers));
         }
         let mut loaded = Vec::new();
         for (plan, layers) in ready {
-            let label = plan.label.clone();
             loaded.push(
-                self.image(plan, &layers).map_err(|e| e.context(format!("loading {label}")))?,
+                self.image(plan, &layers)
+                    .map_err(|e| e.context(format!("loading {}", plan.label)))?,
             );
         }
         Ok(loaded)
@@ -325,14 +347,17 @@ impl Loader<'_> {
                 Ok(ready(&layer))
             }
             // Another process was faster; it has the same content, as the id is made of its digests.
-            Err(e) if e.kind() == ErrorKind::DuplicateId => self.existing(&id)?.ok_or(e),
+            Err(e) if e.kind() == ErrorKind::DuplicateId => self.existing(&id)?.ok_or_else(|| {
+                Error::new(ErrorKind::LayerUnknown, format!("using the layer {id}"))
+                    .detail("it was made by another process and deleted again")
+            }),
             Err(e) => Err(e),
         }
     }
 
-    fn image(&mut self, plan: Plan, layers: &[Ready]) -> Result<Loaded> {
-        let manifest = match plan.manifest {
-            Some(manifest) => manifest,
+    fn image(&mut self, plan: &Plan, layers: &[Ready]) -> Result<Loaded> {
+        let manifest = match &plan.manifest {
+            Some(manifest) => manifest.clone(),
             None => docker_manifest(&plan.config, &plan.config_digest, &plan.layers, layers)?,
         };
         let manifest_digest = Digest::sha256(&manifest);
@@ -383,33 +408,6 @@ struct StoredBlob {
     diff: Digest,
     /// Digest and size of the compressed blob, where the layer's record has them.
     original: Option<(Digest, u64)>,
-}
-
-/// Creates an image; if it is there already with the same top layer, gives it names, items and metadata as the Go library does.
-/// Tells whether it is new.
-pub(super) fn record_image(store: &Store, new: NewImage) -> Result<bool> {
-    let id = new.id.clone().unwrap_or_default();
-    match store.create_image(new.clone()) {
-        Ok(_) => return Ok(true),
-        Err(e) if e.kind() == ErrorKind::DuplicateId => {}
-        Err(e) => return Err(e),
-    }
-    let image = store.image(&id)?;
-    if image.layer != new.layer.unwrap_or_default() {
-        return Err(Error::new(ErrorKind::DuplicateId, format!("recording the image {id}"))
-            .detail("an image of that id exists and has a different top layer"));
-    }
-    for item in new.big_data {
-        store.set_image_big_data(&image.id, item)?;
-    }
-    if image.metadata != new.metadata {
-        store.set_image_metadata(&image.id, &new.metadata)?;
-    }
-    // One after the other, the first first, so that their order comes out as in Go.
-    for name in new.names.iter().rev() {
-        store.add_image_names(&image.id, std::slice::from_ref(name))?;
-    }
-    Ok(false)
 }
 
 /// Go's zero time stands for no time.

@@ -12,6 +12,7 @@ mod oci;
 mod plan;
 mod platform;
 mod policy;
+mod record;
 mod reference;
 mod save;
 mod save_docker;
