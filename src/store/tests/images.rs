@@ -132,3 +132,27 @@ fn everything_is_wiped() {
         assert_eq!(fixture.records(kind), "[]", "{kind}");
     }
 }
+
+#[test]
+fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
+    // store-format 16.33: ids are not validated by those who write them
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    image(&store, "kept", None);
+    store.create_container(NewContainer::default()).unwrap();
+    for (kind, odd) in [("images", "images.json"), ("containers", "containers.lock")] {
+        let text = fixture.records(kind);
+        let head = format!(
+            r#"[{{"id":"{odd}","image":"","layer":"","created":"2026-11-21T07:02:46Z"}},"#
+        );
+        fixture.write_records(kind, &text.replacen('[', &head, 1));
+    }
+    let lock = fixture.path("graph").join(format!("{}-containers/containers.lock", fixture.driver));
+    store.delete_image("images.json", false).unwrap();
+    store.delete_container("containers.lock").unwrap();
+    assert_eq!(fixture.store().images().unwrap().len(), 1);
+    assert_eq!(fixture.store().containers().unwrap().len(), 1);
+    assert!(lock.exists());
+    let new = NewImage { id: Some("images.lock".into()), ..NewImage::default() };
+    assert_eq!(super::kind(store.create_image(new)), ErrorKind::InvalidArgument);
+}
