@@ -142,9 +142,8 @@ fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
     store.create_container(NewContainer::default()).unwrap();
     for (kind, odd) in [("images", "images.json"), ("containers", "containers.lock")] {
         let text = fixture.records(kind);
-        let head = format!(
-            r#"[{{"id":"{odd}","image":"","layer":"","created":"2026-11-21T07:02:46Z"}},"#
-        );
+        let head =
+            format!(r#"[{{"id":"{odd}","image":"","layer":"","created":"2026-11-21T07:02:46Z"}},"#);
         fixture.write_records(kind, &text.replacen('[', &head, 1));
     }
     let lock = fixture.path("graph").join(format!("{}-containers/containers.lock", fixture.driver));
@@ -155,4 +154,24 @@ fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
     assert!(lock.exists());
     let new = NewImage { id: Some("images.lock".into()), ..NewImage::default() };
     assert_eq!(super::kind(store.create_image(new)), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn mapped_layers_that_something_else_needs_stay() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let top = import(&store, "top", None, &[("f", "x")]);
+    let free = import(&store, "free", None, &[("f", "x")]);
+    let needed = import(&store, "needed", None, &[("f", "x")]);
+    let child = import(&store, "child", Some("needed"), &[("g", "x")]);
+    let made = image(&store, "i", Some("top"));
+    let mapped = format!(r#""mapped-layers":["{}","{}"],"#, free.id, needed.id);
+    let text = fixture.records("images");
+    let text = text.replacen(r#""big-data-names""#, &format!("{mapped}\"big-data-names\""), 1);
+    fixture.write_records("images", &text);
+    let store = fixture.store();
+    let expected = [free.id.clone(), top.id.clone()];
+    assert_eq!(store.delete_image(&made.id, false).unwrap(), expected);
+    let left: Vec<String> = store.layers().unwrap().iter().map(|l| l.id.clone()).collect();
+    assert_eq!(left, [needed.id.clone(), child.id.clone()]);
 }

@@ -219,3 +219,12 @@ fn a_layer_whose_link_file_is_empty_is_removed() {
     store.import_layer(again, &mut tar_of(&[("f", "x")]).as_slice()).unwrap();
     assert_eq!(std::fs::read_dir(fixture.path("graph/overlay/l")).unwrap().count(), 1);
 }
+
+#[test]
+fn a_name_given_twice_is_recorded_once() {
+    // store-format 11: Go takes a name away from a record that has it twice.
+    let fixture = Fixture::new();
+    let names = vec!["a".to_owned(), "b".to_owned(), "a".to_owned()];
+    fixture.store().create_layer(NewLayer { names, ..NewLayer::default() }).unwrap();
+    assert!(fixture.records("layers").contains(r#""names":["a","b"]"#));
+}
