@@ -159,7 +159,7 @@ impl Store {
         self.prepare()?;
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let id =
-            find_container(&*self.containers.read(&held)?.1, id).map_err(|_| not_one())?.id.clone();
+            find_container(&self.containers.read(&held)?.1, id).map_err(|_| not_one())?.id.clone();
         let removed = self.remove_container(&held, &mut layers, &id)?;
         drop(layers);
         removed.empty();

@@ -108,7 +108,7 @@ fn an_image_of_the_graph_root_beside_an_image_store_is_deleted_like_any_other() 
     assert_eq!(kind(split.delete_image(&image.id, false)), ErrorKind::ImageUsedByContainer);
     split.delete_container(&container.id).unwrap();
     assert_eq!(kind(split.delete_layer("base")), ErrorKind::LayerUsedByImage);
-    assert_eq!(split.delete_image(&image.id, true).unwrap(), [base.id.clone()]);
+    assert_eq!(split.delete_image(&image.id, true).unwrap(), std::slice::from_ref(&base.id));
     split.delete_image(&image.id, false).unwrap();
     assert!(!fixture.listing("graph").iter().any(|p| p.ends_with(&image.id)));
     assert!(split.layers().unwrap().is_empty() && plain.images().unwrap().is_empty());

@@ -140,11 +140,11 @@ fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
     let store = fixture.store();
     image(&store, "kept", None);
     store.create_container(NewContainer::default()).unwrap();
-    for (kind, odd) in [("images", "images.json"), ("containers", "containers.lock")] {
-        let text = fixture.records(kind);
+    for (which, odd) in [("images", "images.json"), ("containers", "containers.lock")] {
+        let text = fixture.records(which);
         let head =
             format!(r#"[{{"id":"{odd}","image":"","layer":"","created":"2026-11-21T07:02:46Z"}},"#);
-        fixture.write_records(kind, &text.replacen('[', &head, 1));
+        fixture.write_records(which, &text.replacen('[', &head, 1));
     }
     let lock = fixture.path("graph").join(format!("{}-containers/containers.lock", fixture.driver));
     store.delete_image("images.json", false).unwrap();
@@ -153,7 +153,7 @@ fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
     assert_eq!(fixture.store().containers().unwrap().len(), 1);
     assert!(lock.exists());
     let new = NewImage { id: Some("images.lock".into()), ..NewImage::default() };
-    assert_eq!(super::kind(store.create_image(new)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(store.create_image(new)), ErrorKind::InvalidArgument);
 }
 
 #[test]
