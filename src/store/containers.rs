@@ -87,12 +87,18 @@ impl Store {
             self.write_container_items(&data, &mut record, &new)?;
             if !volatile {
                 // The layer's directory is part of what the record promises.
-                self.sync_content(self.driver.home())?;
+                self.sync_content()?;
             }
             containers.push(usize::from(volatile), record.clone())?;
             containers.save()
         })();
         if let Err(error) = made {
+            // If only the sync after the record's rename failed, others see the container already.
+            if containers.remove(&container_id).is_some()
+                && let Err(e) = containers.save()
+            {
+                tracing::warn!("container {container_id} may be left on record: {e}");
+            }
             if let Err(e) = remove::remove_tree(&data) {
                 tracing::warn!(
                     "what was written of container {container_id} could not be removed: {e}"

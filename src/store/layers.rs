@@ -1,14 +1,15 @@
 //! Creating layers: staged outside of every lock, then committed under the layers lock.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::order::{Before, Held, Layers, OtherLayers};
 use super::requests::refuse_id_maps;
-use super::table::{Edit, INCOMPLETE, unknown};
-use super::{LayerInfo, NewLayer, Store};
+use super::table::{Edit, INCOMPLETE, Lists, unknown};
+use super::{LayerInfo, NewLayer, Store, names};
 use crate::archive::{self, LayerFacts};
 use crate::driver::{CreateOptions, Staging};
 use crate::record::{Layer, Timestamp};
@@ -40,9 +41,14 @@ impl StagedFile {
     fn move_to(self, target: &std::path::Path) -> Result<()> {
         fs::rename(&self.path, target)
             .map_err(|e| Error::io("moving the tar-split into place", target, e))?;
-        self.dir.cleanup()
+        // What stays of the temp dir is for the next recovery, and no failure.
+        drop(self.dir);
+        Ok(())
     }
 }
+
+/// Bytes of content that are worth a sync of their own, before the lock is taken.
+const LARGE: u64 = 16 << 20;
 
 /// Where a new layer's content comes from.
 pub(super) enum Content {
@@ -70,19 +76,18 @@ impl Store {
         mut layer: NewLayer,
         stream: &mut (dyn Read + Send),
     ) -> Result<LayerInfo> {
+        refuse_id_maps("a layer", &layer.uid_map, &layer.gid_map)?;
+        let id = layer.id.take().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
+        LayerId::new(id.as_str())?;
         self.prepare()?;
         let parent = {
-            // Before a long stream is read in vain.
-            let (held, layers) = self.write_layers(&Held::nothing())?;
-            if let Some(id) = &layer.id {
-                LayerId::new(id.as_str())?;
-                layers.check_free(id, &layer.names)?;
-            } else {
-                layers.check_free("", &layer.names)?;
-            }
+            // Before a long stream is read in vain; looked at again when the layer is added. Only read-locked, since the stream
+            // may come from a reader of this store.
+            let (held, layers) = self.layers.read(&Held::nothing())?;
+            layers.check_freeable(&id, &layer.names)?;
             self.find_parent(&held, &layers, layer.parent.as_deref())?.map(|p| p.id)
         };
-        refuse_id_maps("a layer", &layer.uid_map, &layer.gid_map)?;
+        layer.id = Some(id);
         let staged = self.stage_layer(parent.as_deref(), stream)?;
         layer.parent = parent;
         self.commit_layer(layer, staged)
@@ -110,14 +115,14 @@ impl Store {
         Ok(StagedLayer { facts, staging, tar_split, synced: false })
     }
 
-    /// Brings staged content to the disk with one call for all, so that committing each is cheap; without it, each commit does
-    /// so for itself. Does nothing where `sync = "none"` is configured.
+    /// Brings staged content to the disk with one call for all, so that each commit has little left to sync; without it, each
+    /// does so for itself. Does nothing where `sync = "none"` is configured.
     ///
     /// # Errors
     /// When the file system cannot be synced.
     pub fn sync_staged(&self, staged: &mut [StagedLayer]) -> Result<()> {
-        if let Some(first) = staged.first() {
-            self.sync_content(&first.tar_split.path)?;
+        if !staged.is_empty() {
+            self.sync_content()?;
         }
         staged.iter_mut().for_each(|s| s.synced = true);
         Ok(())
@@ -129,6 +134,10 @@ impl Store {
     /// As [`Store::create_layer`]; [`ErrorKind::DigestMismatch`] if the content differs from the digests asked for. Nothing is left.
     pub fn commit_layer(&self, layer: NewLayer, staged: StagedLayer) -> Result<LayerInfo> {
         check_digests(&layer, &staged.facts)?;
+        if !staged.synced && staged.facts.unpacked_size > LARGE {
+            // The sync that counts comes under the lock, and nobody should wait there for so much.
+            self.sync_content()?;
+        }
         self.add_layer(layer, Content::Staged(Box::new(staged)))
     }
 
@@ -184,9 +193,6 @@ impl Store {
                 Content::Empty if read_only => self.driver.create(&id, parent, options),
                 Content::Empty => self.driver.create_read_write(&id, parent, options),
                 Content::Staged(staged) => {
-                    if !staged.synced {
-                        self.sync_content(&staged.tar_split.path)?;
-                    }
                     staged.tar_split.move_to(&self.paths.tar_split(&id))?;
                     self.driver.create_staged(&id, parent, options, staged.staging)?;
                     record_facts(layers.get_mut(id.as_str())?, &staged.facts);
@@ -200,14 +206,25 @@ impl Store {
         done
     }
 
-    /// One `syncfs` before a layer counts, unless `sync = "none"` is configured: data goes to the disk before the record.
-    pub(super) fn sync_content(&self, path: &std::path::Path) -> Result<()> {
+    /// Brings what was written of layers to the disk, with one `syncfs` for each file system, unless `sync = "none"` is configured:
+    /// data goes before the record by which it counts.
+    pub(super) fn sync_content(&self) -> Result<()> {
         if !self.driver.sync_filesystem() {
             return Ok(());
         }
-        let failed = |e: std::io::Error| Error::io("syncing the layers to disk", path, e);
-        let dir = File::open(path).map_err(failed)?;
-        rustix::fs::syncfs(&dir).map_err(|e| failed(e.into()))
+        let mut synced = HashSet::new();
+        for path in self.paths.layer_dirs().iter().map(PathBuf::as_path).chain([self.driver.home()])
+        {
+            let failed = |e: std::io::Error| Error::io("syncing the layers to disk", path, e);
+            let dir = match File::open(path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed)?,
+            };
+            if synced.insert(dir.metadata().map_err(failed)?.dev()) {
+                rustix::fs::syncfs(&dir).map_err(|e| failed(e.into()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Clears the incomplete flag and saves: from here on the layer exists.
@@ -217,7 +234,8 @@ impl Store {
         layers: &mut Edit<'_, Layer, Layers>,
         id: &str,
     ) -> Result<Layer> {
-        let done = layers.get_mut(id).map(|record| {
+        // After the last of its files, the short ones that make it a layer included: an empty `link` would cost the layer.
+        let done = self.sync_content().and_then(|()| layers.get_mut(id)).map(|record| {
             record.flags.remove(INCOMPLETE);
             record.clone()
         });
@@ -247,7 +265,7 @@ impl Store {
     pub(super) fn find_parent(
         &self,
         held: &Held<Layers>,
-        layers: &Edit<'_, Layer, Layers>,
+        layers: &Lists<Layer>,
         parent: Option<&str>,
     ) -> Result<Option<Layer>> {
         let Some(key) = parent.filter(|p| !p.is_empty()) else { return Ok(None) };
@@ -290,7 +308,7 @@ impl Store {
 fn new_record(new: &NewLayer, parent: Option<&Layer>) -> Layer {
     Layer {
         id: new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id),
-        names: new.names.clone(),
+        names: names::unique(&new.names),
         parent: parent.map_or_else(String::new, |p| p.id.clone()),
         metadata: new.metadata.clone(),
         mount_label: new.mount_label.clone(),
