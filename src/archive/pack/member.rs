@@ -1,5 +1,6 @@
 //! One file becomes one member, or two.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -31,6 +32,9 @@ pub(super) struct Subject<'a> {
 pub(super) trait Whiteouts {
     /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
+
+    /// Whether an attribute of that name says that the file's content is not here (DEF-2).
+    fn is_elsewhere(&self, key: &[u8]) -> bool;
 }
 
 /// For trees without whiteouts: every file is what it is.
@@ -39,6 +43,10 @@ pub(super) struct NoWhiteouts;
 impl Whiteouts for NoWhiteouts {
     fn convert(&self, _: &Subject<'_>, _: &mut Header) -> Result<Option<Header>> {
         Ok(None)
+    }
+
+    fn is_elsewhere(&self, _: &[u8]) -> bool {
+        false
     }
 }
 
@@ -60,7 +68,17 @@ impl<'o> Packer<'o> {
         let fail = |e: Errno| failed(subject.path, e);
         let stat = subject.stat;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let mut header = match self.header(subject, kind) {
+        let elsewhere = Cell::new(false);
+        let wanted = |key: &[u8]| {
+            elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(key));
+            is_exported(key)
+        };
+        let mut header = match self.header(subject, kind, wanted) {
+            Ok(Some(_)) if elsewhere.get() => {
+                return Err(fail(Errno::NOTSUP).detail(
+                    "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
+                ));
+            }
             Ok(Some(header)) => header,
             Ok(None) => return Ok(()),
             Err(e) if vanished(&e) => return Ok(()),
@@ -105,7 +123,12 @@ impl<'o> Packer<'o> {
             .map_err(write_failed)
     }
 
-    fn header(&self, subject: &Subject<'_>, kind: FileType) -> rustix::io::Result<Option<Header>> {
+    fn header(
+        &self,
+        subject: &Subject<'_>,
+        kind: FileType,
+        is_exported: impl Fn(&[u8]) -> bool,
+    ) -> rustix::io::Result<Option<Header>> {
         let stat = subject.stat;
         let mut header = Header {
             name: subject.path.to_vec(),
