@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::header::Header;
@@ -14,10 +14,14 @@ use super::{failed, vanished, write_failed};
 use crate::Result;
 use crate::archive::channel::BUFFER;
 use crate::archive::names::{show, split};
+use crate::archive::walk::is_change;
 use crate::archive::xattrs;
 use crate::sys::beneath::Identity;
 
 const BLOCK: u64 = 512;
+
+/// How often a file may be replaced while it is packed.
+const ATTEMPTS: usize = 100;
 
 /// A file to pack.
 pub(super) struct Subject<'a> {
@@ -63,46 +67,70 @@ impl<'o> Packer<'o> {
         Self { out, links: HashMap::new(), buffer: Vec::new() }
     }
 
-    /// Writes the file, unless it is of a kind that tars do not have, or has vanished.
+    /// Writes the file, unless it is of a kind that tars do not have, or has vanished. One that was replaced since it was
+    /// looked at is looked at anew: the tree of a running container moves.
     pub(super) fn add(&mut self, subject: &Subject<'_>, whiteouts: &dyn Whiteouts) -> Result<()> {
-        let fail = |e: Errno| failed(subject.path, e);
-        let stat = subject.stat;
-        let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut stat = *subject.stat;
+        for _ in 0..ATTEMPTS {
+            let subject = Subject { stat: &stat, ..*subject };
+            match self.try_add(&subject, whiteouts) {
+                Ok(outcome) => return outcome,
+                Err(e) if vanished(&e) => return Ok(()),
+                Err(e) if is_change(e) => {}
+                Err(e) => return Err(failed(subject.path, e)),
+            }
+            stat = match rustix::fs::statat(subject.dir, subject.name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(e) if vanished(&e) => return Ok(()),
+                Err(e) => return Err(failed(subject.path, e)),
+            };
+        }
+        Err(failed(subject.path, Errno::STALE).detail("it is replaced faster than it can be read"))
+    }
+
+    /// The outer error is from before anything was written.
+    fn try_add(
+        &mut self,
+        subject: &Subject<'_>,
+        whiteouts: &dyn Whiteouts,
+    ) -> rustix::io::Result<Result<()>> {
+        let kind = FileType::from_raw_mode(subject.stat.st_mode);
         let elsewhere = Cell::new(false);
         let wanted = |key: &[u8]| {
             elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(key));
             is_exported(key)
         };
-        let mut header = match self.header(subject, kind, wanted) {
-            Ok(Some(_)) if elsewhere.get() => {
-                return Err(fail(Errno::NOTSUP).detail(
-                    "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
-                ));
-            }
-            Ok(Some(header)) => header,
-            Ok(None) => return Ok(()),
-            Err(e) if vanished(&e) => return Ok(()),
-            Err(e) => return Err(fail(e)),
+        let Some(mut header) = self.header(subject, kind, wanted)? else { return Ok(Ok(())) };
+        if elsewhere.get() {
+            return Ok(Err(failed(subject.path, Errno::NOTSUP).detail(
+                "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
+            )));
+        }
+        let marker = match whiteouts.convert(subject, &mut header) {
+            Ok(marker) => marker,
+            Err(e) => return Ok(Err(e)),
         };
-        let marker = whiteouts.convert(subject, &mut header)?;
-        let content = if header.kind == b'0' && header.size > 0 {
-            match open(subject) {
-                Ok(file) => Some(file),
-                Err(e) if vanished(&e) => return Ok(()),
-                Err(e) => return Err(fail(e)),
-            }
-        } else {
-            None
-        };
-        self.write_header(subject, &header)?;
+        let content =
+            if header.kind == b'0' && header.size > 0 { Some(open(subject)?) } else { None };
+        Ok(self.write(subject, header, marker, content))
+    }
+
+    fn write(
+        &mut self,
+        subject: &Subject<'_>,
+        header: Header,
+        marker: Option<Header>,
+        content: Option<File>,
+    ) -> Result<()> {
+        self.add_header(subject.path, &header)?;
         if let Some(marker) = marker {
-            self.write_header(subject, &marker)?;
+            self.add_header(subject.path, &marker)?;
         }
         if let Some(file) = content {
             self.write_content(subject, file, header.size)?;
         }
-        if has_links(stat) {
-            self.links.entry(Identity::from(stat)).or_insert(header.name);
+        if has_links(subject.stat) {
+            self.links.entry(Identity::from(subject.stat)).or_insert(header.name);
         }
         Ok(())
     }
@@ -170,10 +198,6 @@ impl<'o> Packer<'o> {
             header.size = 0;
         }
         Ok(Some(header))
-    }
-
-    fn write_header(&mut self, subject: &Subject<'_>, header: &Header) -> Result<()> {
-        self.add_header(subject.path, header)
     }
 
     /// Writes as many bytes as the header says: what is appended meanwhile is left out, a file that has become shorter is
