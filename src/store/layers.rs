@@ -16,6 +16,12 @@ use crate::record::{Layer, Timestamp};
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, LayerId, Result, id};
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has synced a file system: a test's evidence that many layers need one call.
+    pub(crate) static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// A layer's content that has been unpacked but belongs to no layer yet; dropped, it vanishes.
 pub struct StagedLayer {
     facts: LayerFacts,
@@ -28,6 +34,14 @@ impl StagedLayer {
     /// What was learnt of the stream.
     pub fn facts(&self) -> &LayerFacts {
         &self.facts
+    }
+
+    /// Whether the content is what `layer` expects of it, as committing it checks too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DigestMismatch`].
+    pub(crate) fn check(&self, layer: &NewLayer) -> Result<()> {
+        check_digests(layer, &self.facts)
     }
 }
 
@@ -106,6 +120,28 @@ impl Store {
         self.prepare()?;
         let parent = parent.map(LayerId::new).transpose()?;
         let staging = self.driver.stage(parent.as_ref(), &CreateOptions::default())?;
+        self.unpack_staged(staging, stream)
+    }
+
+    /// As [`Store::stage_layer`], for a layer that will lie on one that is staged and not committed yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArchive`] for a damaged stream; nothing is left.
+    pub fn stage_layer_upon(
+        &self,
+        parent: &StagedLayer,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<StagedLayer> {
+        self.prepare()?;
+        let staging = self.driver.stage_upon(&*parent.staging, &CreateOptions::default())?;
+        self.unpack_staged(staging, stream)
+    }
+
+    fn unpack_staged(
+        &self,
+        staging: Box<dyn Staging>,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<StagedLayer> {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let tar_split = StagedFile { path: dir.addition(), dir };
         let mut file = BufWriter::new(create_private(&tar_split.path)?);
@@ -120,7 +156,11 @@ impl Store {
     ///
     /// # Errors
     /// When the file system cannot be synced.
-    pub fn sync_staged(&self, staged: &mut [StagedLayer]) -> Result<()> {
+    pub fn sync_staged<'a>(
+        &self,
+        staged: impl IntoIterator<Item = &'a mut StagedLayer>,
+    ) -> Result<()> {
+        let mut staged: Vec<_> = staged.into_iter().filter(|s| !s.synced).collect();
         if !staged.is_empty() {
             self.sync_content()?;
         }
@@ -133,7 +173,7 @@ impl Store {
     /// # Errors
     /// As [`Store::create_layer`]; [`ErrorKind::DigestMismatch`] if the content differs from the digests asked for. Nothing is left.
     pub fn commit_layer(&self, layer: NewLayer, staged: StagedLayer) -> Result<LayerInfo> {
-        check_digests(&layer, &staged.facts)?;
+        staged.check(&layer)?;
         if !staged.synced && staged.facts.unpacked_size > LARGE {
             // The sync that counts comes under the lock, and nobody should wait there for so much.
             self.sync_content()?;
@@ -212,6 +252,8 @@ impl Store {
         if !self.driver.sync_filesystem() {
             return Ok(());
         }
+        #[cfg(test)]
+        SYNCS.with(|count| count.set(count.get() + 1));
         let mut synced = HashSet::new();
         for path in self.paths.layer_dirs().iter().map(PathBuf::as_path).chain([self.driver.home()])
         {

@@ -169,3 +169,37 @@ fn an_archive_that_is_both_is_read_as_podman_does() {
     let loaded = load_bytes(&f.store(), &pack()).unwrap();
     assert_eq!(loaded.iter().map(|l| l.names.join(" ")).collect::<Vec<_>>(), ["localhost/three:1"]);
 }
+
+/// Each layer is staged upon the one before while that is staged itself, on either driver.
+#[test]
+fn all_layers_are_synced_by_one_call() {
+    for driver in [Fixture::new().driver, "vfs"] {
+        let f = Fixture::on(driver);
+        let store = f.store();
+        let syncs = || crate::store::SYNCS.with(std::cell::Cell::get);
+        let before = syncs();
+        load_path(&store, &f.file("oci.tar.gz", OCI)).unwrap();
+        assert!(f.layers().len() > 2);
+        assert_eq!(syncs() - before, 1, "{driver}");
+        // What was unpacked is what came in.
+        for layer in f.layers() {
+            let mut tar = Vec::new();
+            let id = layer["id"].as_str().unwrap();
+            store.diff(id, None, Some(crate::archive::Compression::None), &mut tar).unwrap();
+            assert_eq!(
+                crate::Digest::sha256(&tar).as_str(),
+                layer["diff-digest"].as_str().unwrap()
+            );
+        }
+        if driver == "vfs" {
+            // A child holds its parent's files, and its root is like the parent's.
+            let of = |id: &Value| f.path("graph/vfs/dir").join(id.as_str().unwrap());
+            use std::os::unix::fs::MetadataExt;
+            for layer in f.layers().iter().filter(|l| l.get("parent").is_some()) {
+                let (child, parent) = (of(&layer["id"]), of(&layer["parent"]));
+                assert_eq!(child.metadata().unwrap().mode(), parent.metadata().unwrap().mode());
+                assert!(std::fs::read_dir(&child).unwrap().count() > 0);
+            }
+        }
+    }
+}
