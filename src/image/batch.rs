@@ -1,4 +1,4 @@
-//! The layers of one loading: staged one upon the other, brought to the disk by one call, then committed in that order.
+//! The layers of one loading: staged one upon the other, then brought to the disk and committed together.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -11,7 +11,6 @@ const MAX_STAGED: usize = 128;
 
 /// A layer that is staged under the id it will have.
 pub(super) struct Staged {
-    id: String,
     new: NewLayer,
     content: StagedLayer,
 }
@@ -81,8 +80,8 @@ impl<'a> Batch<'a> {
         content.check(&new)?;
         let size = content.facts().diff_size;
         let id = new.id.clone().unwrap_or_default();
-        self.at.insert(id.clone(), self.staged.len());
-        self.staged.push(Staged { id, new, content });
+        self.at.insert(id, self.staged.len());
+        self.staged.push(Staged { new, content });
         Ok(size)
     }
 
@@ -96,27 +95,16 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Brings the staged layers to the disk together, and makes layers of them.
+    /// Makes layers of what is staged, all of it or nothing.
     pub(super) fn commit(&mut self) -> Result<()> {
-        self.store.sync_staged(self.staged.iter_mut().map(|s| &mut s.content))?;
         self.at.clear();
         self.earlier = 0;
-        for Staged { id, new, content } in std::mem::take(&mut self.staged) {
-            match self.store.commit_layer(new, content) {
-                Ok(_) => self.committed.push(id),
-                // Another process was faster; it has the same content, as the id is made of its digests.
-                Err(e) if e.kind() == ErrorKind::DuplicateId => {
-                    if layer_of_id(self.store, &id)?.is_none() {
-                        return Err(Error::new(
-                            ErrorKind::LayerUnknown,
-                            format!("using the layer {id}"),
-                        )
-                        .detail("it was made by another process and deleted again"));
-                    }
-                }
-                Err(e) => return Err(e),
-            }
-        }
+        let staged = std::mem::take(&mut self.staged);
+        // Where another process was faster, its layer has the same content, as the id is made of the digests.
+        let made = self.store.commit_layers(
+            staged.into_iter().map(|Staged { new, content, .. }| (new, content)).collect(),
+        )?;
+        self.committed.extend(made.into_iter().map(|layer| layer.record.id));
         Ok(())
     }
 
