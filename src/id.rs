@@ -15,7 +15,7 @@ impl LayerId {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if it could not be a directory name: empty, `.`, `..`, over 255 bytes, with `/` or NUL, or
-    /// one of the names that the overlay driver's home keeps for itself (`l`, `staging`, `tempdirs`).
+    /// one of the names that a store's directories keep for their own files (`l`, `tempdirs`, `layers.json` …).
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
         check_component(&id)?;
@@ -46,11 +46,32 @@ impl AsRef<std::path::Path> for LayerId {
     }
 }
 
-/// Refuses an id that is not one plain path component.
+/// What the directories that hold one entry for each layer, image or container hold beside (`store-format.md` 1.1): an id that
+/// reads so, in a damaged record, must not make a removal of the object remove these.
+const RESERVED: [&str; 15] = [
+    ".",
+    "..",
+    "l",
+    "staging",
+    "tempdirs",
+    "tmp",
+    "layers.json",
+    "layers.lock",
+    "volatile-layers.json",
+    "images.json",
+    "images.lock",
+    "containers.json",
+    "containers.lock",
+    "volatile-containers.json",
+    "lost+found",
+];
+
+/// Refuses an id that is not one plain path component, or that is the name of another file of the store.
 pub(crate) fn check_component(id: &str) -> Result<()> {
     let why = match id {
         "" => "it is empty",
-        "." | ".." | "l" | "staging" | "tempdirs" => "it is a reserved name",
+        _ if RESERVED.contains(&id) => "it is a reserved name",
+        _ if id.ends_with(".tar-split.gz") => "it is the name of a layer's tar-split file",
         _ if id.len() > 255 => "it is longer than 255 bytes",
         _ if id.contains(['/', '\0']) => "it contains '/' or NUL",
         _ => return Ok(()),
@@ -143,7 +164,9 @@ mod tests {
 
     #[test]
     fn ids_are_single_components() {
-        for bad in ["", ".", "..", "a/b", "/a", "a\0", "l", "staging", "tempdirs", &"x".repeat(256)]
+        for bad in ["", ".", "..", "a/b", "/a", "a\0", "l", "tmp", "images.json", "a.tar-split.gz"]
+            .into_iter()
+            .chain([&*"x".repeat(256)])
         {
             assert_eq!(
                 LayerId::new(bad).unwrap_err().kind(),

@@ -99,7 +99,8 @@ impl Diff {
             Some(path) => (input::create(&path)?, path),
             None => (output::stdout_file()?, PathBuf::from("/dev/stdout")),
         };
-        let mut out = BufWriter::with_capacity(1 << 18, file);
+        // Smaller than the pieces in which files are read: those go out without another copy.
+        let mut out = BufWriter::with_capacity(1 << 16, file);
         store.diff(&self.pair.layer, self.pair.reference(), compression, &mut out)?;
         out.flush().map_err(|e| Error::io("writing", what, e))?;
         Ok(0)

@@ -164,9 +164,8 @@ impl Walk {
     fn push(&mut self, fd: OwnedFd) -> Result<()> {
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
         let names = sorted_names(fd.as_fd())?.into_iter();
-        if let Some(old) = self.levels.len().checked_sub(OPEN_LEVELS)
-            && let Some(level) = self.levels.get_mut(old)
-        {
+        let old = self.levels.len().checked_sub(OPEN_LEVELS);
+        if let Some(level) = old.and_then(|n| self.levels.get_mut(n)) {
             level.fd = None;
         }
         self.levels.push(Level { fd: Some(fd), id, names, path: self.path.len() });

@@ -8,11 +8,11 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::changes::{self, Change};
-use super::load::record_image;
 use super::model::{
     DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, WrittenBlob, go_json, layer_id, parse,
     write_docker_manifest, write_oci_manifest,
 };
+use super::record::record_image;
 use super::reference::Reference;
 use super::spool::{TEMP_DIR, rewind, unnamed_file};
 use super::stored::{self, StoredImage, StoredLayer};

@@ -3,6 +3,7 @@
 //! What is recorded of a loaded image is what the Go library `go.podman.io/image` (v5.41.2) records of the same file, so that
 //! the engines on it take the image for one of theirs (`store-format.md` 3.2, 4).
 
+mod batch;
 mod changes;
 mod commit;
 mod docker_archive;
@@ -12,6 +13,7 @@ mod oci;
 mod plan;
 mod platform;
 mod policy;
+mod record;
 mod reference;
 mod save;
 mod save_docker;

@@ -47,8 +47,8 @@ impl FromStr for SaveFormat {
 
 /// Where a saved image goes.
 pub enum Output<'a> {
-    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file, a pipe or
-    /// a device is written to as it is, and keeps its owner and mode.
+    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file, a pipe
+    /// or a device is written to as it is, and keeps its owner and mode.
     Path(PathBuf),
     /// A stream; not for a directory.
     Writer(&'a mut (dyn Write + Send)),
@@ -164,13 +164,16 @@ fn to_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()
         Ok(meta) if meta.is_file() && meta.len() > 0 => {
             return Err(exists(path, "a file is there already"));
         }
-        Ok(meta) if !meta.is_file() => {
-            let mut out =
-                BufWriter::new(OpenOptions::new().write(true).open(path).map_err(failed)?);
-            write(&mut out)?;
-            return out.flush().map_err(failed);
+        Ok(meta) => {
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            let mut out = BufWriter::with_capacity(1 << 18, file);
+            let made = write(&mut out).and_then(|()| out.flush().map_err(failed));
+            let (file, _) = out.into_parts();
+            if made.is_err() && meta.is_file() {
+                let _ = file.set_len(0);
+            }
+            return made;
         }
-        Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed(e)),
     }

@@ -1,13 +1,15 @@
 //! Deleting, by the rules of `store-format.md` 10.2: nothing that is in use goes, and the bytes go after the locks are released.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Store;
 use super::lookup::find_container;
 use super::order::{Held, Layers};
 use super::removal::Removed;
-use super::table::{Edit, Lists, unknown};
+use super::table::{Edit, INCOMPLETE, Lists, unknown};
 use crate::record::{Container, Image, Layer};
 use crate::sys::remove;
-use crate::{Error, ErrorKind, Result, id};
+use crate::{Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
     /// Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.
@@ -61,7 +63,12 @@ impl Store {
         if let Some(image) = images.iter().find(|i| i.layer == layer) {
             return used(ErrorKind::LayerUsedByImage, &image.id, "image");
         }
-        let (_, containers) = self.containers.read(&image_held)?;
+        let (container_held, containers) = self.containers.read(&image_held)?;
+        if let Some(split) = &self.split_images
+            && let Some(image) = split.read(&container_held)?.1.iter().find(|i| i.layer == layer)
+        {
+            return used(ErrorKind::LayerUsedByImage, &image.id, "image");
+        }
         if let Some(container) = containers.iter().find(|c| c.layer == layer) {
             return used(ErrorKind::LayerUsedByContainer, &container.id, "container");
         }
@@ -97,18 +104,15 @@ impl Store {
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let (image_held, mut images) = self.images.write(&held)?;
         let (container_held, containers) = self.containers.read(&image_held)?;
-        let Some(image) = images.by_id(&found.id).cloned() else {
-            return match &self.split_images {
-                Some(split) => {
-                    let (_, mut edit) = split.write(&container_held)?;
-                    edit.remove(&found.id).ok_or_else(|| unknown::<Image>("deleting", id))?;
-                    if !test {
-                        edit.save()?;
-                    }
-                    Ok(Vec::new())
-                }
-                None => Err(unknown::<Image>("deleting", id)),
-            };
+        // With an image store, the graph root has images of its own; either may stand on the other's layers.
+        let mut split = match &self.split_images {
+            Some(table) => Some(table.write(&container_held)?.1),
+            None => None,
+        };
+        let in_split = split.as_ref().and_then(|s| s.by_id(&found.id));
+        let here = images.by_id(&found.id);
+        let Some(image) = here.or(in_split).cloned() else {
+            return Err(unknown::<Image>("deleting", id));
         };
         if let Some(container) = containers.iter().find(|c| c.image == image.id) {
             return Err(Error::new(
@@ -118,15 +122,24 @@ impl Store {
             .id(&container.id)
             .hint("delete the container first"));
         }
-        let unneeded = unneeded_layers(&image, &layers, &images, &containers);
+        let others = images.iter().chain(split.iter().flat_map(|s| s.iter()));
+        let others: Vec<&Image> = others.filter(|i| i.id != image.id).collect();
+        let unneeded = unneeded_layers(&image, &layers, &others, &containers);
         if test {
             return Ok(unneeded);
         }
-        images.remove(&image.id);
-        images.save()?;
+        // As in Go, from every store that has it.
+        if images.remove(&image.id).is_some() {
+            images.save()?;
+        }
+        if let Some(split) = &mut split
+            && split.remove(&image.id).is_some()
+        {
+            split.save()?;
+        }
         self.remove_image_data(&image.id)?;
         let removed = self.remove_layers(&held, &mut layers, &unneeded)?;
-        drop((containers, images, layers));
+        drop((split, containers, images, layers));
         removed.empty();
         Ok(unneeded)
     }
@@ -145,29 +158,46 @@ impl Store {
         find_container(&*self.containers_now()?, id).map_err(|_| not_one())?;
         self.prepare()?;
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
-        let (_, mut containers) = self.containers.write(&held)?;
-        let container = find_container(&containers, id).map_err(|_| not_one())?.clone();
-        let removed = self.delete_container_locked(&held, &mut layers, &container)?;
-        containers.remove(&container.id);
-        containers.save()?;
-        drop((containers, layers));
+        let id =
+            find_container(&self.containers.read(&held)?.1, id).map_err(|_| not_one())?.id.clone();
+        let removed = self.remove_container(&held, &mut layers, &id)?;
+        drop(layers);
         removed.empty();
         Ok(())
     }
 
-    fn delete_container_locked(
+    /// Removes a container: its layer is flagged and moved aside, then its directories and its record go, and the layer's record
+    /// last, so that a crash at any point leaves a flagged layer by which recovery goes back or ahead.
+    pub(super) fn remove_container(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
-        container: &Container,
+        id: &str,
     ) -> Result<Removed> {
-        let removed = self.remove_layers(held, layers, std::slice::from_ref(&container.layer))?;
-        if id::check_component(&container.id).is_ok() {
+        let (_, mut containers) = self.containers.write(held)?;
+        let layer = match containers.by_id(id) {
+            Some(container) => container.layer.clone(),
+            None => return Err(unknown::<Container>("deleting", id)),
+        };
+        let aside = match self.set_layers_aside(held, layers, std::slice::from_ref(&layer))?.all() {
+            Ok(aside) => aside,
+            Err(error) => {
+                // The container stays, and so must its layer: at once, not only at the next recovery.
+                if LayerId::new(layer.as_str()).is_ok_and(|id| self.driver.exists(&id)) {
+                    layers.get_mut(&layer)?.flags.remove(INCOMPLETE);
+                    layers.save()?;
+                }
+                return Err(error);
+            }
+        };
+        if id::check_component(id).is_ok() {
             for dir in [self.paths.containers(), self.paths.run_containers()] {
-                remove::remove_tree(&dir.join(&container.id))?;
+                remove::remove_tree(&dir.join(id))?;
             }
         }
-        Ok(removed)
+        containers.remove(id);
+        containers.save()?;
+        self.forget_layers(layers, aside)
     }
 
     pub(super) fn remove_image_data(&self, image: &str) -> Result<()> {
@@ -175,38 +205,49 @@ impl Store {
         if id::check_component(image).is_err() {
             return Ok(());
         }
-        for dir in [self.paths.images(), self.paths.run_images()] {
+        let dirs =
+            [Some(self.paths.images()), self.paths.split_images(), Some(self.paths.run_images())];
+        for dir in dirs.into_iter().flatten() {
             remove::remove_tree(&dir.join(image))?;
         }
         Ok(())
     }
 }
 
-/// The layers of `image` that no container, no other image and no layer outside of it needs, in the order of deletion.
+/// The layers of `image` that no container, none of the `others` and no layer outside of it needs, in the order of deletion:
+/// mapped ones first, then from the top down.
 fn unneeded_layers(
     image: &Image,
     layers: &Lists<Layer>,
-    images: &Lists<Image>,
+    others: &[&Image],
     containers: &Lists<Container>,
 ) -> Vec<String> {
-    let mut unneeded = image.mapped_layers.clone();
-    let mut next = image.layer.clone();
-    while !next.is_empty() && !unneeded.contains(&next) {
-        let Some(layer) = layers.by_id(&next) else { break };
-        let other =
-            |i: &Image| i.id != image.id && (i.layer == next || i.mapped_layers.contains(&next));
-        if containers.iter().any(|c| c.layer == next) || images.iter().any(other) {
+    let mut children: HashMap<&str, Vec<&str>> = HashMap::new();
+    for layer in layers.iter() {
+        children.entry(&layer.parent).or_default().push(&layer.id);
+    }
+    let mut used: HashSet<&str> = containers.iter().map(|c| c.layer.as_str()).collect();
+    for other in others {
+        used.extend(other.mapped_layers.iter().chain([&other.layer]).map(String::as_str));
+    }
+    let mut unneeded: Vec<String> = Vec::new();
+    let candidates = image.mapped_layers.iter().map(String::as_str);
+    let free = |id: &str, unneeded: &[String]| {
+        let below = children.get(id).map_or(&[][..], Vec::as_slice);
+        !used.contains(id) && below.iter().all(|child| unneeded.iter().any(|u| u == child))
+    };
+    for id in candidates.filter(|id| *id != image.layer) {
+        if free(id, &unneeded) && layers.by_id(id).is_some() && !unneeded.iter().any(|u| u == id) {
+            unneeded.push(id.to_owned());
+        }
+    }
+    let mut next = image.layer.as_str();
+    while let Some(layer) = layers.by_id(next).filter(|_| !unneeded.iter().any(|u| u == next)) {
+        if !free(next, &unneeded) {
             break;
         }
-        let is_ours = |parent: &str| {
-            parent == next
-                || (next == image.layer && image.mapped_layers.iter().any(|m| m == parent))
-        };
-        if layers.iter().any(|l| is_ours(&l.parent) && !unneeded.contains(&l.id)) {
-            break;
-        }
-        unneeded.push(next.clone());
-        next.clone_from(&layer.parent);
+        unneeded.push(next.to_owned());
+        next = &layer.parent;
     }
     unneeded
 }

@@ -94,7 +94,7 @@ impl Store {
         use std::os::fd::AsFd;
         let facts = archive::import(stream, root.as_fd(), &options, Some(&mut tar_split))?;
         tar_split.flush().map_err(|e| Error::io("writing the tar-split", &path, e))?;
-        self.sync_content(&path)?;
+        self.sync_content()?;
         let target = self.paths.tar_split(&layer);
         std::fs::rename(&path, &target)
             .map_err(|e| Error::io("moving the tar-split into place", &target, e))?;

@@ -79,8 +79,13 @@ impl Paths {
 
     /// The layer locks in the order they are taken; the first tells about changes.
     pub(crate) fn layer_locks(&self) -> Vec<PathBuf> {
+        self.layer_dirs().iter().map(|dir| dir.join("layers.lock")).collect()
+    }
+
+    /// The directories of layer metadata, one in each root that layers are written to.
+    pub(crate) fn layer_dirs(&self) -> Vec<PathBuf> {
         let roots = [Some(&self.graph_root), self.image_store.as_ref()];
-        roots.iter().flatten().map(|root| self.below(root, "layers").join("layers.lock")).collect()
+        roots.iter().flatten().map(|root| self.below(root, "layers")).collect()
     }
 
     /// Temp dirs of layer metadata (10.3).

@@ -3,9 +3,9 @@
 use super::Store;
 use super::order::{Before, Held, Layers};
 use super::table::{Edit, INCOMPLETE, Record};
-use crate::Result;
 use crate::record::Layer;
 use crate::sys::tempdir;
+use crate::{LayerId, Result};
 
 impl Store {
     /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first.
@@ -35,8 +35,11 @@ impl Store {
         }
     }
 
-    /// Deletes incomplete layers. A container's layer is incomplete until its container is recorded: with the container on
-    /// record only the last step is missing, and it is made up for.
+    /// Finishes what was cut short. A container's layer is incomplete until its container is recorded, and is flagged before the
+    /// container is deleted: with the container on record and the layer's files in place, the flag goes; with the files gone,
+    /// the container goes too. Every other incomplete layer is deleted.
+    ///
+    /// What resists stays flagged and hidden: no reason to refuse work on the rest of the store.
     fn recover_incomplete(
         &self,
         held: &Held<Layers>,
@@ -47,26 +50,48 @@ impl Store {
         if incomplete.is_empty() {
             return Ok(());
         }
-        let (_, containers) = self.containers.read(held)?;
-        let (finished, unfinished): (Vec<_>, Vec<_>) = incomplete.into_iter().partition(|id| {
-            containers.iter().any(|c| c.layer == *id)
-                && crate::LayerId::new(id.as_str()).is_ok_and(|id| self.driver.exists(&id))
-        });
-        for id in &finished {
-            layers.get_mut(id)?.flags.remove(INCOMPLETE);
+        let owned: Vec<(String, String)> = match self.containers.read(held) {
+            Ok((_, containers)) => {
+                containers.iter().map(|c| (c.layer.clone(), c.id.clone())).collect()
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "incomplete layers stay, since the containers cannot be read: {error}"
+                );
+                return Ok(());
+            }
+        };
+        let owner = |layer: &str| owned.iter().find(|(l, _)| l == layer).map(|(_, id)| id);
+        let mut unfinished = Vec::new();
+        for id in incomplete {
+            let there = || LayerId::new(id.as_str()).is_ok_and(|id| self.driver.exists(&id));
+            match owner(&id) {
+                Some(_) if there() => {
+                    layers.get_mut(&id)?.flags.remove(INCOMPLETE);
+                }
+                Some(container) => {
+                    tracing::warn!("finishing the interrupted deletion of container {container}");
+                    match self.remove_container(held, layers, container) {
+                        Ok(removed) => removed.empty(),
+                        Err(e) => {
+                            tracing::warn!("container {container} could not be removed: {e}")
+                        }
+                    }
+                }
+                None => unfinished.push(id),
+            }
         }
         layers.save()?;
-        for id in unfinished {
-            tracing::warn!(
-                "layer {id} was left incomplete by an interrupted operation; removing it"
-            );
-            // One that resists stays flagged and hidden: no reason to refuse work on the rest of the store.
-            match self.remove_layers(held, layers, std::slice::from_ref(&id)) {
-                Ok(removed) => removed.empty(),
-                Err(error) => {
-                    tracing::warn!("the incomplete layer {id} could not be removed: {error}")
-                }
-            }
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            "removing the layers that interrupted operations left incomplete: {}",
+            unfinished.join(" ")
+        );
+        match self.remove_layers(held, layers, &unfinished) {
+            Ok(removed) => removed.empty(),
+            Err(error) => tracing::warn!("an incomplete layer could not be removed: {error}"),
         }
         Ok(())
     }

@@ -1,18 +1,25 @@
 //! Taking layers out: flagged, moved aside, forgotten under the lock; the bytes deleted after it is released.
 
+use std::collections::HashSet;
+
 use super::Store;
 use super::order::{Held, Layers};
-use super::table::{Edit, INCOMPLETE};
+use super::table::{Edit, INCOMPLETE, Record};
 use crate::driver::Trash;
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;
-use crate::{LayerId, Result};
+use crate::{Error, LayerId, Result};
+
+/// How many removed layers may wait for their bytes to be deleted: each has a temp dir with an open lock file, and a process
+/// often has no more than 1024 descriptors. Those beyond are deleted at once, under the lock.
+const MAX_WAITING: usize = 64;
 
 /// What a removal leaves to delete once the locks are released.
 #[must_use = "the bytes are only deleted by empty()"]
+#[derive(Default)]
 pub(super) struct Removed {
     trash: Vec<Box<dyn Trash>>,
-    dirs: Vec<TempDir>,
+    dir: Option<TempDir>,
 }
 
 impl Removed {
@@ -22,68 +29,133 @@ impl Removed {
             .trash
             .into_iter()
             .map(Trash::empty)
-            .chain(self.dirs.into_iter().map(TempDir::cleanup));
+            .chain(self.dir.into_iter().map(TempDir::cleanup));
         for error in results.filter_map(Result::err) {
             tracing::warn!("a removed layer could not be deleted from the disk yet: {error}");
         }
     }
 }
 
+/// Layers that are flagged and whose files are out of the way; their records are still there.
+#[must_use = "the records are only dropped by forget_layers()"]
+pub(super) struct SetAside {
+    ids: HashSet<String>,
+    removed: Removed,
+    failure: Option<Error>,
+}
+
+impl SetAside {
+    /// As it is if every layer could be set aside, else the first failure: the layer that resisted stays flagged, and the next
+    /// operation that writes tries again or, if it is a container's, brings it back.
+    pub(super) fn all(self) -> Result<Self> {
+        match self.failure {
+            None => Ok(self),
+            Some(failure) => Err(failure),
+        }
+    }
+}
+
 impl Store {
     /// Removes layers of the primary store, in the given order (10.2): unmount, flag and save, move aside, drop the records and
-    /// save. An id without a record is skipped.
+    /// save. An id without a record is skipped; one that resists stays flagged, and the others go all the same.
     pub(super) fn remove_layers(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
         ids: &[String],
     ) -> Result<Removed> {
-        let mut removed = Removed { trash: Vec::new(), dirs: Vec::new() };
-        let ids: Vec<&String> =
-            ids.iter().filter(|id| layers.iter_all().any(|l| l.id == **id)).collect();
+        let aside = self.set_layers_aside(held, layers, ids)?;
+        self.forget_layers(layers, aside)
+    }
+
+    /// The first half of a removal. A failure to unmount changes nothing; what else may fail is in the result.
+    pub(super) fn set_layers_aside(
+        &self,
+        held: &Held<Layers>,
+        layers: &mut Edit<'_, Layer, Layers>,
+        ids: &[String],
+    ) -> Result<SetAside> {
+        let mut aside =
+            SetAside { ids: HashSet::new(), removed: Removed::default(), failure: None };
+        let known: HashSet<&str> = layers.iter_all().map(|l| l.id.as_str()).collect();
+        let ids: Vec<&String> = ids.iter().filter(|id| known.contains(id.as_str())).collect();
         if ids.is_empty() {
-            return Ok(removed);
+            return Ok(aside);
         }
-        for id in &ids {
-            self.unmount_for_removal(held, id)?;
-            layers.get_mut(id)?.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
-        }
+        self.unmount_for_removal(held, &ids)?;
+        let wanted: HashSet<&str> = ids.iter().map(|id| id.as_str()).collect();
+        layers.change_each(|layer| {
+            let change = wanted.contains(layer.id.as_str()) && !layer.is_incomplete();
+            if change {
+                layer.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
+            }
+            change
+        });
         layers.save()?;
         for id in ids {
             // A record whose id is no path component never had files.
-            if let Ok(valid) = LayerId::new(id.as_str()) {
-                self.move_files_aside(&valid, &mut removed)?;
+            let moved = match LayerId::new(id.as_str()) {
+                Ok(valid) => self.move_files_aside(&valid, &mut aside.removed),
+                Err(_) => Ok(()),
+            };
+            match moved {
+                Ok(()) => drop(aside.ids.insert(id.clone())),
+                Err(error) => {
+                    let error = error.context(format!("removing layer {id}"));
+                    aside.failure.get_or_insert(error);
+                }
             }
-            layers.remove(id);
         }
+        Ok(aside)
+    }
+
+    /// The second half of a removal: drops the records of what was set aside.
+    pub(super) fn forget_layers(
+        &self,
+        layers: &mut Edit<'_, Layer, Layers>,
+        aside: SetAside,
+    ) -> Result<Removed> {
+        layers.remove_all(&aside.ids);
         layers.save()?;
-        Ok(removed)
+        match aside.failure {
+            None => Ok(aside.removed),
+            Some(error) => Err(error),
+        }
     }
 
     fn move_files_aside(&self, id: &LayerId, removed: &mut Removed) -> Result<()> {
+        if removed.trash.len() >= MAX_WAITING {
+            std::mem::take(removed).empty();
+        }
         removed.trash.push(self.driver.deferred_remove(id)?);
-        let files = [self.paths.tar_split(id), self.paths.layer_data(id)];
-        if files.iter().any(|f| f.symlink_metadata().is_ok()) {
-            let mut dir = TempDir::create(&self.paths.layer_temp())?;
-            for file in &files {
-                dir.take(file)?;
+        for file in [self.paths.tar_split(id), self.paths.layer_data(id)] {
+            if file.symlink_metadata().is_ok() {
+                let dir = match &mut removed.dir {
+                    Some(dir) => dir,
+                    none => none.insert(TempDir::create(&self.paths.layer_temp())?),
+                };
+                dir.take(&file)?;
             }
-            removed.dirs.push(dir);
         }
         Ok(())
     }
 
-    fn unmount_for_removal(&self, held: &Held<Layers>, id: &str) -> Result<()> {
+    fn unmount_for_removal(&self, held: &Held<Layers>, ids: &[&String]) -> Result<()> {
         let mut mounts = self.mounts.write(held)?;
-        if let Some(point) = mounts.get(id).cloned() {
-            if let Ok(valid) = LayerId::new(id)
+        let outcome = ids.iter().try_for_each(|id| {
+            let Some(point) = mounts.get(id).cloned() else { return Ok(()) };
+            if let Ok(valid) = LayerId::new(id.as_str())
                 && self.driver.exists(&valid)
             {
-                self.driver.put(&valid)?;
+                self.driver
+                    .put(&valid)
+                    .map_err(|e| e.context(format!("unmounting layer {id} to remove it")))?;
             }
             mounts.set(id, point.path.as_ref(), 0);
-            mounts.save()?;
-        }
-        Ok(())
+            Ok(())
+        });
+        // Those that were unmounted before another one resisted.
+        mounts.save()?;
+        outcome
     }
 }

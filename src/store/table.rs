@@ -1,5 +1,6 @@
 //! A list of records kept in one or more JSON files under one lock (`store-format.md` 2, 9, 10).
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,8 +126,9 @@ impl<T: Record, Rank> Table<T, Rank> {
     where
         Outer: Before<Rank>,
     {
-        let mut guards = Vec::with_capacity(1);
-        if let Some(path) = self.locks.first() {
+        // All of them: with an image store, others may share that one and nothing else.
+        let mut guards = Vec::with_capacity(self.locks.len());
+        for path in &self.locks {
             guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
         }
         let token = match guards.first() {
@@ -260,6 +262,40 @@ impl<T: Record> Lists<T> {
     }
 }
 
+impl<T: Record> Lists<T> {
+    /// Refuses an id or a name that a record already has, be it that of a cut-short operation.
+    pub(crate) fn check_free(&self, id: &str, names: &[String]) -> Result<()> {
+        check_free(|| self.iter_all(), id, names)
+    }
+
+    /// As [`Lists::check_free`], for a first look: what recovery may still free is not refused.
+    pub(crate) fn check_freeable(&self, id: &str, names: &[String]) -> Result<()> {
+        check_free(|| self.iter(), id, names)
+    }
+}
+
+fn check_free<'l, T: Record, I: Iterator<Item = &'l T>>(
+    records: impl Fn() -> I,
+    id: &str,
+    names: &[String],
+) -> Result<()> {
+    let action = || format!("creating {} {id:?}", T::KIND);
+    if records().any(|r| r.id() == id) {
+        return Err(Error::new(ErrorKind::DuplicateId, action()).id(id));
+    }
+    for name in names {
+        if let Some(owner) = records().find(|r| r.names().contains(name)) {
+            return Err(Error::new(
+                ErrorKind::DuplicateName,
+                format!("{} with the name {name:?}", action()),
+            )
+            .id(owner.id())
+            .hint(format!("{} {} has it", T::KIND, owner.id())));
+        }
+    }
+    Ok(())
+}
+
 /// What a table held when its lock was taken for reading; the lock is released with it.
 pub(crate) struct Snapshot<T> {
     lists: Arc<Lists<T>>,
@@ -332,6 +368,30 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
         self.lists.files.get_mut(place.0).map(|list| list.remove(place.1))
     }
 
+    /// Takes the records of these ids out.
+    pub(crate) fn remove_all(&mut self, ids: &HashSet<String>) {
+        for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
+            let before = list.len();
+            list.retain(|r| !ids.contains(r.id()));
+            if list.len() != before {
+                *dirty = true;
+                self.fresh = Freshness::Unsaved;
+            }
+        }
+    }
+
+    /// Lets `change` see every record, incomplete ones included; the files of those that it says it changed will be written.
+    pub(crate) fn change_each(&mut self, mut change: impl FnMut(&mut T) -> bool) {
+        for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
+            for record in list {
+                if change(record) {
+                    *dirty = true;
+                    self.fresh = Freshness::Unsaved;
+                }
+            }
+        }
+    }
+
     /// Takes all records out.
     pub(crate) fn clear(&mut self) {
         for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
@@ -341,38 +401,15 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
         self.fresh = Freshness::Unsaved;
     }
 
-    /// Refuses an id or a name that a record already has.
-    pub(crate) fn check_free(&self, id: &str, names: &[String]) -> Result<()> {
-        if self.iter_all().any(|r| r.id() == id) {
-            return Err(
-                Error::new(ErrorKind::DuplicateId, format!("creating {} {id:?}", T::KIND)).id(id)
-            );
-        }
-        for name in names {
-            if let Some(owner) = self.iter_all().find(|r| r.names().contains(name)) {
-                return Err(Error::new(
-                    ErrorKind::DuplicateName,
-                    format!("creating {} {id:?} with the name {name:?}", T::KIND),
-                )
-                .id(owner.id())
-                .hint(format!("{} {} has it", T::KIND, owner.id())));
-            }
-        }
-        Ok(())
-    }
-
     /// Takes `names` away from every record but `keeper` (11, "stealing"), whatever file it is in.
     pub(crate) fn steal_names(&mut self, keeper: &str, names: &[String]) {
-        for (list, dirty) in self.lists.files.iter_mut().zip(&mut self.dirty) {
-            for record in list.iter_mut().filter(|r| r.id() != keeper) {
-                let before = record.names().len();
+        self.change_each(|record| {
+            let before = record.names().len();
+            if record.id() != keeper {
                 record.names_mut().retain(|n| !names.contains(n));
-                if record.names().len() != before {
-                    *dirty = true;
-                    self.fresh = Freshness::Unsaved;
-                }
             }
-        }
+            record.names().len() != before
+        });
     }
 
     /// Whether anything waits to be saved.

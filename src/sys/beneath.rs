@@ -209,9 +209,8 @@ impl<'fd> Walk<'fd> {
             let stat = rustix::fs::fstat(&fd)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
-                    if let (true, Some(flags)) = (is_last, last)
-                        && flags.contains(OFlags::NOFOLLOW)
-                    {
+                    let stop = last.filter(|flags| is_last && flags.contains(OFlags::NOFOLLOW));
+                    if let Some(flags) = stop {
                         return if flags.contains(OFlags::PATH) {
                             Ok(fd)
                         } else {

@@ -175,6 +175,19 @@ impl Driver for Overlay {
         Ok(Box::new(staging))
     }
 
+    fn stage_upon(
+        &self,
+        parent: &dyn Staging,
+        options: &CreateOptions,
+    ) -> Result<Box<dyn Staging>> {
+        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        self.ready()?;
+        let look = Self::staged_look(parent.root())?;
+        let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
+        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        Ok(Box::new(staging))
+    }
+
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
         staging.commit(&self.locate_own(id)?.diff(), id)

@@ -13,7 +13,7 @@ use crate::driver::trash::TempTrash;
 use crate::sys::mount::{detach, is_mount_point, mounts_below};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
-use crate::{Error, LayerId, Result};
+use crate::{Error, ErrorKind, LayerId, Result};
 
 impl Overlay {
     /// Removes the layer `id` at once; a missing one is fine.
@@ -88,16 +88,21 @@ fn detach_all(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The short links of a layer: the one that its `link` file names if that leads to it; if the file is missing, all that do.
-///
-/// # Errors
-/// [`crate::ErrorKind::Corrupt`] if the `link` file is damaged (ADD-1).
+/// The short links of a layer: the one that its `link` file names if that leads to it; if the file is missing or damaged, as a
+/// crash leaves it, all that do. A layer that cannot be used must still be removable.
 fn short_links(layer: &LayerDir) -> Result<Vec<PathBuf>> {
     let leads_here = |link: &Path| {
         std::fs::read_link(link)
             .is_ok_and(|target| layout::layer_of_target(&target).as_ref() == Some(&layer.id))
     };
-    if let Some(link) = layout::read_link_file(&layer.path())? {
+    let named = match layout::read_link_file(&layer.path()) {
+        Err(e) if e.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(layer = %layer.id, error = %e, "looking for the links of a damaged layer");
+            None
+        }
+        read => read?,
+    };
+    if let Some(link) = named {
         let path = link.path(&layer.home);
         return Ok(Some(path).filter(|p| leads_here(p)).into_iter().collect());
     }

@@ -15,6 +15,14 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
 fn assert_nothing_kept(f: &Fixture) {
     assert!(f.records("images").is_empty());
     assert!(f.records("layers").is_empty());
+    // What was staged is gone too, whose temp dirs stand beside the layers and beside their records.
+    for dir in
+        [f.driver.to_string(), format!("{}-layers", f.driver), format!("{}-images", f.driver)]
+    {
+        let temps = std::fs::read_dir(f.path("graph").join(dir).join("tempdirs"));
+        let kept: Vec<_> = temps.into_iter().flatten().collect();
+        assert!(kept.is_empty(), "{kept:?}");
+    }
     let home = f.path("graph").join(f.driver);
     for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
         assert!(entry.file_name().len() < 64, "{entry:?} was kept");

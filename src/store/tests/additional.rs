@@ -91,3 +91,25 @@ fn a_separate_image_store_holds_images_and_their_layers() {
     let same = StoreOptions { image_store: Some(fixture.path("graph")), ..fixture.options() };
     assert_eq!(kind(Store::open(same)), ErrorKind::Config);
 }
+
+#[test]
+fn an_image_of_the_graph_root_beside_an_image_store_is_deleted_like_any_other() {
+    let fixture = Fixture::new();
+    let plain = fixture.store();
+    let base = import(&plain, "base", None, &[("file", "x")]);
+    let manifest = vec![item("manifest", "{}")];
+    let new = NewImage { layer: Some(base.id.clone()), big_data: manifest, ..NewImage::default() };
+    let image = plain.create_image(new).unwrap();
+    let new = NewContainer { image: Some(image.id.clone()), ..NewContainer::default() };
+    let container = plain.create_container(new).unwrap();
+    let options = StoreOptions { image_store: Some(fixture.path("images")), ..fixture.options() };
+    let split = Store::open(options).unwrap();
+    assert_eq!(kind(split.delete_layer("base")), ErrorKind::LayerHasChildren);
+    assert_eq!(kind(split.delete_image(&image.id, false)), ErrorKind::ImageUsedByContainer);
+    split.delete_container(&container.id).unwrap();
+    assert_eq!(kind(split.delete_layer("base")), ErrorKind::LayerUsedByImage);
+    assert_eq!(split.delete_image(&image.id, true).unwrap(), std::slice::from_ref(&base.id));
+    split.delete_image(&image.id, false).unwrap();
+    assert!(!fixture.listing("graph").iter().any(|p| p.ends_with(&image.id)));
+    assert!(split.layers().unwrap().is_empty() && plain.images().unwrap().is_empty());
+}

@@ -132,3 +132,46 @@ fn everything_is_wiped() {
         assert_eq!(fixture.records(kind), "[]", "{kind}");
     }
 }
+
+#[test]
+fn an_id_that_names_a_file_of_the_store_does_not_reach_it() {
+    // store-format 16.33: ids are not validated by those who write them
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    image(&store, "kept", None);
+    store.create_container(NewContainer::default()).unwrap();
+    for (which, odd) in [("images", "images.json"), ("containers", "containers.lock")] {
+        let text = fixture.records(which);
+        let head =
+            format!(r#"[{{"id":"{odd}","image":"","layer":"","created":"2026-11-21T07:02:46Z"}},"#);
+        fixture.write_records(which, &text.replacen('[', &head, 1));
+    }
+    let lock = fixture.path("graph").join(format!("{}-containers/containers.lock", fixture.driver));
+    store.delete_image("images.json", false).unwrap();
+    store.delete_container("containers.lock").unwrap();
+    assert_eq!(fixture.store().images().unwrap().len(), 1);
+    assert_eq!(fixture.store().containers().unwrap().len(), 1);
+    assert!(lock.exists());
+    let new = NewImage { id: Some("images.lock".into()), ..NewImage::default() };
+    assert_eq!(kind(store.create_image(new)), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn mapped_layers_that_something_else_needs_stay() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let top = import(&store, "top", None, &[("f", "x")]);
+    let free = import(&store, "free", None, &[("f", "x")]);
+    let needed = import(&store, "needed", None, &[("f", "x")]);
+    let child = import(&store, "child", Some("needed"), &[("g", "x")]);
+    let made = image(&store, "i", Some("top"));
+    let mapped = format!(r#""mapped-layers":["{}","{}"],"#, free.id, needed.id);
+    let text = fixture.records("images");
+    let text = text.replacen(r#""big-data-names""#, &format!("{mapped}\"big-data-names\""), 1);
+    fixture.write_records("images", &text);
+    let store = fixture.store();
+    let expected = [free.id.clone(), top.id.clone()];
+    assert_eq!(store.delete_image(&made.id, false).unwrap(), expected);
+    let left: Vec<String> = store.layers().unwrap().iter().map(|l| l.id.clone()).collect();
+    assert_eq!(left, [needed.id.clone(), child.id.clone()]);
+}

@@ -198,3 +198,33 @@ fn layer_data_is_kept() {
         ErrorKind::InvalidArgument
     );
 }
+
+#[test]
+fn a_layer_whose_link_file_is_empty_is_removed() {
+    // A process killed between making the file and writing it, or a power cut, leaves it so (10.2).
+    let fixture = Fixture::new();
+    if fixture.driver != "overlay" {
+        return eprintln!("skipped: only the overlay driver has link files");
+    }
+    let store = fixture.store();
+    let layer = import(&store, "l", None, &[("f", "x")]);
+    std::fs::write(fixture.path("graph/overlay").join(&layer.id).join("link"), "").unwrap();
+    let flagged = fixture.records("layers").replacen(
+        r#""diff-size""#,
+        r#""flags":{"incomplete":true},"diff-size""#,
+        1,
+    );
+    fixture.write_records("layers", &flagged);
+    let again = NewLayer { id: Some(layer.id.clone()), ..named("l") };
+    store.import_layer(again, &mut tar_of(&[("f", "x")]).as_slice()).unwrap();
+    assert_eq!(std::fs::read_dir(fixture.path("graph/overlay/l")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_name_given_twice_is_recorded_once() {
+    // store-format 11: Go takes a name away from a record that has it twice.
+    let fixture = Fixture::new();
+    let names = vec!["a".to_owned(), "b".to_owned(), "a".to_owned()];
+    fixture.store().create_layer(NewLayer { names, ..NewLayer::default() }).unwrap();
+    assert!(fixture.records("layers").contains(r#""names":["a","b"]"#));
+}

@@ -2,6 +2,7 @@
 
 mod additional;
 mod containers;
+mod crashes;
 mod images;
 mod layers;
 mod mounts;
