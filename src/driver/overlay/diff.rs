@@ -39,7 +39,7 @@ impl Overlay {
             return Ok(Source::Upper { upper, lowers: Vec::new() });
         }
         let mut words: &[&str] = &[];
-        if alone && self.native_diff()? {
+        if alone && self.reads_native()? {
             let upper = open_dir(&layer.diff())?;
             // It may have been written to by a mount with other words than the configured ones (DEF-2).
             if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), OPAQUE_PREFIX)? {
@@ -50,6 +50,15 @@ impl Overlay {
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
+    }
+
+    /// Whether the probe says that an upper can be read on its own. Where it cannot be asked, because the home lies on a medium
+    /// that nobody writes to, the upper's own marks have to do.
+    fn reads_native(&self) -> Result<bool> {
+        match self.ready().and_then(|()| self.native_diff()) {
+            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(true),
+            answer => answer,
+        }
     }
 
     pub(super) fn write_diff(
