@@ -43,6 +43,7 @@ impl Word<'_> {
 
     fn unknown(&self) -> Error {
         Error::new(ErrorKind::Config, format!("unknown option {:?} ({:?})", self.key, self.whole))
+            .hint("storage.conf(5) lists the driver's options")
     }
 
     /// Go's `strconv.ParseBool`.
