@@ -1,7 +1,7 @@
 //! The likely mistakes: each is told in one line that names the object and says what to do about it.
 
 use crate::images::docker_archive;
-use crate::sandbox::{Sandbox, tar};
+use crate::sandbox::{ORLOP, Sandbox, tar};
 
 fn with_image() -> Sandbox {
     let sandbox = Sandbox::vfs();
@@ -66,6 +66,19 @@ fn a_full_disk_is_named() {
     sandbox.ok(&format!("load -i {}", docker_archive(&sandbox)));
     let run = sandbox.fails("save -o /dev/full localhost/first:1", "free some space");
     assert!(run.stderr.contains("/dev/full"), "{run:?}");
+}
+
+#[test]
+fn options_that_are_not_served_yet_hinder_writing_alone() {
+    let sandbox = Sandbox::new(ORLOP, "overlay");
+    for option in
+        ["overlay.mount_program=/bin/true", "size=10G", "overlay.ignore_chown_errors=true"]
+    {
+        assert_eq!(sandbox.ok(&format!("images --storage-opt {option}")), "", "{option}");
+        let run =
+            sandbox.fails(&format!("create-layer --storage-opt {option}"), "not yet supported");
+        assert!(run.stderr.contains(option), "{run:?}");
+    }
 }
 
 #[test]
