@@ -55,7 +55,7 @@ pub(crate) fn naming(error: Error, file: &Path) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     match error.os_error() {
         Some(StorageFull | QuotaExceeded | FileTooLarge) if error.file().is_none() => {
-            error.path(file)
+            error.context(format!("writing {file:?}"))
         }
         _ => error,
     }
