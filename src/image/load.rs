@@ -78,7 +78,9 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     let temp_dir = options.temp_dir.clone().unwrap_or_else(|| TEMP_DIR.into());
     let source = ImageSource::open(source, &temp_dir, options.progress)?;
     if let Some(policy) = policy {
-        policy.check(source.transport, source.path.as_deref())?;
+        policy
+            .check(source.transport, source.path.as_deref())
+            .map_err(|e| e.context(format!("loading {}", source.name)))?;
     }
     let mut plans = match source.transport {
         Transport::DockerArchive => docker_archive::plans(&source)?,

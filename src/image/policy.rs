@@ -94,7 +94,7 @@ impl Policy {
     /// Whether an image from `transport` at `path` (absolute, without links; absent for a stream) may be loaded.
     pub(super) fn check(&self, transport: Transport, path: Option<&Path>) -> Result<()> {
         let refused = |kind, why: String| {
-            Error::new(kind, format!("loading an image by {}", transport.name()))
+            Error::new(kind, format!("asking about images of the transport {}", transport.name()))
                 .detail(format!("{why} in {}", self.file.display()))
                 .hint("change the policy, or have an administrator change it")
         };

@@ -103,7 +103,8 @@ impl ImageSource {
         };
         if source.open_file("index.json")?.is_none() {
             return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {dir:?}"))
-                .detail("the directory is no OCI layout: it has no index.json"));
+                .detail("the directory is no OCI layout: it has no index.json")
+                .hint("give an OCI layout folder, or a docker or OCI archive"));
         }
         Ok(source)
     }

@@ -68,7 +68,11 @@ pub(super) fn read(store: &Store, image: &ImageInfo) -> Result<StoredImage> {
     let what = format!("the manifest of image {}", image.id);
     let bytes = store
         .image_big_data(&image.id, "manifest")
-        .map_err(|e| e.context(format!("reading {what}")))?;
+        .map_err(|e| match e.kind() {
+            ErrorKind::DataUnknown => Error::new(e.kind(), format!("reading {what}"))
+                .hint("an image is saved or committed by its manifest; create-image makes none, load and commit do"),
+            _ => e.context(format!("reading {what}")),
+        })?;
     if kind_of(&bytes, "", &what)? == Kind::Index {
         return Err(Error::new(ErrorKind::NotSupported, format!("reading {what}"))
             .detail("it is a list of manifests")
@@ -142,9 +146,7 @@ pub(super) fn write_layer(
     out: &mut (dyn Write + Send),
 ) -> Result<()> {
     let mut out = Hashed::new(out, Hasher::sha256());
-    store
-        .diff(&layer.id, None, Some(Compression::None), &mut out)
-        .map_err(|e| e.context(format!("exporting layer {}", layer.id)))?;
+    store.diff(&layer.id, None, Some(Compression::None), &mut out)?;
     let found = out.hasher.text();
     if found != layer.diff.as_str() {
         return Err(Error::new(ErrorKind::DigestMismatch, format!("exporting layer {}", layer.id))
