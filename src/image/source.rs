@@ -1,5 +1,6 @@
 //! The files of an image source by name, whether they are a tar's members or a directory's.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,10 @@ use super::spool::{self, Opened, Source, read_limited};
 use super::tar_index::{Pick, TarIndex};
 use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
+
+/// The most that manifests, indexes and configs may have together, in bytes: each is bounded, but many images may name the same
+/// one, and it is held for each of them.
+const MAX_TOGETHER: u64 = 128 << 20;
 
 /// An opened file of a source.
 pub(super) struct Blob {
@@ -33,6 +38,8 @@ pub(super) struct ImageSource {
     pub(super) path: Option<PathBuf>,
     /// What to call it in errors.
     pub(super) name: String,
+    /// How many bytes [`ImageSource::read_file`] may still read.
+    left: Cell<u64>,
 }
 
 impl ImageSource {
@@ -71,6 +78,7 @@ impl ImageSource {
             transport: Transport::OciArchive,
             path,
             name: format!("the OCI archive {shown}"),
+            left: Cell::new(MAX_TOGETHER),
         };
         // Newer dockers write archives that are both. Like podman, read those with one entry as OCI archives.
         let as_oci = match (oci, docker) {
@@ -100,6 +108,7 @@ impl ImageSource {
             transport: Transport::OciDir,
             path,
             name: format!("the OCI layout {dir:?}"),
+            left: Cell::new(MAX_TOGETHER),
         };
         if source.open_file("index.json")?.is_none() {
             return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {dir:?}"))
@@ -137,7 +146,19 @@ impl ImageSource {
     pub(super) fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let what = format!("{name:?} of {}", self.name);
         let Some(mut blob) = self.open_file(name)? else { return Err(self.missing(name)) };
-        read_limited(&mut blob.reader, limit, &what)
+        let bytes = read_limited(&mut blob.reader, limit, &what)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        match self.left.get().checked_sub(length) {
+            Some(left) => self.left.set(left),
+            None => {
+                return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
+                    .detail(format!(
+                        "the manifests and configs have more than {} MiB together",
+                        MAX_TOGETHER >> 20
+                    )));
+            }
+        }
+        Ok(bytes)
     }
 
     /// The error of a file that is not there.
