@@ -49,15 +49,14 @@ impl ImageSource {
         temp_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let path = match &source {
-            Source::Path(path) => Some(
-                path.canonicalize().map_err(|e| Error::io("opening the image file", path, e))?,
-            ),
-            Source::Stream(_) => None,
-        };
-        let shown = match &source {
-            Source::Path(path) => format!("{path:?}"),
-            Source::Stream(_) => "the stream".to_string(),
+        let (source, path, shown) = match source {
+            Source::Path(path) => {
+                let shown = format!("{path:?}");
+                let real = real_path(&path)?;
+                // What is opened is what the policy judges, even if a link is turned meanwhile.
+                (Source::Path(real.clone().unwrap_or(path)), real, shown)
+            }
+            stream @ Source::Stream(_) => (stream, None, "the stream".to_string()),
         };
         match spool::open(source, temp_dir, progress)? {
             Opened::Directory(dir) => Self::directory(&dir, path),
@@ -172,6 +171,17 @@ impl ImageSource {
     pub(super) fn index(&self) -> Result<Index> {
         let bytes = self.read_file("index.json", MAX_JSON)?;
         parse(&bytes, &format!("index.json of {}", self.name))
+    }
+}
+
+/// The path without links; `None` for a pipe without a name, such as `/dev/stdin` or a shell's `<(command)` may lead to.
+fn real_path(path: &Path) -> Result<Option<PathBuf>> {
+    let failed = |e| Error::io("opening the image file", path, e);
+    let meta = path.metadata().map_err(failed)?;
+    match path.canonicalize() {
+        Ok(real) => Ok(Some(real)),
+        Err(_) if !meta.is_file() && !meta.is_dir() => Ok(None),
+        Err(e) => Err(failed(e)),
     }
 }
 
