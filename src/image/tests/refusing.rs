@@ -19,11 +19,8 @@ fn assert_nothing_kept(f: &Fixture) {
     for dir in
         [f.driver.to_string(), format!("{}-layers", f.driver), format!("{}-images", f.driver)]
     {
-        for temp in
-            std::fs::read_dir(f.path("graph").join(dir).join("tempdirs")).into_iter().flatten()
-        {
-            panic!("{temp:?} was kept");
-        }
+        let temps = std::fs::read_dir(f.path("graph").join(dir).join("tempdirs"));
+        assert_eq!(temps.into_iter().flatten().count(), 0, "a temp dir was kept");
     }
     let home = f.path("graph").join(f.driver);
     for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
