@@ -84,7 +84,7 @@ impl Load {
         let progress = progress::on_terminal(self.quiet);
         let options = LoadOptions {
             platform,
-            policy: image::find_policy(User::of_process(&env).home.as_deref()),
+            policy: image::find_policy(config_home(&env).as_deref()),
             temp_dir: temp_dir(),
             progress: &*progress,
             ..LoadOptions::default()
@@ -160,6 +160,12 @@ impl Commit {
         cx.out.line(id)?;
         Ok(0)
     }
+}
+
+/// The directory of the user's configuration, an empty XDG_CONFIG_HOME counting as unset.
+fn config_home(env: &Environment) -> Option<PathBuf> {
+    let home = || User::of_process(env).home.map(|home| home.join(".config"));
+    env.non_empty("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)
 }
 
 /// Where the engines put large temporary files, if the user says so.

@@ -23,8 +23,8 @@ use crate::record::Timestamp;
 use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// How often a loading is tried that others cross by deleting what it relies on.
-const MAX_ATTEMPTS: u32 = 10;
+/// How often a loading or committing is tried that others cross by deleting what it relies on.
+pub(super) const MAX_ATTEMPTS: u32 = 10;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -116,7 +116,7 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
 }
 
 /// Whether a layer or image that was there is no longer: another process has deleted it, perhaps as its own loading failed.
-fn vanished(e: &Error) -> bool {
+pub(super) fn vanished(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::ParentUnknown | ErrorKind::LayerUnknown | ErrorKind::ImageUnknown)
 }
 

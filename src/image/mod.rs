@@ -31,6 +31,7 @@ mod batch;
 mod changes;
 mod commit;
 mod docker_archive;
+mod lenient;
 mod load;
 mod model;
 mod oci;

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::model::{Kind, Manifest, kind_of, parse};
+use super::model::{Kind, MAX_LAYERS, Manifest, kind_of, parse};
 use super::plan::read_config;
 use super::reference::Reference;
 use super::verify::{Hashed, Hasher};
 use crate::archive::Compression;
 use crate::store::{ImageInfo, Store};
 use crate::{Digest, Error, ErrorKind, Result};
-
-/// More layers than any driver can mount; a longer chain of parents is a circle.
-const MAX_LAYERS: usize = 4096;
 
 /// An image with all that writing it out needs.
 #[derive(Debug, Clone)]
@@ -126,6 +123,7 @@ pub(super) fn chain(store: &Store, top: &str) -> Result<Vec<StoredLayer>> {
                 .detail("the size of its content is not recorded")
         })?;
         layers.push(StoredLayer { id: layer.id.clone(), diff, size, annotations: BTreeMap::new() });
+        // A longer chain of parents is a circle.
         if layers.len() > MAX_LAYERS {
             return Err(Error::new(
                 ErrorKind::Corrupt,
