@@ -69,6 +69,7 @@ pub struct Loaded {
 ///
 /// Every blob that is read is checked against its digest, and every layer against the config. Layers that the store has are not
 /// unpacked again. Names are completed as `podman load` does (`x:1` becomes `localhost/x:1`) and taken away from other images.
+/// Unlike podman 4.3, which calls the image of a layout directory after the directory, its images take the names of its index.
 ///
 /// # Errors
 /// [`ErrorKind::PolicyRejected`], [`ErrorKind::InvalidArchive`], [`ErrorKind::DigestMismatch`] and what the store finds; the
