@@ -23,8 +23,8 @@ use crate::record::Timestamp;
 use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// How often a loading is tried that others cross by deleting what it relies on.
-const MAX_ATTEMPTS: u32 = 10;
+/// How often a loading or committing is tried that others cross by deleting what it relies on.
+pub(super) const MAX_ATTEMPTS: u32 = 10;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -78,7 +78,9 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     let temp_dir = options.temp_dir.clone().unwrap_or_else(|| TEMP_DIR.into());
     let source = ImageSource::open(source, &temp_dir, options.progress)?;
     if let Some(policy) = policy {
-        policy.check(source.transport, source.path.as_deref())?;
+        policy
+            .check(source.transport, source.path.as_deref())
+            .map_err(|e| e.context(format!("loading {}", source.name)))?;
     }
     let mut plans = match source.transport {
         Transport::DockerArchive => docker_archive::plans(&source)?,
@@ -114,7 +116,7 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
 }
 
 /// Whether a layer or image that was there is no longer: another process has deleted it, perhaps as its own loading failed.
-fn vanished(e: &Error) -> bool {
+pub(super) fn vanished(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::ParentUnknown | ErrorKind::LayerUnknown | ErrorKind::ImageUnknown)
 }
 

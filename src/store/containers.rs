@@ -7,7 +7,7 @@ use super::open::make_directory;
 use super::order::{Before, Held, OtherImages};
 use super::paths::data_file;
 use super::requests::refuse_id_maps;
-use super::table::unknown;
+use super::table::{AWAITS_CONTAINER, INCOMPLETE, unknown};
 use super::{NewContainer, Store, names};
 use crate::driver::CreateOptions;
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
@@ -15,8 +15,8 @@ use crate::sys::{atomic, remove};
 use crate::{Digest, Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
-    /// Creates a container and its read-write layer. The layer stays flagged incomplete until the container is recorded, so that
-    /// a crash leaves both or neither.
+    /// Creates a container and its read-write layer. The layer stays flagged until the container is recorded, so that a crash
+    /// leaves both or neither.
     ///
     /// # Errors
     /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DuplicateId`], [`ErrorKind::DuplicateName`], [`ErrorKind::InvalidArgument`] for one
@@ -90,6 +90,11 @@ impl Store {
                 // The layer's directory is part of what the record promises.
                 self.sync_content()?;
             }
+            // From here on the Go library may have the layer, if this process dies; we wait for the container.
+            let flags = &mut layers.get_mut(layer_id.as_str())?.flags;
+            flags.insert(AWAITS_CONTAINER.to_owned(), true.into());
+            flags.remove(INCOMPLETE);
+            layers.save()?;
             containers.push(usize::from(volatile), record.clone())?;
             containers.save()
         })();
@@ -110,7 +115,7 @@ impl Store {
             return Err(error);
         }
         // From here on the container exists; if clearing the flag fails, the next operation that writes makes up for it.
-        layers.get_mut(layer_id.as_str())?.flags.remove(super::table::INCOMPLETE);
+        layers.get_mut(layer_id.as_str())?.flags.remove(AWAITS_CONTAINER);
         layers.save()?;
         Ok(record)
     }

@@ -350,7 +350,7 @@ impl Store {
             Some(layer) => Some(layer.clone()),
             None => self.find_foreign_layer(held, key)?.map(|(layer, _)| layer),
         };
-        let found = found.ok_or_else(|| unknown::<Layer>("using as a parent", key))?;
+        let found = found.ok_or_else(|| unknown::<Layer>("looking up the parent", key))?;
         let (_, containers) = self.containers.read(held)?;
         match containers.iter().find(|c| c.layer == found.id) {
             None => Ok(Some(found)),

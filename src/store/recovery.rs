@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::order::{Before, Held, Layers};
-use super::table::{Edit, INCOMPLETE, Record};
+use super::table::{AWAITS_CONTAINER, Edit, INCOMPLETE};
 use crate::record::Layer;
 use crate::sys::tempdir;
 use crate::{LayerId, Result};
@@ -35,9 +35,9 @@ impl Store {
         }
     }
 
-    /// Finishes what was cut short. A container's layer is incomplete until its container is recorded, and is flagged before the
-    /// container is deleted: with the container on record and the layer's files in place, the flag goes; with the files gone,
-    /// the container goes too. Every other incomplete layer is deleted.
+    /// Finishes what was cut short. A container's layer is flagged until its container is recorded, and before the container is
+    /// deleted: with the container on record and the layer's files in place, the flag goes; with the files gone, the container
+    /// goes too. Every other flagged layer is deleted.
     ///
     /// What resists stays flagged and hidden: no reason to refuse work on the rest of the store.
     fn recover_incomplete(
@@ -46,7 +46,7 @@ impl Store {
         layers: &mut Edit<'_, Layer, Layers>,
     ) -> Result<()> {
         let incomplete: Vec<String> =
-            layers.iter_all().filter(|l| l.is_incomplete()).map(|l| l.id.clone()).collect();
+            layers.iter_all().filter(|l| l.is_unfinished()).map(|l| l.id.clone()).collect();
         if incomplete.is_empty() {
             return Ok(());
         }
@@ -67,7 +67,9 @@ impl Store {
             let there = || LayerId::new(id.as_str()).is_ok_and(|id| self.driver.exists(&id));
             match owner(&id) {
                 Some(_) if there() => {
-                    layers.get_mut(&id)?.flags.remove(INCOMPLETE);
+                    let flags = &mut layers.get_mut(&id)?.flags;
+                    flags.remove(INCOMPLETE);
+                    flags.remove(AWAITS_CONTAINER);
                 }
                 Some(container) => {
                     tracing::warn!("finishing the interrupted deletion of container {container}");

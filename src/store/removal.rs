@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Store;
 use super::order::{Held, Layers};
-use super::table::{Edit, INCOMPLETE, Record};
+use super::table::{Edit, INCOMPLETE};
 use crate::driver::Trash;
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;
@@ -85,11 +85,9 @@ impl Store {
         self.unmount_for_removal(held, &ids)?;
         let wanted: HashSet<&str> = ids.iter().map(|id| id.as_str()).collect();
         layers.change_each(|layer| {
-            let change = wanted.contains(layer.id.as_str()) && !layer.is_incomplete();
-            if change {
-                layer.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
-            }
-            change
+            let flag = serde_json::Value::Bool(true);
+            wanted.contains(layer.id.as_str())
+                && layer.flags.insert(INCOMPLETE.to_owned(), flag.clone()) != Some(flag)
         });
         layers.save()?;
         for id in ids {

@@ -77,7 +77,7 @@ impl Overlay {
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
         let link = LinkId::random();
-        layout::write_new(&dir.join(layout::LINK), 0o644, link.as_str().as_bytes())?;
+        layout::write_link_file(&dir, &link, !self.options.unsynced)?;
         let path = link.path(home);
         symlink(layout::target_of_layer(id), &path)
             .map_err(|e| Error::io("making the link", &path, e))?;

@@ -299,6 +299,22 @@ pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     write().map_err(|e| Error::io("writing", path, e))
 }
 
+/// Writes the `link` file of a new layer. Nobody ever sees it empty, `durable` not even after a loss of power: other versions
+/// that remove a layer with an empty `link` remove the directory of links (ADD-1).
+///
+/// # Errors
+/// When a system call fails.
+pub(super) fn write_link_file(layer: &Path, link: &LinkId, durable: bool) -> Result<()> {
+    let (unnamed, path) = (layer.join(".tmp-link"), layer.join(LINK));
+    write_new(&unnamed, 0o644, link.as_str().as_bytes())?;
+    if durable {
+        File::open(&unnamed)
+            .and_then(|file| file.sync_data())
+            .map_err(|e| Error::io("syncing", &unnamed, e))?;
+    }
+    std::fs::rename(&unnamed, &path).map_err(|e| Error::io("writing", &path, e))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,7 +55,7 @@ impl Overlay {
     /// Reads the options, touches nothing on disk.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Config`] and [`crate::ErrorKind::NotSupported`] for options.
+    /// [`crate::ErrorKind::Config`] for options.
     pub(super) fn open(
         name: &str,
         graph_root: &Path,

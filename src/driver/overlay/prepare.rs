@@ -111,6 +111,7 @@ impl Overlay {
         if *prepared {
             return Ok(());
         }
+        self.options.check_served()?;
         self.check_host()?;
         let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
         let new = layout::ensure_dir(&self.home, open, 0o700)?;

@@ -203,3 +203,18 @@ fn all_layers_are_synced_by_one_call() {
         }
     }
 }
+
+/// A shell's `<(command)` and `/dev/stdin` are links to pipes, which have no path.
+#[test]
+fn a_pipe_without_a_name_is_loaded() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let f = Fixture::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let feed = std::thread::spawn(move || writer.write_all(DOCKER).unwrap());
+    let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+    let loaded = load_path(&f.store(), &path);
+    drop(reader);
+    feed.join().unwrap();
+    assert_eq!(loaded.unwrap().len(), 1);
+}

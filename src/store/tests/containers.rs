@@ -79,6 +79,28 @@ fn a_crash_before_the_flag_is_cleared_keeps_both() {
 }
 
 #[test]
+fn a_layer_that_awaits_its_container_goes_without_it_and_stays_with_it() {
+    // Killed right before the container's record is written, or right after.
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    with_image(&store);
+    let container = store.create_container(named_container("c")).unwrap();
+    let flagged = fixture.records("layers").replacen(
+        r#"","parent""#,
+        r#"","flags":{"orlop-awaits-container":true},"parent""#,
+        1,
+    );
+    fixture.write_records("layers", &flagged);
+    assert!(store.layer(&container.layer).is_ok(), "readers see both");
+    store.create_layer(named("a")).unwrap();
+    assert!(store.layer(&container.layer).unwrap().flags.is_empty());
+    fixture.write_records("layers", &flagged);
+    fixture.write_records("containers", "[]");
+    store.create_layer(named("b")).unwrap();
+    assert!(!fixture.records("layers").contains(&container.layer));
+}
+
+#[test]
 fn a_volatile_container_lives_in_the_volatile_files() {
     let fixture = Fixture::new();
     let store = fixture.store();
