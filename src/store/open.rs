@@ -86,6 +86,10 @@ impl Store {
     /// Takes `storage.lock` and makes sure that the driver is prepared as of now: another process's shutdown undoes it
     /// (`store-format.md` 9.3).
     pub(super) fn lock_graph(&self, _: &Held<Nothing>) -> Result<(Held<Graph>, WriteGuard)> {
+        if self.prepared.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            // Before anything is made: where the driver cannot serve, nothing is left behind.
+            self.driver.check()?;
+        }
         for dir in self.paths.directories() {
             make_directory(&dir)?;
         }

@@ -12,9 +12,14 @@ use crate::Result;
 use crate::archive::walk::Walk;
 use crate::archive::xattrs;
 
-/// Whether an attribute of that name says that the content is in a lower layer.
-pub(super) fn says_so(key: &[u8], overlay_prefix: &str) -> bool {
-    matches!(key.strip_prefix(overlay_prefix.as_bytes()), Some(b"metacopy" | b"redirect"))
+/// The attribute by which the kernel says that the content of a file of this kind is in a lower layer; other kinds are always
+/// copied whole. A regular file keeps a redirect that no longer matters when its data come after all.
+pub(super) fn mark_of(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile => Some("metacopy"),
+        FileType::Directory => Some("redirect"),
+        _ => None,
+    }
 }
 
 /// Whether any entry of an overlay's upper directory has its content in a lower layer, so that only a mount shows it.
@@ -23,17 +28,11 @@ pub(super) fn says_so(key: &[u8], overlay_prefix: &str) -> bool {
 /// # Errors
 /// [`crate::ErrorKind::Io`] when something cannot be read, which it names.
 pub fn has_content_elsewhere(upper: BorrowedFd<'_>, overlay_prefix: &str) -> Result<bool> {
-    let key = |name: &str| [overlay_prefix, name].concat().into_bytes();
-    let (metacopy, redirect) = (key("metacopy"), key("redirect"));
     let mut walk = Walk::new(upper).map_err(|e| failed(b".", e))?;
     while let Some(item) = walk.next().map_err(|e| failed(walk.path(), e))? {
-        // Other kinds are always copied whole.
-        let key = match item.kind() {
-            FileType::RegularFile => &metacopy,
-            FileType::Directory => &redirect,
-            _ => continue,
-        };
-        let found = walk.dir().and_then(|dir| xattrs::get(dir, &item.name, key));
+        let Some(mark) = mark_of(item.kind()) else { continue };
+        let key = [overlay_prefix, mark].concat();
+        let found = walk.dir().and_then(|dir| xattrs::get(dir, &item.name, key.as_bytes()));
         match found {
             Ok(None) => {}
             Err(e) if super::vanished(&e) => {}

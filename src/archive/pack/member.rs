@@ -37,8 +37,8 @@ pub(super) trait Whiteouts {
     /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
 
-    /// Whether an attribute of that name says that the file's content is not here (DEF-2).
-    fn is_elsewhere(&self, key: &[u8]) -> bool;
+    /// Whether an attribute of that name says that the content of a file of that kind is not here (DEF-2).
+    fn is_elsewhere(&self, kind: FileType, key: &[u8]) -> bool;
 }
 
 /// For trees without whiteouts: every file is what it is.
@@ -49,7 +49,7 @@ impl Whiteouts for NoWhiteouts {
         Ok(None)
     }
 
-    fn is_elsewhere(&self, _: &[u8]) -> bool {
+    fn is_elsewhere(&self, _: FileType, _: &[u8]) -> bool {
         false
     }
 }
@@ -97,7 +97,7 @@ impl<'o> Packer<'o> {
         let kind = FileType::from_raw_mode(subject.stat.st_mode);
         let elsewhere = Cell::new(false);
         let wanted = |key: &[u8]| {
-            elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(key));
+            elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(kind, key));
             is_exported(key)
         };
         let Some(mut header) = self.header(subject, kind, wanted)? else { return Ok(Ok(())) };

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 
-use super::elsewhere::says_so;
+use super::elsewhere::mark_of;
 use super::failed;
 use super::header::Header;
 use super::member::{NoWhiteouts, Packer, Subject, Whiteouts, is_whiteout, whiteout_name};
@@ -83,8 +83,9 @@ impl Whiteouts for Overlay<'_> {
         }))
     }
 
-    fn is_elsewhere(&self, key: &[u8]) -> bool {
-        says_so(key, self.opaque_prefix)
+    fn is_elsewhere(&self, kind: FileType, key: &[u8]) -> bool {
+        let name = key.strip_prefix(self.opaque_prefix.as_bytes());
+        name.is_some_and(|name| mark_of(kind).is_some_and(|mark| mark.as_bytes() == name))
     }
 }
 

@@ -160,6 +160,29 @@ pub(super) fn upper_and_lowers(
     (upper, near, far)
 }
 
+// DEF-2: what is not in the upper is never packed as zeros or as an empty directory.
+#[test]
+fn uppers_without_their_content_are_refused() {
+    for (name, key, elsewhere) in [
+        ("f", "trusted.overlay.metacopy", true),
+        ("d", "trusted.overlay.redirect", true),
+        // Left behind by the kernel when the data are copied after all.
+        ("f", "trusted.overlay.redirect", false),
+        ("f", "trusted.overlay.origin", false),
+        ("f", "user.overlay.metacopy", false),
+    ] {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("f"), "f").unwrap();
+        set_xattr(&dir.path().join(name), key, b"/x");
+        let upper = open_dir(dir.path());
+        let told = crate::archive::has_content_elsewhere(upper.as_fd(), "trusted.overlay.");
+        assert_eq!(told.unwrap(), elsewhere, "{key}");
+        let packed = pack_upper(upper.as_fd(), &[], "trusted.overlay.", &mut Vec::new());
+        assert_eq!(packed.is_err(), elsewhere, "{key}");
+    }
+}
+
 /// Does to `root` what running programs do, until told to stop.
 fn churn(root: &Path, stop: &std::sync::atomic::AtomicBool) {
     let at = |name: &str| root.join(name);

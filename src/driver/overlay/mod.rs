@@ -111,7 +111,7 @@ impl Driver for Overlay {
     }
 
     fn prepare(&self) -> Result<()> {
-        self.ready()
+        self.ready_again()
     }
 
     fn create(

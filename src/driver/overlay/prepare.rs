@@ -99,6 +99,12 @@ impl Overlay {
         REFUSED.iter().chain(&NAMED).find(|(m, _)| *m == magic).map_or("<unknown>", |(_, n)| n)
     }
 
+    /// Makes the home ready, and private again if another process's shutdown has let its mount go.
+    pub(super) fn ready_again(&self) -> Result<()> {
+        self.ready()?;
+        if self.options.skip_mount_home { Ok(()) } else { bind_private(&self.home) }
+    }
+
     /// Makes the home ready, once.
     pub(super) fn ready(&self) -> Result<()> {
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);

@@ -337,6 +337,13 @@ fn the_home_is_private_flagged_and_let_go() {
     driver.get(&id("a"), &MountOptions::default()).unwrap();
     assert!(is_mount_point(&store.home("")).unwrap(), "made again when needed");
 
+    // Another process shuts the store down; whoever prepares it next makes the home private again.
+    driver.put(&id("a")).unwrap();
+    store.overlay(&[]).cleanup().unwrap();
+    assert!(!is_mount_point(&store.home("")).unwrap());
+    driver.prepare().unwrap();
+    assert_eq!(lines(&store), 1);
+
     // A graph root behind a symbolic link: the mount table has neither.
     let mut store = TestStore::new();
     symlink(store.beside("real"), &store.graph).unwrap();
