@@ -56,7 +56,7 @@ stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
 .PHONY: bench
-bench: build reference ## compare import and export with the Go command
+bench: build reference ## compare orlop with the Go command, in four minutes
 	scripts/compare
 
 .PHONY: fmt

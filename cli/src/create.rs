@@ -79,7 +79,9 @@ impl ImportLayer {
         let request = self.layer.request()?;
         let what = file.and_then(Path::file_name).unwrap_or("layer".as_ref()).to_string_lossy();
         let mut stream = Watched::new(input.stream, &what, input.length);
-        let layer = store.import_layer(request, &mut stream)?;
+        let layer = store
+            .import_layer(request, &mut stream)
+            .map_err(|e| e.context(format!("importing {}", Input::describe(file))))?;
         stream.done();
         created(cx, json, &layer.record, &layer.id, &layer.names)
     }

@@ -31,7 +31,7 @@ impl Delete {
         let store = cx.store()?;
         let mut outcomes = BTreeMap::new();
         for id in &self.ids {
-            let error = delete(&store, id).err().map(|error| error.to_string());
+            let error = delete(&store, id).err().map(|error| cx.advise(&error));
             if let (Some(error), false) = (&error, self.json) {
                 output::complain(&format!("{id}: {error}"));
             }
@@ -73,7 +73,7 @@ impl DeleteImage {
         for id in &self.ids {
             let outcome = match store.delete_image(id, self.test) {
                 Ok(layers) => DeletedImage { layers, error: String::new() },
-                Err(error) => DeletedImage { layers: Vec::new(), error: error.to_string() },
+                Err(error) => DeletedImage { layers: Vec::new(), error: cx.advise(&error) },
             };
             if !self.json {
                 let error = Some(&outcome.error).filter(|error| !error.is_empty());

@@ -99,8 +99,11 @@ impl Diff {
             Some(path) => (input::create(&path)?, path),
             None => (output::stdout_file()?, PathBuf::from("/dev/stdout")),
         };
-        let mut out = BufWriter::with_capacity(1 << 18, file);
-        store.diff(&self.pair.layer, self.pair.reference(), compression, &mut out)?;
+        // Smaller than the pieces in which files are read: those go out without another copy.
+        let mut out = BufWriter::with_capacity(1 << 16, file);
+        store
+            .diff(&self.pair.layer, self.pair.reference(), compression, &mut out)
+            .map_err(|e| output::naming(e, &what))?;
         out.flush().map_err(|e| Error::io("writing", what, e))?;
         Ok(0)
     }
@@ -159,7 +162,9 @@ impl ApplyDiff {
         let what = file.and_then(Path::file_name).unwrap_or("diff".as_ref()).to_string_lossy();
         let store = cx.store()?;
         let mut stream = Watched::new(input.stream, &what, input.length);
-        store.apply_diff(&self.layer, &mut stream)?;
+        store
+            .apply_diff(&self.layer, &mut stream)
+            .map_err(|e| e.context(format!("applying {}", Input::describe(file))))?;
         stream.done();
         Ok(0)
     }

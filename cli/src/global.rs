@@ -8,6 +8,7 @@ use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, Use
 use orlop::store::Store;
 use orlop::{Error, ErrorKind};
 
+use crate::advice;
 use crate::output::Output;
 
 /// Flags taken before and after the command's name.
@@ -29,13 +30,13 @@ pub(crate) struct GlobalArgs {
     /// Set storage driver options ($STORAGE_OPTS)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) storage_opt: Vec<String>,
-    /// Keep container records under the run root
+    /// Keep container records under the run root, so that they are gone after a reboot
     #[arg(long)]
     pub(crate) transient_store: bool,
     /// Print debugging information
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
-    /// Run in a user namespace
+    /// Run in a user namespace (refused so far)
     #[arg(short = 'U', long)]
     pub(crate) unshare: bool,
 }
@@ -129,32 +130,40 @@ impl Context {
         Store::open(options)
     }
 
-    /// The error in words; of a graph root that may not be written to also who chose it.
+    /// The error in words, and what to do about it.
     pub(crate) fn explain(&self, error: &anyhow::Error) -> String {
-        let denied = error
-            .downcast_ref::<Error>()
-            .filter(|e| {
-                matches!(
-                    e.os_error(),
-                    Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-                )
-            })
-            .and_then(Error::file);
-        // Files have names in their errors; only standard output's come bare.
-        if error.is::<io::Error>() {
-            return format!("writing to standard output: {error}");
+        match error.downcast_ref::<Error>() {
+            Some(error) => self.advise(error),
+            // Files have names in their errors; only standard output's come bare.
+            None if error.is::<io::Error>() => format!("writing to standard output: {error}"),
+            None => error.to_string(),
         }
-        match (&self.configured_root, denied) {
-            (Some((root, file)), Some(path)) if path.starts_with(root) => {
-                format!("{error} (the graph root {root:?} is set in {file:?})")
+    }
+
+    /// An error of the library in words; of a graph root that may not be written to also who chose it.
+    pub(crate) fn advise(&self, error: &Error) -> String {
+        let denied = match error.os_error() {
+            Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                error.file()
             }
-            _ => error.to_string(),
-        }
+            _ => None,
+        };
+        let chosen = match (&self.configured_root, denied) {
+            (Some((root, file)), Some(path)) if path.starts_with(root) => {
+                Some(format!("the graph root {root:?} is set in {file:?}"))
+            }
+            _ => None,
+        };
+        let rootless = User::of_process(&Environment::of_process()).is_rootless;
+        let todo = advice::on(error, rootless).map(str::to_owned);
+        let notes: Vec<String> = chosen.into_iter().chain(todo).collect();
+        if notes.is_empty() { error.to_string() } else { format!("{error} ({})", notes.join("; ")) }
     }
 
     /// The Go command says this on standard output.
     fn initialization_failed(&mut self, error: Error) -> anyhow::Error {
-        match self.out.line(format_args!("error initializing: {error}")) {
+        let text = self.advise(&error);
+        match self.out.line(format_args!("error initializing: {text}")) {
             Ok(()) => anyhow::Error::new(Reported),
             Err(error) => error.into(),
         }

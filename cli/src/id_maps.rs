@@ -9,22 +9,22 @@ use orlop::{Error, ErrorKind, Result};
 /// The id map flags (MAPS in `cli.md`).
 #[derive(Args)]
 pub(crate) struct IdMapFlags {
-    /// Force host UID map
+    /// Force host UID map (refused so far)
     #[arg(long)]
     hostuidmap: bool,
-    /// Force host GID map
+    /// Force host GID map (refused so far)
     #[arg(long)]
     hostgidmap: bool,
-    /// UID map
+    /// UID map (refused so far)
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     uidmap: Option<String>,
-    /// GID map
+    /// GID map (refused so far)
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     gidmap: Option<String>,
-    /// Map the ranges that /etc/subuid gives the user
+    /// Map the ranges that /etc/subuid gives the user (refused so far)
     #[arg(long, value_name = "USER")]
     subuidmap: Option<String>,
-    /// Map the ranges that /etc/subgid gives the group
+    /// Map the ranges that /etc/subgid gives the group (refused so far)
     #[arg(long, value_name = "GROUP")]
     subgidmap: Option<String>,
 }

@@ -23,7 +23,7 @@ pub(crate) struct Load {
     /// Read from this archive or OCI layout folder; - for stdin
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     input: PathBuf,
-    /// Which image of a multi-platform index
+    /// Which image of a multi-platform index (default: this machine's); a single image is loaded whatever it is for
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
     /// No progress bars
@@ -34,10 +34,10 @@ pub(crate) struct Load {
 /// `save`.
 #[derive(Args)]
 pub(crate) struct Save {
-    /// IDs or names of images
+    /// IDs or names of images; one given by name is saved with that name
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
-    /// Write to this file or folder; - for stdout
+    /// Write to this new file, or folder for oci-dir; - for stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// What to write
@@ -55,7 +55,7 @@ pub(crate) struct Commit {
     /// ID or name of the container
     #[arg(value_name = "CONTAINER")]
     container: String,
-    /// Name of the new image
+    /// Name of the new image; app:1 becomes localhost/app:1
     #[arg(value_name = "NAME")]
     name: String,
     /// Author of the image
@@ -64,7 +64,8 @@ pub(crate) struct Commit {
     /// Comment in the image's history
     #[arg(short, long)]
     message: Option<String>,
-    /// Change the image's configuration by a Dockerfile instruction, as "ENV A=B" (repeatable)
+    /// Change the image's configuration by CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD (docker format only), STOPSIGNAL,
+    /// USER, VOLUME or WORKDIR, as "ENV A=B" (repeatable)
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
     /// Kind of the image's manifest
@@ -83,7 +84,7 @@ impl Load {
         let progress = progress::on_terminal(self.quiet);
         let options = LoadOptions {
             platform,
-            policy: image::find_policy(User::of_process(&env).home.as_deref()),
+            policy: image::find_policy(config_home(&env).as_deref()),
             temp_dir: temp_dir(),
             progress: &*progress,
             ..LoadOptions::default()
@@ -124,7 +125,9 @@ impl Save {
         let options = SaveOptions { temp_dir: temp_dir(), progress: &*progress };
         if !is_standard_stream(&self.output) {
             let store = cx.store()?;
-            image::save(&store, &self.images, format, Output::Path(self.output), &options)?;
+            let path = Output::Path(self.output.clone());
+            image::save(&store, &self.images, format, path, &options)
+                .map_err(|e| output::naming(e, &self.output))?;
             return Ok(0);
         }
         if io::stdout().is_terminal() {
@@ -134,7 +137,8 @@ impl Save {
                 .into());
         }
         let mut out = BufWriter::with_capacity(1 << 18, output::stdout_file()?);
-        image::save(&cx.store()?, &self.images, format, Output::Writer(&mut out), &options)?;
+        image::save(&cx.store()?, &self.images, format, Output::Writer(&mut out), &options)
+            .map_err(|e| output::naming(e, Path::new("/dev/stdout")))?;
         out.flush().map_err(|e| Error::io("writing", "/dev/stdout", e))?;
         Ok(0)
     }
@@ -156,6 +160,12 @@ impl Commit {
         cx.out.line(id)?;
         Ok(0)
     }
+}
+
+/// The directory of the user's configuration, an empty XDG_CONFIG_HOME counting as unset.
+fn config_home(env: &Environment) -> Option<PathBuf> {
+    let home = || User::of_process(env).home.map(|home| home.join(".config"));
+    env.non_empty("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)
 }
 
 /// Where the engines put large temporary files, if the user says so.

@@ -16,6 +16,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// What to call it in an error.
+    pub(crate) fn describe(path: Option<&Path>) -> String {
+        path.map_or_else(|| "standard input".to_owned(), |path| format!("{path:?}"))
+    }
+
     /// Opens `path`, or standard input if there is none.
     ///
     /// # Errors

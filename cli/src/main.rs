@@ -1,6 +1,7 @@
 //! The `orlop` command: container storage from the shell, with the surface of the Go library's command
 //! (`docs/spec/cli.md`) and `load`, `save` and `commit` besides.
 
+mod advice;
 mod command;
 mod create;
 mod data;

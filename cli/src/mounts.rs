@@ -1,7 +1,8 @@
 //! Mounting and unmounting.
 
 use clap::Args;
-use orlop::store::MountRequest;
+use orlop::store::{MountRequest, Store};
+use orlop::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::command::Outcome;
@@ -52,7 +53,7 @@ impl Mount {
             };
             let (mountpoint, error) = match mounted {
                 Ok(path) => (path.display().to_string(), String::new()),
-                Err(error) => (String::new(), error.to_string()),
+                Err(error) => (String::new(), cx.advise(&not_mountable(error, &store, id))),
             };
             outcomes.push(MountOutcome { id, mountpoint, error });
         }
@@ -103,7 +104,7 @@ impl Unmount {
                 // An image then; if that fails too, the first error is the telling one.
                 Err(error) => {
                     if store.unmount_image(id, self.force).is_err() {
-                        text = error.to_string();
+                        text = cx.advise(&not_mountable(error, &store, id));
                     }
                 }
             }
@@ -133,11 +134,23 @@ impl Mounted {
             match store.mounted(id) {
                 Ok(count) if count > 0 => cx.out.line(format_args!("{id} mounted"))?,
                 Ok(_) => {}
-                Err(error) => text = error.to_string(),
+                Err(error) => text = cx.advise(&not_mountable(error, &store, id)),
             }
             outcomes.push(IdOutcome { id, error: text });
         }
         conclude(cx, self.json, &outcomes, "checking if", " is mounted")
+    }
+}
+
+/// Leads on from an id that is no layer's: to the image that it names, or to the lists of what can be mounted.
+fn not_mountable(error: Error, store: &Store, id: &str) -> Error {
+    match error.kind() {
+        ErrorKind::LayerUnknown if store.image(id).is_ok() => error
+            .hint("it is an image: mount it with --read-only, or mount a container made from it"),
+        ErrorKind::LayerUnknown => {
+            error.hint("`orlop containers` and `orlop layers` list what there is to mount")
+        }
+        _ => error,
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
+use orlop::Error;
 use orlop::record::json::to_go_string;
 use serde::Serialize;
 
@@ -46,6 +48,17 @@ impl Output {
 /// The descriptor cannot be duplicated.
 pub(crate) fn stdout_file() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Names the file that has no room, where the error comes from a stream that does not know its name.
+pub(crate) fn naming(error: Error, file: &Path) -> Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.os_error() {
+        Some(StorageFull | QuotaExceeded | FileTooLarge) if error.file().is_none() => {
+            error.context(format!("writing {file:?}"))
+        }
+        _ => error,
+    }
 }
 
 /// One line on standard error. If even that fails, there is nobody left to tell.

@@ -10,6 +10,20 @@ use crate::typed::Typed;
 /// The code for a flag that the command does not have, or for a command's help.
 const BAD_FLAG: u8 = 125;
 
+/// Commands of the Go program that are not here yet (`cli.md`, last section).
+const NOT_YET: &[&str] = &[
+    "applydiff-using-staging-dir",
+    "check",
+    "container-parent-owners",
+    "copy",
+    "create-storage-layer",
+    "dedup",
+    "gc",
+    "layer-parent-owners",
+    "storage-layers",
+    "unshare",
+];
+
 /// Tells the user of `error`; returns the exit code (`cli.md`, Streams and exit codes).
 ///
 /// # Errors
@@ -37,7 +51,17 @@ pub(crate) fn report(error: &clap::Error, typed: &Typed) -> io::Result<u8> {
             Ok(1)
         }
         ErrorKind::InvalidSubcommand => {
-            writeln!(out, "{}: unrecognized command.", name.unwrap_or_default())?;
+            let name = name.unwrap_or_default();
+            writeln!(out, "{name}: unrecognized command.")?;
+            let mut err = io::stderr().lock();
+            if NOT_YET.contains(&name.as_str()) {
+                writeln!(
+                    err,
+                    "orlop has no '{name}' yet; containers-storage has it, on the same store."
+                )?;
+            } else {
+                writeln!(err, "See 'orlop --help'.")?;
+            }
             Ok(1)
         }
         ErrorKind::MissingRequiredArgument => {

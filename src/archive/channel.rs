@@ -61,6 +61,19 @@ impl Sender {
     }
 }
 
+impl Source {
+    /// The next piece of the stream as it is, in exchange for a buffer that the sender may use again; `None` at the end.
+    pub(super) fn exchange(&mut self, used: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        if self.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let mut piece = std::mem::replace(&mut self.current, used);
+        piece.drain(..std::mem::take(&mut self.at));
+        self.at = self.current.len();
+        Ok(Some(piece))
+    }
+}
+
 impl BufRead for Source {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at >= self.current.len() && !self.ended {
@@ -132,6 +145,35 @@ mod tests {
         thread.join().unwrap();
         assert_eq!(all.len(), 50_000);
         assert!(all.chunks(1000).enumerate().all(|(i, c)| c.iter().all(|b| usize::from(*b) == i)));
+    }
+
+    #[test]
+    fn whole_buffers_pass_from_pipe_to_pipe() {
+        let (first, mut middle) = pipe();
+        let (second, mut source) = pipe();
+        let thread = std::thread::spawn(move || {
+            for i in 0..50u8 {
+                let mut b = first.buffer().unwrap();
+                b.fill(i);
+                first.send(b).unwrap();
+            }
+            first.finish().unwrap();
+        });
+        let relay = std::thread::spawn(move || {
+            let mut begin = [9; 3];
+            middle.read_exact(&mut begin).unwrap();
+            assert_eq!(begin, [0; 3]);
+            while let Some(piece) = middle.exchange(second.buffer().unwrap()).unwrap() {
+                second.send(piece).unwrap();
+            }
+            second.finish().unwrap();
+        });
+        let mut all = Vec::new();
+        source.read_to_end(&mut all).unwrap();
+        thread.join().unwrap();
+        relay.join().unwrap();
+        assert_eq!(all.len(), 50 * BUFFER - 3);
+        assert_eq!((all.first(), all.get(BUFFER - 3), all.last()), (Some(&0), Some(&1), Some(&49)));
     }
 
     #[test]

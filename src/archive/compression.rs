@@ -31,31 +31,34 @@ fn detect(magic: &[u8]) -> Compression {
     }
 }
 
-/// The codec of `source` and the bytes behind it.
-pub(super) fn decode<'a, R: BufRead + Send + 'a>(
-    mut source: R,
-) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+/// The codec of `source`, and the bytes that were read to learn it.
+pub(super) fn sniff(mut source: impl Read) -> io::Result<(Compression, Vec<u8>)> {
     let mut magic = Vec::with_capacity(MAGIC);
     source.by_ref().take(MAGIC as u64).read_to_end(&mut magic)?;
-    let compression = detect(&magic);
-    let whole = Cursor::new(magic).chain(source);
-    let plain: Box<dyn Read + Send + 'a> = match compression {
-        Compression::None => Box::new(whole),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
-        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
+    Ok((detect(&magic), magic))
+}
+
+/// The bytes behind that codec.
+pub(super) fn decode<'a, R: BufRead + Send + 'a>(
+    compression: Compression,
+    source: R,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(source),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(source)),
         Compression::Xz => {
             let flags = liblzma::stream::CONCATENATED;
             let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, flags)
                 .map_err(io::Error::other)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(whole, stream))
+            Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
         }
         Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(whole)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
-    };
-    Ok((compression, plain))
+    })
 }
 
 /// Finds out how `source` is compressed and gives its uncompressed bytes.
@@ -67,9 +70,15 @@ pub(super) fn decode<'a, R: BufRead + Send + 'a>(
 pub fn decompressor<'a>(
     source: Box<dyn Read + Send + 'a>,
 ) -> Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    decode(BufReader::with_capacity(super::channel::BUFFER, source)).map_err(|e| {
-        Error::new(ErrorKind::Io, "reading the beginning of a compressed stream").caused_by(e)
-    })
+    let mut source = BufReader::with_capacity(super::channel::BUFFER, source);
+    sniff(&mut source)
+        .and_then(|(compression, magic)| {
+            let whole = Cursor::new(magic).chain(source);
+            Ok((compression, decode(compression, whole)?))
+        })
+        .map_err(|e| {
+            Error::new(ErrorKind::Io, "reading the beginning of a compressed stream").caused_by(e)
+        })
 }
 
 /// Compresses what is written to it; [`Compressor::finish`] ends the stream.

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::FileSource;
 use super::channel::BUFFER;
@@ -27,16 +27,11 @@ impl TreeFiles {
 impl FileSource for TreeFiles {
     fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
         let path = clean(name);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut first = None;
         for root in &self.roots {
-            match Beneath::new(root.as_fd()).open(&path, flags) {
-                Ok(fd) => {
-                    let stat = rustix::fs::fstat(&fd)?;
-                    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-                        return Ok(Box::new(File::from(fd)));
-                    }
-                }
+            match open_regular(Beneath::new(root.as_fd()), &path) {
+                Ok(Some(file)) => return Ok(Box::new(file)),
+                Ok(None) => {}
                 Err(e) => {
                     first.get_or_insert(e);
                 }
@@ -47,6 +42,17 @@ impl FileSource for TreeFiles {
             io::Error::from,
         ))
     }
+}
+
+/// Opens a regular file; `None` if it is of another kind. Those are not opened at all: to open a device node can do things.
+fn open_regular(root: Beneath<'_>, path: &[u8]) -> rustix::io::Result<Option<File>> {
+    let found = root.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+    rustix::fs::open(same, flags, Mode::empty()).map(|fd| Some(File::from(fd)))
 }
 
 /// Puts the tar together from its gzip-compressed tar-split and the layer's files; returns its length.
@@ -77,4 +83,48 @@ pub fn reassemble(
 fn is_damage(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(kind, InvalidData | InvalidInput | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::beneath::testing::in_both_modes;
+
+    // REM-15: what is not a regular file is passed over, and never opened.
+    #[test]
+    fn only_regular_files_are_opened() {
+        in_both_modes(|| {
+            let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+            for name in ["own/d", "below/d"] {
+                std::fs::create_dir_all(dir.path().join(name)).unwrap();
+            }
+            let own = dir.path().join("own");
+            // Nobody serves that number: to open it is ENXIO.
+            let dev = rustix::fs::makedev(510, 77);
+            crate::archive::tests::mknod(&own.join("device"), FileType::CharacterDevice, dev);
+            crate::archive::tests::mknod(&own.join("fifo"), FileType::Fifo, 0);
+            std::os::unix::fs::symlink("d", own.join("ln")).unwrap();
+            for name in ["device", "fifo", "d/f", "ln"] {
+                std::fs::write(dir.path().join("below").join(name), "below").unwrap();
+            }
+            std::fs::write(own.join("d/g"), "own").unwrap();
+            let roots = [own, dir.path().join("below")];
+            let files =
+                TreeFiles::new(roots.iter().map(|r| crate::archive::tests::open_dir(r)).collect());
+            let text = |name: &str| {
+                let mut text = String::new();
+                files.open(name.as_bytes()).and_then(|mut f| f.read_to_string(&mut text))?;
+                Ok::<_, io::Error>(text)
+            };
+            for name in ["device", "fifo", "./d/f", "ln"] {
+                assert_eq!(text(name).unwrap(), "below", "{name}");
+            }
+            assert_eq!(text("ln/g").unwrap(), "own");
+            let alone = TreeFiles::new(vec![crate::archive::tests::open_dir(&roots[0])]);
+            for name in ["device", "fifo", "d", "nothing"] {
+                let e = alone.open(name.as_bytes()).err().unwrap();
+                assert_eq!(e.kind(), io::ErrorKind::NotFound, "{name}: {e}");
+            }
+        });
+    }
 }

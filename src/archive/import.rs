@@ -1,13 +1,15 @@
-//! The pipeline that takes a layer in: one pass over the stream, three threads.
+//! The pipeline that takes a layer in: one pass over the stream, a thread for each stage.
 //!
 //! ```text
-//! source → [sha256] ═ pipe ═ decompress → [sha256] ═ pipe ═ tar → tar-split, unpack
+//! source → [sha256] ═ pipe ═ decompress ═ pipe ═ [sha256] ═ pipe ═ tar → tar-split, unpack
 //! ```
+//!
+//! The two stages in the middle are only there where the stream is compressed.
 //!
 //! The first stage that fails puts its error in a slot before it lets go of its pipes; whatever the others meet because of
 //! that comes too late for the slot, so the cause is what the caller gets.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Cursor, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
@@ -16,7 +18,7 @@ use flate2::GzBuilder;
 use tar_split_rs::Disassembler;
 
 use super::channel::{BUFFER, Sender, Source, Stopped, fill, pipe};
-use super::compression::decode;
+use super::compression::{decode, sniff};
 use super::digest::Hasher;
 use super::unpack::{Unpacked, Unpacker};
 use super::{Compression, LayerFacts, UnpackOptions};
@@ -40,22 +42,33 @@ pub fn import(
     options: &UnpackOptions,
     tar_split_gz: Option<&mut (dyn Write + Send)>,
 ) -> Result<LayerFacts> {
+    let (compression, magic) = sniff(&mut *source).map_err(unreadable)?;
+    let mut source = Cursor::new(magic).chain(source);
     let failure = Failure::default();
     let results = scope(|s| {
-        let (to_decoder, compressed) = pipe();
-        let (to_tar, plain) = pipe();
-        let reader = spawn(s, "orlop-read", || read_stage(source, to_decoder, &failure))?;
-        let decoder = spawn(s, "orlop-decode", || decode_stage(compressed, to_tar, &failure))?;
+        let (to_next, read) = pipe();
+        let reader = spawn(s, "orlop-read", || read_stage(&mut source, to_next, &failure))?;
+        let (plain, between) = if compression == Compression::None {
+            (read, None)
+        } else {
+            let (to_digest, decoded) = pipe();
+            let (to_tar, plain) = pipe();
+            let decode = || decode_stage(compression, read, to_digest, &failure);
+            let decoder = spawn(s, "orlop-decode", decode)?;
+            let digester = spawn(s, "orlop-digest", || digest_stage(decoded, to_tar))?;
+            (plain, Some((decoder, digester)))
+        };
         let unpacked = unpack_stage(plain, root, options, tar_split_gz, &failure);
-        Ok::<_, Error>((join(reader), join(decoder), unpacked))
+        let digested = between.map(|(decoder, digester)| join(decoder).and(join(digester)));
+        Ok::<_, Error>((join(reader), digested.transpose(), unpacked))
     });
     if let Some(error) = failure.0.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(error);
     }
-    let (read, decoded, unpacked) = results?;
-    let ((compression, plain), unpacked) = (decoded?, unpacked?);
+    let (read, digested, unpacked) = results?;
+    let unpacked = unpacked?;
     let (compressed_digest, compressed_size) = read?.finish();
-    let (diff_digest, diff_size) = match plain {
+    let (diff_digest, diff_size) = match digested? {
         Some(hasher) => hasher.finish(),
         None => (compressed_digest.clone(), compressed_size),
     };
@@ -107,14 +120,16 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     })
 }
 
+fn unreadable(e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, "reading the stream of a layer").caused_by(e)
+}
+
 fn read_stage(source: &mut (dyn Read + Send), out: Sender, failure: &Failure) -> Result<Hasher> {
     let mut hasher = Hasher::default();
     loop {
         // Only a stage that has failed stops before its input ends.
         let Ok(mut buffer) = out.buffer() else { return Err(stopped()) };
-        failure.keep(fill(source, &mut buffer).map_err(|e| {
-            Error::new(ErrorKind::Io, "reading the stream of a layer").caused_by(e)
-        }))?;
+        failure.keep(fill(source, &mut buffer).map_err(unreadable))?;
         if buffer.is_empty() {
             return out.finish().map(|()| hasher).map_err(|_| stopped());
         }
@@ -126,25 +141,22 @@ fn read_stage(source: &mut (dyn Read + Send), out: Sender, failure: &Failure) ->
 }
 
 fn decode_stage(
+    compression: Compression,
     mut source: Source,
     out: Sender,
     failure: &Failure,
-) -> Result<(Compression, Option<Hasher>)> {
+) -> Result<()> {
     let broken = |e: io::Error| {
         Error::new(ErrorKind::InvalidArchive, "decompressing a layer")
             .hint("the stream is truncated or damaged: fetch it again")
             .caused_by(e)
     };
-    let (compression, mut plain) = failure.keep(decode(&mut source).map_err(broken))?;
-    let mut hasher = (compression != Compression::None).then(Hasher::default);
+    let mut plain = failure.keep(decode(compression, &mut source).map_err(broken))?;
     loop {
         let Ok(mut buffer) = out.buffer() else { return Err(stopped()) };
         failure.keep(fill(&mut plain, &mut buffer).map_err(broken))?;
         if buffer.is_empty() {
             break;
-        }
-        if let Some(hasher) = &mut hasher {
-            hasher.update(&buffer);
         }
         if out.send(buffer).is_err() {
             return Err(stopped());
@@ -152,8 +164,21 @@ fn decode_stage(
     }
     drop(plain);
     failure.keep(drain(&mut source).map_err(broken))?;
-    out.finish().map_err(|_| stopped())?;
-    Ok((compression, hasher))
+    out.finish().map_err(|_| stopped())
+}
+
+/// Fails only where a stage beside it has failed.
+fn digest_stage(mut source: Source, out: Sender) -> Result<Hasher> {
+    let mut hasher = Hasher::default();
+    loop {
+        let Ok(empty) = out.buffer() else { return Err(stopped()) };
+        let Some(piece) = source.exchange(empty).map_err(|_| stopped())? else { break };
+        hasher.update(&piece);
+        if out.send(piece).is_err() {
+            return Err(stopped());
+        }
+    }
+    out.finish().map(|()| hasher).map_err(|_| stopped())
 }
 
 /// A codec may know its end before the stream's.

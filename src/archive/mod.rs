@@ -24,7 +24,7 @@ pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack};
-pub use pack::{pack_changes, pack_tree, pack_upper};
+pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };

@@ -25,7 +25,12 @@ pub(super) fn read_names(dir: BorrowedFd<'_>) -> Result<Vec<Name>> {
     let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
     let mut entries = RawDir::new(dir, &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // The directory was removed since it was opened.
+            Err(Errno::NOENT) => break,
+            Err(e) => return Err(e),
+        };
         let bytes = entry.file_name().to_bytes();
         if bytes != b"." && bytes != b".." {
             names.push(Name { bytes: bytes.to_vec(), ino: entry.ino(), kind: entry.file_type() });
@@ -39,6 +44,12 @@ pub(super) fn sorted_names(dir: BorrowedFd<'_>) -> Result<Vec<Name>> {
     let mut names = read_names(dir)?;
     names.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
     Ok(names)
+}
+
+/// Whether a call on an entry failed because somebody removed it, or put a file of another kind in its place, since it was
+/// looked at.
+pub(super) fn is_change(e: Errno) -> bool {
+    matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::STALE)
 }
 
 struct Level {
@@ -105,7 +116,7 @@ impl Walk {
         Ok(fd)
     }
 
-    /// The next entry; what vanishes meanwhile is passed over.
+    /// The next entry; what vanishes or is replaced meanwhile is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Item>> {
         if let Some(id) = self.enter.take() {
             let at = self.path.iter().rposition(|b| *b == b'/').map_or(0, |n| n + 1);
@@ -113,7 +124,8 @@ impl Walk {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(self.dir()?, name, flags, Mode::empty()) {
                 Ok(fd) if Identity::from(&rustix::fs::fstat(&fd)?) == id => self.push(fd)?,
-                Ok(_) | Err(Errno::NOENT) => {}
+                Ok(_) => {}
+                Err(e) if is_change(e) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -152,9 +164,8 @@ impl Walk {
     fn push(&mut self, fd: OwnedFd) -> Result<()> {
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
         let names = sorted_names(fd.as_fd())?.into_iter();
-        if let Some(old) = self.levels.len().checked_sub(OPEN_LEVELS)
-            && let Some(level) = self.levels.get_mut(old)
-        {
+        let old = self.levels.len().checked_sub(OPEN_LEVELS);
+        if let Some(level) = old.and_then(|n| self.levels.get_mut(n)) {
             level.fd = None;
         }
         self.levels.push(Level { fd: Some(fd), id, names, path: self.path.len() });

@@ -76,8 +76,12 @@ pub(super) fn select(
     Ok(found)
 }
 
-/// Whether the directory is marked as opaque.
+/// Whether the directory is marked as opaque; one that has vanished is not.
 pub(super) fn is_opaque(dir: BorrowedFd<'_>, name: &[u8], prefix: &str) -> Result<bool> {
     let key = [prefix.as_bytes(), b"opaque"].concat();
-    Ok(get(dir, name, &key)?.as_deref() == Some(b"y"))
+    match get(dir, name, &key) {
+        Ok(value) => Ok(value.as_deref() == Some(b"y")),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
 }

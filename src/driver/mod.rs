@@ -178,6 +178,13 @@ pub trait Driver: Send + Sync {
     /// [`crate::ErrorKind::LayerUnknown`] if the parent has vanished; the caller may retry.
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>>;
 
+    /// Begins the content of a layer that will lie on another one which is staged itself, complete and not committed yet.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    fn stage_upon(&self, parent: &dyn Staging, options: &CreateOptions)
+    -> Result<Box<dyn Staging>>;
+
     /// Makes staged content the content of the freshly created layer `id` (APL-4).
     ///
     /// # Errors

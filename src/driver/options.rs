@@ -15,6 +15,28 @@ pub(crate) struct OverlayOptions {
     pub(crate) skip_mount_home: bool,
     /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
     pub(crate) unsynced: bool,
+    /// An option that matters as soon as something is written or mounted, and is not served yet.
+    not_served: Option<NotServed>,
+}
+
+impl OverlayOptions {
+    /// Refuses, by its name, an option that this version does not serve. Records can be read whatever it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotSupported`]
+    pub(crate) fn check_served(&self) -> Result<()> {
+        let Some(NotServed { key, whole }) = &self.not_served else { return Ok(()) };
+        Err(Error::new(ErrorKind::NotSupported, format!("applying the overlay option {whole:?}"))
+            .detail(format!("{key:?} is not yet supported"))
+            .hint(format!("remove {key} from storage.conf, STORAGE_OPTS and --storage-opt")))
+    }
+}
+
+/// An option that is understood and not yet served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NotServed {
+    key: &'static str,
+    whole: String,
 }
 
 /// What the vfs driver was told.
@@ -43,6 +65,7 @@ impl Word<'_> {
 
     fn unknown(&self) -> Error {
         Error::new(ErrorKind::Config, format!("unknown option {:?} ({:?})", self.key, self.whole))
+            .hint("storage.conf(5) lists the driver's options")
     }
 
     /// Go's `strconv.ParseBool`.
@@ -135,20 +158,15 @@ impl NotYet {
         self.0.push((key, matters.then(|| word.whole.to_owned())));
     }
 
-    fn refuse(self) -> Result<()> {
-        let Some((key, whole)) = self.0.into_iter().find_map(|(k, w)| w.map(|w| (k, w))) else {
-            return Ok(());
-        };
-        Err(Error::new(ErrorKind::NotSupported, format!("applying the overlay option {whole:?}"))
-            .detail(format!("{key:?} is not yet supported"))
-            .hint(format!("remove {key} from storage.conf and from STORAGE_OPTS")))
+    fn first(self) -> Option<NotServed> {
+        self.0.into_iter().find_map(|(key, whole)| whole.map(|whole| NotServed { key, whole }))
     }
 }
 
 /// Reads the options of the overlay driver.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a malformed option, [`ErrorKind::NotSupported`] for one that this version does not serve.
+/// [`ErrorKind::Config`] for a malformed option. One that this version does not serve is kept for [`OverlayOptions::check_served`].
 pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
     let mut out = OverlayOptions::default();
     let mut not_yet = NotYet::default();
@@ -191,7 +209,7 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             _ => return Err(word.unknown()),
         }
     }
-    not_yet.refuse()?;
+    out.not_served = not_yet.first();
     Ok(out)
 }
 
@@ -342,6 +360,10 @@ mod tests {
         assert_eq!(stores, ["/usr/bin", "/etc", "/var"]);
     }
 
+    fn refusal(option: &str) -> Error {
+        overlay(&[option]).unwrap().check_served().unwrap_err()
+    }
+
     #[test]
     fn what_is_not_served_is_refused_by_name_when_it_matters() {
         for (key, value, harmless) in [
@@ -351,16 +373,14 @@ mod tests {
             ("ignore_chown_errors", "true", "false"),
             ("use_composefs", "1", "0"),
         ] {
-            let e = overlay(&[&format!("overlay.{key}={value}")]).unwrap_err();
+            let e = refusal(&format!("overlay.{key}={value}"));
             assert_eq!(e.kind(), ErrorKind::NotSupported);
             assert!(e.to_string().contains(key), "{e}");
-            overlay(&[&format!("{key}={value}"), &format!("{key}={harmless}")]).unwrap();
+            let both = [format!("{key}={value}"), format!("{key}={harmless}")];
+            parse_overlay(&both).unwrap().check_served().unwrap();
         }
-        assert_eq!(overlay(&["force_mask=shared"]).unwrap_err().kind(), ErrorKind::NotSupported);
-        assert_eq!(
-            overlay(&["additionallayerstore=/:ref"]).unwrap_err().kind(),
-            ErrorKind::NotSupported
-        );
+        assert_eq!(refusal("force_mask=shared").kind(), ErrorKind::NotSupported);
+        assert_eq!(refusal("additionallayerstore=/:ref").kind(), ErrorKind::NotSupported);
     }
 
     #[test]

@@ -85,7 +85,9 @@ fn port(value: &str) -> Result<String, String> {
         number.parse().ok().filter(|n| *n > 0).ok_or("a port is a number from 1 to 65535")?;
     match protocol.to_ascii_lowercase().as_str() {
         protocol @ ("tcp" | "udp") => Ok(format!("{number}/{protocol}")),
-        _ => Err("a port's protocol is tcp or udp".into()),
+        _ => {
+            Err("a port's protocol is tcp or udp, and each port needs an EXPOSE of its own".into())
+        }
     }
 }
 

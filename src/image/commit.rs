@@ -8,11 +8,12 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::changes::{self, Change};
-use super::load::record_image;
+use super::load::{MAX_ATTEMPTS, vanished};
 use super::model::{
     DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, WrittenBlob, go_json, layer_id, parse,
     write_docker_manifest, write_oci_manifest,
 };
+use super::record::record_image;
 use super::reference::Reference;
 use super::spool::{TEMP_DIR, rewind, unnamed_file};
 use super::stored::{self, StoredImage, StoredLayer};
@@ -121,13 +122,35 @@ pub fn commit(
             .detail("OCI images have no ONBUILD")
             .hint("commit in the docker format"));
     }
+    // One time for all attempts.
+    let created = options.created.unwrap_or_else(Timestamp::now);
+    let mut attempt = 1;
+    loop {
+        match attempt_commit(store, container, name.as_ref(), &edits, created, options) {
+            Err(e) if attempt < MAX_ATTEMPTS && vanished(&e) => {
+                tracing::info!("committing once more, as a layer relied on was deleted: {e}");
+                attempt += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn attempt_commit(
+    store: &Store,
+    container: &str,
+    name: Option<&Reference>,
+    edits: &[Change],
+    created: Timestamp,
+    options: &CommitOptions<'_>,
+) -> Result<String> {
     let container = store.container(container)?;
     let base = base(store, &container)?;
     let (layer, new) = commit_layer(store, &container, base.image.as_ref(), options)?;
-    let made = config(&container, &base, &layer, &edits, options).and_then(|config| {
+    let made = config(&container, &base, &layer, edits, created, options).and_then(|config| {
         let mut layers: Vec<&StoredLayer> = base.image.iter().flat_map(|b| &b.layers).collect();
         layers.push(&layer);
-        record(store, name.as_ref(), &config, &layers, base.image.as_ref(), options)
+        record(store, name, &config, &layers, base.image.as_ref(), options)
     });
     if made.is_err()
         && new
@@ -217,13 +240,14 @@ fn config(
     base: &Base,
     layer: &StoredLayer,
     edits: &[Change],
+    created: Timestamp,
     options: &CommitOptions<'_>,
 ) -> Result<Vec<u8>> {
     let old: Map<String, Value> = match &base.image {
         Some(image) => parse(&image.config, &format!("the config of image {}", image.id))?,
         None => Map::new(),
     };
-    let created = options.created.unwrap_or_else(Timestamp::now).to_string();
+    let created = created.to_string();
     let host = super::platform::host();
     let mut new = Map::new();
     let mut put = |key: &str, value: Value| {

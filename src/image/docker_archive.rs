@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
+use super::lenient::{Bounded, list};
 use super::model::{MAX_JSON, parse};
 use super::plan::{Plan, PlannedLayer, layer_count, read_config};
 use super::reference::Reference;
@@ -18,14 +19,17 @@ const MAX_MANIFEST: u64 = 1 << 20;
 #[serde(rename_all = "PascalCase", default)]
 struct Item {
     config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Option<Vec<String>>,
+    #[serde(deserialize_with = "list")]
+    repo_tags: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    layers: Vec<String>,
 }
 
 /// The images of a docker archive.
 pub(super) fn plans(source: &ImageSource) -> Result<Vec<Plan>> {
     let bytes = source.read_file("manifest.json", MAX_MANIFEST)?;
-    let items: Vec<Item> = parse(&bytes, &format!("manifest.json of {}", source.name))?;
+    let Bounded(items): Bounded<Item> =
+        parse(&bytes, &format!("manifest.json of {}", source.name))?;
     if items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {}", source.name))
             .detail("manifest.json lists no image"));
@@ -34,7 +38,7 @@ pub(super) fn plans(source: &ImageSource) -> Result<Vec<Plan>> {
 }
 
 fn plan(source: &ImageSource, at: usize, item: Item) -> Result<Plan> {
-    let tags = item.repo_tags.unwrap_or_default();
+    let tags = item.repo_tags;
     let label = match tags.first() {
         Some(tag) => format!("image {tag:?} of {}", source.name),
         None => format!("image {} of {}", at + 1, source.name),
@@ -48,7 +52,7 @@ fn plan(source: &ImageSource, at: usize, item: Item) -> Result<Plan> {
         return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
             .detail("it has no rootfs"));
     };
-    let files = item.layers.unwrap_or_default();
+    let files = item.layers;
     if files.len() != diffs.len() {
         return Err(layer_count(&label, files.len(), diffs.len()));
     }

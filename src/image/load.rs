@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use super::batch::{Batch, Staged, layer_of_id};
 use super::model::{
     DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, layer_id, write_docker_manifest,
 };
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
 use super::policy::{Policy, Transport};
+use super::record::record_image;
 use super::reference::Reference;
 use super::source::ImageSource;
 use super::spool::{Source, TEMP_DIR};
@@ -20,6 +22,9 @@ use crate::progress::{Counted, Progress, ProgressItem, Silent};
 use crate::record::Timestamp;
 use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
+
+/// How often a loading or committing is tried that others cross by deleting what it relies on.
+pub(super) const MAX_ATTEMPTS: u32 = 10;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -73,7 +78,9 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     let temp_dir = options.temp_dir.clone().unwrap_or_else(|| TEMP_DIR.into());
     let source = ImageSource::open(source, &temp_dir, options.progress)?;
     if let Some(policy) = policy {
-        policy.check(source.transport, source.path.as_deref())?;
+        policy
+            .check(source.transport, source.path.as_deref())
+            .map_err(|e| e.context(format!("loading {}", source.name)))?;
     }
     let mut plans = match source.transport {
         Transport::DockerArchive => docker_archive::plans(&source)?,
@@ -84,15 +91,33 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     if let Some(names) = &options.names {
         rename(&mut plans, names)?;
     }
-    let mut loader = Loader {
-        store,
-        source: &source,
-        progress: options.progress,
-        new_layers: Vec::new(),
-        new_images: Vec::new(),
-        blobs: HashMap::new(),
-    };
-    loader.load(plans).inspect_err(|_| loader.undo())
+    let mut attempt = 1;
+    loop {
+        let mut loader = Loader {
+            store,
+            source: &source,
+            progress: options.progress,
+            batch: Batch::new(store),
+            new_images: Vec::new(),
+            blobs: HashMap::new(),
+        };
+        match loader.load(&plans) {
+            Ok(loaded) => return Ok(loaded),
+            Err(e) => {
+                loader.undo();
+                if attempt == MAX_ATTEMPTS || !vanished(&e) {
+                    return Err(e);
+                }
+                tracing::info!("loading once more, as something it relied on was deleted: {e}");
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// Whether a layer or image that was there is no longer: another process has deleted it, perhaps as its own loading failed.
+pub(super) fn vanished(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::ParentUnknown | ErrorKind::LayerUnknown | ErrorKind::ImageUnknown)
 }
 
 fn rename(plans: &mut [Plan], names: &[String]) -> Result<()> {
@@ -112,8 +137,8 @@ struct Loader<'a> {
     store: &'a Store,
     source: &'a ImageSource,
     progress: &'a dyn Progress,
-    /// Ids of the layers made by this call, in order.
-    new_layers: Vec<String>,
+    /// The layers made by this call.
+    batch: Batch<'a>,
     /// Ids of the images made by this call.
     new_images: Vec<String>,
     /// The diff digests of the blobs of the image at hand that the source, not the store, has told.
@@ -128,40 +153,39 @@ struct Ready {
 }
 
 impl Loader<'_> {
-    /// All layers of all images come first, then the records: a bad layer in the last image is found before any name moves.
-    fn load(&mut self, plans: Vec<Plan>) -> Result<Vec<Loaded>> {
+    /// All layers of all images come first, then the records: a bad layer in the last image is found before any name moves. And
+    /// all are brought to the disk by one call before the first of them counts.
+    fn load(&mut self, plans: &[Plan]) -> Result<Vec<Loaded>> {
         let mut ready = Vec::new();
         for plan in plans {
             let layers =
-                self.layers(&plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
+                self.layers(plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
             ready.push((plan, layers));
         }
+        self.batch.commit()?;
         let mut loaded = Vec::new();
         for (plan, layers) in ready {
-            let label = plan.label.clone();
             loaded.push(
-                self.image(plan, &layers).map_err(|e| e.context(format!("loading {label}")))?,
+                self.image(plan, &layers)
+                    .map_err(|e| e.context(format!("loading {}", plan.label)))?,
             );
         }
         Ok(loaded)
     }
 
     /// Deletes what this call has made, best effort: a layer that somebody else has begun to use stays.
-    fn undo(&self) {
+    fn undo(&mut self) {
         for id in self.new_images.iter().rev() {
             if let Err(e) = self.store.delete(id) {
                 tracing::warn!("image {id} of a failed loading stays: {e}");
             }
         }
-        for id in self.new_layers.iter().rev() {
-            if let Err(e) = self.store.delete_layer(id) {
-                tracing::warn!("layer {id} of a failed loading stays: {e}");
-            }
-        }
+        self.batch.undo();
     }
 
     fn layers(&mut self, plan: &Plan) -> Result<Vec<Ready>> {
         self.blobs.clear();
+        self.batch.begin_image();
         let mut ready: Vec<Ready> = Vec::new();
         for (at, layer) in plan.layers.iter().enumerate() {
             let parent = ready.last().map(|l| l.id.as_str());
@@ -217,33 +241,44 @@ impl Loader<'_> {
 
     /// What the store knows of a blob from a layer that was made of it.
     fn stored(&self, blob: &Digest) -> Result<Option<StoredBlob>> {
+        // What an earlier image of this loading brings counts as stored, as if its layers were committed already.
+        let staged = || self.batch.earlier().map(Staged::facts);
         let by_diff = none_if_unknown(self.store.layers_by_diff_digest(blob))?;
-        let diff = if by_diff.is_empty() {
+        let diff = if by_diff.is_empty() && !staged().any(|facts| facts.diff == *blob) {
             let by_blob = none_if_unknown(self.store.layers_by_compressed_digest(blob))?;
-            match by_blob.iter().find_map(|l| Digest::parse(l.diff_digest.as_str()).ok()) {
+            let in_store = by_blob.iter().find_map(|l| Digest::parse(l.diff_digest.as_str()).ok());
+            let diff = in_store
+                .or_else(|| staged().find(|facts| facts.blob == *blob).map(|facts| facts.diff));
+            match diff {
                 Some(diff) => diff,
                 None => return Ok(None),
             }
         } else {
             blob.clone()
         };
-        let original = none_if_unknown(self.store.layers_by_diff_digest(&diff))?
-            .first()
-            .filter(|l| l.compressed_digest == blob.as_str())
-            .and_then(|l| u64::try_from(l.compressed_size).ok())
-            .filter(|size| *size > 0)
-            .map(|size| (blob.clone(), size));
+        let original = match none_if_unknown(self.store.layers_by_diff_digest(&diff))?.first() {
+            Some(layer) if layer.compressed_digest == blob.as_str() => {
+                u64::try_from(layer.compressed_size).ok()
+            }
+            Some(_) => None,
+            None => staged()
+                .find(|facts| facts.diff == diff)
+                .filter(|facts| facts.blob == *blob)
+                .map(|facts| facts.blob_size),
+        };
+        let original = original.filter(|size| *size > 0).map(|size| (blob.clone(), size));
         Ok(Some(StoredBlob { diff, original }))
     }
 
     /// A layer of exactly that id.
     fn existing(&self, id: &str) -> Result<Option<Ready>> {
-        match self.store.layer(id) {
-            Ok(layer) if layer.id == id => Ok(Some(ready(&layer))),
-            Ok(_) => Ok(None),
-            Err(e) if matches!(e.kind(), ErrorKind::LayerUnknown | ErrorKind::NotFound) => Ok(None),
-            Err(e) => Err(e),
+        if let Some(staged) = self.batch.find(id) {
+            return Ok(Some(Ready { id: id.to_string(), size: staged.facts().diff_size }));
         }
+        Ok(layer_of_id(self.store, id)?.map(|layer| Ready {
+            id: id.to_string(),
+            size: u64::try_from(layer.diff_size).unwrap_or(0),
+        }))
     }
 
     fn open(&self, layer: &PlannedLayer) -> Result<super::source::Blob> {
@@ -309,30 +344,22 @@ impl Loader<'_> {
         } else {
             new.original_blob = stored.and_then(|s| s.original);
         }
-        let made = if as_it_is && ordinary {
-            self.store.import_layer(new, &mut raw.inner)
+        let size = if as_it_is && ordinary {
+            self.batch.stage(new, &mut raw.inner)?
         } else if as_it_is {
             // The store's own check knows sha256 alone.
             let mut checked = Checked { raw, digest: layer.blob.clone(), done: false };
-            self.store.import_layer(new, &mut checked)
+            self.batch.stage(new, &mut checked)?
         } else {
             let (_, mut plain) = decompressor(Box::new(&mut raw.inner))?;
-            self.store.import_layer(new, &mut plain)
+            self.batch.stage(new, &mut plain)?
         };
-        match made {
-            Ok(layer) => {
-                self.new_layers.push(id);
-                Ok(ready(&layer))
-            }
-            // Another process was faster; it has the same content, as the id is made of its digests.
-            Err(e) if e.kind() == ErrorKind::DuplicateId => self.existing(&id)?.ok_or(e),
-            Err(e) => Err(e),
-        }
+        Ok(Ready { id, size })
     }
 
-    fn image(&mut self, plan: Plan, layers: &[Ready]) -> Result<Loaded> {
-        let manifest = match plan.manifest {
-            Some(manifest) => manifest,
+    fn image(&mut self, plan: &Plan, layers: &[Ready]) -> Result<Loaded> {
+        let manifest = match &plan.manifest {
+            Some(manifest) => manifest.clone(),
             None => docker_manifest(&plan.config, &plan.config_digest, &plan.layers, layers)?,
         };
         let manifest_digest = Digest::sha256(&manifest);
@@ -385,33 +412,6 @@ struct StoredBlob {
     original: Option<(Digest, u64)>,
 }
 
-/// Creates an image; if it is there already with the same top layer, gives it names, items and metadata as the Go library does.
-/// Tells whether it is new.
-pub(super) fn record_image(store: &Store, new: NewImage) -> Result<bool> {
-    let id = new.id.clone().unwrap_or_default();
-    match store.create_image(new.clone()) {
-        Ok(_) => return Ok(true),
-        Err(e) if e.kind() == ErrorKind::DuplicateId => {}
-        Err(e) => return Err(e),
-    }
-    let image = store.image(&id)?;
-    if image.layer != new.layer.unwrap_or_default() {
-        return Err(Error::new(ErrorKind::DuplicateId, format!("recording the image {id}"))
-            .detail("an image of that id exists and has a different top layer"));
-    }
-    for item in new.big_data {
-        store.set_image_big_data(&image.id, item)?;
-    }
-    if image.metadata != new.metadata {
-        store.set_image_metadata(&image.id, &new.metadata)?;
-    }
-    // One after the other, the first first, so that their order comes out as in Go.
-    for name in new.names.iter().rev() {
-        store.add_image_names(&image.id, std::slice::from_ref(name))?;
-    }
-    Ok(false)
-}
-
 /// Go's zero time stands for no time.
 pub(super) fn created(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| Timestamp::parse(text).ok()).filter(|t| *t != Timestamp::default())
@@ -433,10 +433,6 @@ fn docker_manifest(
         })
         .collect();
     write_docker_manifest(&WrittenBlob::new(DOCKER_CONFIG, digest.clone(), length), &blobs)
-}
-
-fn ready(layer: &LayerInfo) -> Ready {
-    Ready { id: layer.id.clone(), size: u64::try_from(layer.diff_size).unwrap_or(0) }
 }
 
 fn none_if_unknown(found: Result<Vec<LayerInfo>>) -> Result<Vec<LayerInfo>> {

@@ -2,16 +2,43 @@
 //!
 //! What is recorded of a loaded image is what the Go library `go.podman.io/image` (v5.41.2) records of the same file, so that
 //! the engines on it take the image for one of theirs (`store-format.md` 3.2, 4).
+//!
+//! ```no_run
+//! use orlop::config::StoreOptions;
+//! use orlop::image::{CommitOptions, LoadOptions, Output, SaveFormat, SaveOptions, Source, commit, load, save};
+//! use orlop::store::{MountRequest, NewContainer, Store};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Store::open(StoreOptions {
+//!     graph_root: "/srv/graph".into(),
+//!     run_root: "/run/graph".into(),
+//!     ..StoreOptions::default()
+//! })?;
+//! for image in load(&store, Source::Path("image.tar".into()), &LoadOptions::default())? {
+//!     let image = Some(image.image_id);
+//!     let container = store.create_container(NewContainer { image, ..NewContainer::default() })?;
+//!     let root = store.mount(&container.id, &MountRequest::default())?;
+//!     std::fs::write(root.join("note"), "below deck")?;
+//!     store.unmount(&container.id, false)?;
+//!     commit(&store, &container.id, "localhost/noted:1", &CommitOptions::default())?;
+//! }
+//! let (images, output) = (["localhost/noted:1".to_owned()], Output::Path("noted.tar".into()));
+//! save(&store, &images, SaveFormat::OciArchive, output, &SaveOptions::default())?;
+//! # Ok(())
+//! # }
+//! ```
 
+mod batch;
 mod changes;
 mod commit;
 mod docker_archive;
+mod lenient;
 mod load;
 mod model;
 mod oci;
 mod plan;
 mod platform;
 mod policy;
+mod record;
 mod reference;
 mod save;
 mod save_docker;

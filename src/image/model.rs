@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::lenient::{list, or_default};
 use super::platform::Platform;
 use crate::{Digest, Error, ErrorKind, Result};
+
+/// More layers than any driver can mount.
+pub(super) const MAX_LAYERS: usize = 4096;
 
 /// The largest manifest, index or config that is read, in bytes; the Go library's limit.
 pub(super) const MAX_JSON: u64 = 4 << 20;
@@ -23,13 +27,6 @@ pub(super) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.
 
 pub(super) const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(super) const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
-
-/// Go reads `null` as the zero value.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    d: D,
-) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
-}
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -83,7 +80,7 @@ impl From<&RawPlatform> for Platform {
 pub(super) struct Manifest {
     #[serde(deserialize_with = "or_default")]
     pub(super) config: Descriptor,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     pub(super) layers: Vec<Descriptor>,
     #[serde(deserialize_with = "or_default")]
     pub(super) annotations: BTreeMap<String, String>,
@@ -92,7 +89,7 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Index {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     pub(super) manifests: Vec<Descriptor>,
 }
 
@@ -158,7 +155,8 @@ pub(super) struct Config {
     architecture: Option<String>,
     os: Option<String>,
     config: Option<RunConfig>,
-    pub(super) history: Option<Vec<History>>,
+    #[serde(deserialize_with = "list")]
+    pub(super) history: Vec<History>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -188,7 +186,7 @@ pub(super) struct History {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RootFs {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     pub(super) diff_ids: Vec<String>,
 }
 

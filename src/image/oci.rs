@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::model::{
-    ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME, Descriptor, Index, Kind, Manifest, OCI_CONFIG,
-    kind_of, parse,
+    ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME, Descriptor, Index, Kind, MAX_LAYERS, Manifest,
+    OCI_CONFIG, kind_of, parse,
 };
 use super::plan::{Plan, PlannedLayer, blob_path, layer_count, read_blob, read_config};
 use super::platform::{Platform, wanted};
@@ -157,6 +157,9 @@ fn image(
     let (diffs, created) = read_config(&config, &what)?;
     // An image whose config names no diff at all is let through as in Go; the digests are then only what the blobs say.
     let diffs = diffs.unwrap_or_default();
+    if manifest.layers.len() > MAX_LAYERS {
+        return Err(refused(format!("it has more than {MAX_LAYERS} layers")));
+    }
     if !diffs.is_empty() && diffs.len() != manifest.layers.len() {
         return Err(layer_count(&label, manifest.layers.len(), diffs.len()));
     }

@@ -1,6 +1,6 @@
 //! What is to be loaded: an image as its source describes it, checked as far as that goes without its layers.
 
-use super::model::{self, Config, Descriptor, MAX_JSON};
+use super::model::{self, Config, Descriptor, MAX_JSON, MAX_LAYERS};
 use super::source::ImageSource;
 use crate::record::Timestamp;
 use crate::{Digest, Error, ErrorKind, Result};
@@ -71,11 +71,15 @@ pub(super) fn read_config(
     what: &str,
 ) -> Result<(Option<Vec<Digest>>, Option<String>)> {
     let config: Config = model::parse(bytes, what)?;
-    let times = config.history.iter().flatten().filter_map(|line| line.created.as_ref());
+    let times = config.history.iter().filter_map(|line| line.created.as_ref());
     for time in config.created.iter().chain(times) {
         Timestamp::parse(time).map_err(|e| {
             Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).caused_by(e)
         })?;
+    }
+    if config.rootfs.as_ref().is_some_and(|rootfs| rootfs.diff_ids.len() > MAX_LAYERS) {
+        return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
+            .detail(format!("it has more than {MAX_LAYERS} layers")));
     }
     let diffs = config
         .rootfs

@@ -14,13 +14,20 @@ use crate::{Error, ErrorKind, Result};
 /// The largest policy file that is read.
 const MAX_POLICY: u64 = 4 << 20;
 
-/// Finds the policy that applies: `<home>/.config/containers/policy.json` if there is one, else `/etc/containers/policy.json`,
-/// else `/usr/share/containers/policy.json`; `None` if there is none of them.
-pub fn find_policy(home: Option<&Path>) -> Option<PathBuf> {
-    home.map(|home| home.join(".config/containers/policy.json"))
+/// Finds the policy that applies: `containers/policy.json` in the user's `config_home` (`$XDG_CONFIG_HOME`, or
+/// `$HOME/.config`) if there is one, else `/etc/containers/policy.json`,
+/// else `/usr/share/containers/policy.json`; `None` if there is none of them. A file that is there and cannot be read is found all
+/// the same: it is no reason to accept everything.
+pub fn find_policy(config_home: Option<&Path>) -> Option<PathBuf> {
+    config_home
+        .map(|home| home.join("containers/policy.json"))
         .into_iter()
         .chain(["/etc/containers/policy.json".into(), "/usr/share/containers/policy.json".into()])
-        .find(|path| path.exists())
+        .find(|path| !path.symlink_metadata().is_err_and(|e| absent(&e)))
+}
+
+fn absent(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// Where an image comes from, in the words of a policy.
@@ -94,7 +101,7 @@ impl Policy {
     /// Whether an image from `transport` at `path` (absolute, without links; absent for a stream) may be loaded.
     pub(super) fn check(&self, transport: Transport, path: Option<&Path>) -> Result<()> {
         let refused = |kind, why: String| {
-            Error::new(kind, format!("loading an image by {}", transport.name()))
+            Error::new(kind, format!("asking about images of the transport {}", transport.name()))
                 .detail(format!("{why} in {}", self.file.display()))
                 .hint("change the policy, or have an administrator change it")
         };
@@ -286,5 +293,21 @@ mod tests {
         ] {
             assert!(Policy::parse(text.as_bytes(), Path::new("p")).is_err(), "{text}");
         }
+    }
+
+    // A file that is meant to be there and cannot be read must not open the door.
+    #[test]
+    fn a_policy_that_cannot_be_followed_is_not_skipped() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("containers");
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("policy.json");
+        std::os::unix::fs::symlink("nowhere", &file).unwrap();
+        assert_eq!(find_policy(Some(home.path())), Some(file.clone()));
+        assert!(Policy::read(&file).is_err());
+        // A directory above that is none counts as missing, as for any other file.
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::write(&dir, b"").unwrap();
+        assert_ne!(find_policy(Some(home.path())), Some(file));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -47,8 +48,8 @@ impl FromStr for SaveFormat {
 
 /// Where a saved image goes.
 pub enum Output<'a> {
-    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file, a pipe or
-    /// a device is written to as it is, and keeps its owner and mode.
+    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file or directory,
+    /// a pipe or a device is written to as it is, and keeps its owner and mode.
     Path(PathBuf),
     /// A stream; not for a directory.
     Writer(&'a mut (dyn Write + Send)),
@@ -156,59 +157,126 @@ fn collect(store: &Store, images: &[String]) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-/// Writes to a new file beside `path`, which takes its name when it is complete.
-fn to_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>) -> Result<()> {
+/// The open files of this process by number.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+/// Writes to a new file, which takes its name when it is complete.
+pub(super) fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
+) -> Result<()> {
     let failed = |e: io::Error| Error::io("writing the image file", path, e);
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => return Err(exists(path, "it is a directory")),
         Ok(meta) if meta.is_file() && meta.len() > 0 => {
             return Err(exists(path, "a file is there already"));
         }
-        Ok(meta) if !meta.is_file() => {
-            let mut out =
-                BufWriter::new(OpenOptions::new().write(true).open(path).map_err(failed)?);
-            write(&mut out)?;
-            return out.flush().map_err(failed);
+        Ok(meta) => {
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            let mut out = BufWriter::with_capacity(1 << 18, file);
+            let made = write(&mut out).and_then(|()| out.flush().map_err(failed));
+            let (file, _) = out.into_parts();
+            if made.is_err() && meta.is_file() {
+                let _ = file.set_len(0);
+            }
+            return made;
         }
-        Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed(e)),
     }
-    let beside = sibling(path);
-    let made = (|| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&beside)
-            .map_err(failed)?;
-        let mut out = BufWriter::with_capacity(1 << 18, file);
-        write(&mut out)?;
-        out.flush().map_err(failed)?;
-        fs::rename(&beside, path).map_err(failed)
-    })();
-    if made.is_err() {
-        let _ = fs::remove_file(&beside);
+    if path.is_symlink() {
+        return Err(exists(path, "a link that leads nowhere is there"));
+    }
+    let (file, name) = new_file(path).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    let made = write(&mut out)
+        .and_then(|()| out.flush().map_err(failed))
+        .and_then(|()| give_name(out.get_ref(), name.as_deref(), path));
+    if let (Err(_), Some(name)) = (&made, &name) {
+        let _ = fs::remove_file(name);
     }
     made
 }
 
-fn to_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// Opens a new file in the directory of `path`: one without a name, of which nothing stays if this process dies, or where the file
+/// system knows no such files one with the name that is given back.
+fn new_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o644);
+    if Path::new(OPEN_FILES).is_dir()
+        && let Ok(file) = options.clone().custom_flags(libc::O_TMPFILE).open(dir)
+    {
+        return Ok((file, None));
+    }
+    let beside = sibling(path);
+    options.create_new(true).open(&beside).map(|file| (file, Some(beside)))
+}
+
+/// Gives a complete file its name, unless something else has taken it meanwhile.
+fn give_name(file: &File, name: Option<&Path>, path: &Path) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+    use rustix::io::Errno;
+    let done = match name {
+        None => {
+            let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+            linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW)
+        }
+        Some(name) => match renameat_with(CWD, name, CWD, path, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::rename(name, path),
+            done => done,
+        },
+    };
+    done.map_err(|e| match e {
+        Errno::EXIST => exists(path, "a file has come there meanwhile"),
+        e => Error::io("naming the image file", path, e),
+    })
+}
+
+pub(super) fn to_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let failed = |e: io::Error| Error::io("writing the image directory", path, e);
     match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(exists(path, "the directory is not empty")),
-        Ok(false) => {}
+        Ok(false) => return into_directory(path, write),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed(e)),
     }
     let beside = sibling(path);
-    let made = (|| {
-        fs::create_dir(&beside).map_err(failed)?;
-        write(&beside)?;
-        fs::rename(&beside, path).map_err(failed)
-    })();
+    fs::create_dir(&beside).map_err(failed)?;
+    let made = write(&beside).and_then(|()| fs::rename(&beside, path).map_err(failed));
     if made.is_err() {
         let _ = fs::remove_dir_all(&beside);
+    }
+    made
+}
+
+/// Fills an empty directory, which keeps owner and mode and may be a mount point. The layout is complete in a directory inside
+/// before it moves out, `index.json` last: without that it is no layout.
+fn into_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    const LAST: &str = "index.json";
+    let failed = |e: io::Error| Error::io("writing the image directory", path, e);
+    let inside = sibling(&path.join("new"));
+    fs::create_dir(&inside).map_err(failed)?;
+    let mut moved = Vec::new();
+    let made = write(&inside).and_then(|()| {
+        let mut names = fs::read_dir(&inside)
+            .and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect())
+            .map_err(failed)
+            .map(|names: Vec<_>| names)?;
+        names.sort_by_key(|name| name == LAST);
+        for name in names {
+            let target = path.join(&name);
+            fs::rename(inside.join(&name), &target).map_err(failed)?;
+            moved.push(target);
+        }
+        fs::remove_dir(&inside).map_err(failed)
+    });
+    if made.is_err() {
+        for target in moved.iter().rev() {
+            let _ =
+                if target.is_dir() { fs::remove_dir_all(target) } else { fs::remove_file(target) };
+        }
+        let _ = fs::remove_dir_all(&inside);
     }
     made
 }

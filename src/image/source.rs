@@ -1,5 +1,6 @@
 //! The files of an image source by name, whether they are a tar's members or a directory's.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,10 @@ use super::spool::{self, Opened, Source, read_limited};
 use super::tar_index::{Pick, TarIndex};
 use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
+
+/// The most that manifests, indexes and configs may have together, in bytes: each is bounded, but many images may name the same
+/// one, and it is held for each of them.
+const MAX_TOGETHER: u64 = 128 << 20;
 
 /// An opened file of a source.
 pub(super) struct Blob {
@@ -33,6 +38,8 @@ pub(super) struct ImageSource {
     pub(super) path: Option<PathBuf>,
     /// What to call it in errors.
     pub(super) name: String,
+    /// How many bytes [`ImageSource::read_file`] may still read.
+    left: Cell<u64>,
 }
 
 impl ImageSource {
@@ -42,15 +49,14 @@ impl ImageSource {
         temp_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let path = match &source {
-            Source::Path(path) => Some(
-                path.canonicalize().map_err(|e| Error::io("opening the image file", path, e))?,
-            ),
-            Source::Stream(_) => None,
-        };
-        let shown = match &source {
-            Source::Path(path) => format!("{path:?}"),
-            Source::Stream(_) => "the stream".to_string(),
+        let (source, path, shown) = match source {
+            Source::Path(path) => {
+                let shown = format!("{path:?}");
+                let real = real_path(&path)?;
+                // What is opened is what the policy judges, even if a link is turned meanwhile.
+                (Source::Path(real.clone().unwrap_or(path)), real, shown)
+            }
+            stream @ Source::Stream(_) => (stream, None, "the stream".to_string()),
         };
         match spool::open(source, temp_dir, progress)? {
             Opened::Directory(dir) => Self::directory(&dir, path),
@@ -71,6 +77,7 @@ impl ImageSource {
             transport: Transport::OciArchive,
             path,
             name: format!("the OCI archive {shown}"),
+            left: Cell::new(MAX_TOGETHER),
         };
         // Newer dockers write archives that are both. Like podman, read those with one entry as OCI archives.
         let as_oci = match (oci, docker) {
@@ -100,10 +107,12 @@ impl ImageSource {
             transport: Transport::OciDir,
             path,
             name: format!("the OCI layout {dir:?}"),
+            left: Cell::new(MAX_TOGETHER),
         };
         if source.open_file("index.json")?.is_none() {
             return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {dir:?}"))
-                .detail("the directory is no OCI layout: it has no index.json"));
+                .detail("the directory is no OCI layout: it has no index.json")
+                .hint("give an OCI layout folder, or a docker or OCI archive"));
         }
         Ok(source)
     }
@@ -137,7 +146,19 @@ impl ImageSource {
     pub(super) fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let what = format!("{name:?} of {}", self.name);
         let Some(mut blob) = self.open_file(name)? else { return Err(self.missing(name)) };
-        read_limited(&mut blob.reader, limit, &what)
+        let bytes = read_limited(&mut blob.reader, limit, &what)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        match self.left.get().checked_sub(length) {
+            Some(left) => self.left.set(left),
+            None => {
+                return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
+                    .detail(format!(
+                        "the manifests and configs have more than {} MiB together",
+                        MAX_TOGETHER >> 20
+                    )));
+            }
+        }
+        Ok(bytes)
     }
 
     /// The error of a file that is not there.
@@ -151,6 +172,17 @@ impl ImageSource {
     pub(super) fn index(&self) -> Result<Index> {
         let bytes = self.read_file("index.json", MAX_JSON)?;
         parse(&bytes, &format!("index.json of {}", self.name))
+    }
+}
+
+/// The path without links; `None` for a pipe without a name, such as `/dev/stdin` or a shell's `<(command)` may lead to.
+fn real_path(path: &Path) -> Result<Option<PathBuf>> {
+    let failed = |e| Error::io("opening the image file", path, e);
+    let meta = path.metadata().map_err(failed)?;
+    match path.canonicalize() {
+        Ok(real) => Ok(Some(real)),
+        Err(_) if !meta.is_file() && !meta.is_dir() => Ok(None),
+        Err(e) => Err(failed(e)),
     }
 }
 

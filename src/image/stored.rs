@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::model::{Kind, Manifest, kind_of, parse};
+use super::model::{Kind, MAX_LAYERS, Manifest, kind_of, parse};
 use super::plan::read_config;
 use super::reference::Reference;
 use super::verify::{Hashed, Hasher};
 use crate::archive::Compression;
 use crate::store::{ImageInfo, Store};
 use crate::{Digest, Error, ErrorKind, Result};
-
-/// More layers than any driver can mount; a longer chain of parents is a circle.
-const MAX_LAYERS: usize = 4096;
 
 /// An image with all that writing it out needs.
 #[derive(Debug, Clone)]
@@ -68,7 +65,11 @@ pub(super) fn read(store: &Store, image: &ImageInfo) -> Result<StoredImage> {
     let what = format!("the manifest of image {}", image.id);
     let bytes = store
         .image_big_data(&image.id, "manifest")
-        .map_err(|e| e.context(format!("reading {what}")))?;
+        .map_err(|e| match e.kind() {
+            ErrorKind::DataUnknown => Error::new(e.kind(), format!("reading {what}"))
+                .hint("an image is saved or committed by its manifest; create-image makes none, load and commit do"),
+            _ => e.context(format!("reading {what}")),
+        })?;
     if kind_of(&bytes, "", &what)? == Kind::Index {
         return Err(Error::new(ErrorKind::NotSupported, format!("reading {what}"))
             .detail("it is a list of manifests")
@@ -122,6 +123,7 @@ pub(super) fn chain(store: &Store, top: &str) -> Result<Vec<StoredLayer>> {
                 .detail("the size of its content is not recorded")
         })?;
         layers.push(StoredLayer { id: layer.id.clone(), diff, size, annotations: BTreeMap::new() });
+        // A longer chain of parents is a circle.
         if layers.len() > MAX_LAYERS {
             return Err(Error::new(
                 ErrorKind::Corrupt,
@@ -142,9 +144,7 @@ pub(super) fn write_layer(
     out: &mut (dyn Write + Send),
 ) -> Result<()> {
     let mut out = Hashed::new(out, Hasher::sha256());
-    store
-        .diff(&layer.id, None, Some(Compression::None), &mut out)
-        .map_err(|e| e.context(format!("exporting layer {}", layer.id)))?;
+    store.diff(&layer.id, None, Some(Compression::None), &mut out)?;
     let found = out.hasher.text();
     if found != layer.diff.as_str() {
         return Err(Error::new(ErrorKind::DigestMismatch, format!("exporting layer {}", layer.id))

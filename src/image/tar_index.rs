@@ -93,6 +93,9 @@ impl TarIndex {
         };
         let total =
             file.metadata().map_err(|e| Error::io(format!("reading {what}"), what, e))?.len();
+        if total == 0 {
+            return Err(bad("it is empty".into()));
+        }
         let limits = Limits { max_path_len: Some(MAX_PATH), ..Limits::default() };
         let mut parser = Parser::new(limits);
         parser.set_allow_empty_path(true);
@@ -104,10 +107,10 @@ impl TarIndex {
         loop {
             fill(&file, at, window, &mut buf)
                 .map_err(|e| Error::io(format!("reading {what}"), what, e))?;
-            let (consumed, skip) = match parser
-                .parse(&buf)
-                .map_err(|e| bad(format!("at byte {at}: {e}")))?
-            {
+            let (consumed, skip) = match parser.parse(&buf).map_err(|e| match at {
+                0 => bad("it is no tar archive: it does not begin with a tar header".into()),
+                _ => bad(format!("at byte {at}: {e}")),
+            })? {
                 // Like Go, take an archive without its end marker, or with half of it, as long as no member is cut.
                 ParseEvent::NeedData { .. }
                     if buf.len() < window && buf.iter().all(|b| *b == 0) =>
@@ -346,8 +349,11 @@ mod tests {
                 "{cut}"
             );
         }
-        assert!(index(&[b'x'; 2048]).is_err());
-        assert!(!index(&[]).unwrap().contains("manifest.json"));
+        let e = index(&[b'x'; 2048]).unwrap_err();
+        assert!(e.to_string().contains("it is no tar archive"), "{e}");
+        let e = index(&[]).unwrap_err();
+        assert!(e.to_string().contains("it is empty"), "{e}");
+        assert!(!index(&[0; 1024]).unwrap().contains("manifest.json"));
     }
 
     #[test]

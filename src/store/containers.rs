@@ -1,7 +1,7 @@
 //! Creating containers: a read-write layer on an image's, and the record that makes both count.
 
 use super::images::check_keys;
-use super::layers::Content;
+use super::layers::{Content, plan};
 use super::lookup::find_container;
 use super::open::make_directory;
 use super::order::{Before, Held, OtherImages};
@@ -12,7 +12,7 @@ use super::{NewContainer, Store, names};
 use crate::driver::CreateOptions;
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
 use crate::sys::{atomic, remove};
-use crate::{Digest, Error, ErrorKind, Result, id};
+use crate::{Digest, Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
     /// Creates a container and its read-write layer. The layer stays flagged until the container is recorded, so that a crash
@@ -57,26 +57,27 @@ impl Store {
         let unique = names::unique(&new.names);
         containers.check_free(&container_id, &unique)?;
         let volatile = new.volatile || self.options.transient_store;
+        let layer_id = LayerId::random();
         let layer = Layer {
-            id: id::random_hex_id(),
+            id: layer_id.to_string(),
             parent: parent.to_owned(),
             mount_label: new.mount_label.clone(),
             created: Timestamp::now(),
             ..Layer::default()
         };
-        let layer_id = layer.id.clone();
         let options = CreateOptions {
             mount_label: new.mount_label.clone(),
             storage_opt: new.storage_opt.clone(),
             ..CreateOptions::default()
         };
         let file = self.paths.layer_file(false, volatile);
-        self.insert_layer(&held, &mut layers, file, layer, &options, false, Content::Empty)?;
+        let planned = plan(&mut layers, file, layer, options, false, Content::Empty)?;
+        self.make_layers(&held, &mut layers, vec![planned])?;
         let mut record = Container {
             id: container_id.clone(),
             names: unique,
             image: image.map_or_else(String::new, |i| i.id),
-            layer: layer_id.clone(),
+            layer: layer_id.to_string(),
             metadata: new.metadata.clone(),
             created: Timestamp::now(),
             flags: reserved_flags(&new, volatile),
@@ -90,7 +91,7 @@ impl Store {
                 self.sync_content()?;
             }
             // From here on the Go library may have the layer, if this process dies; we wait for the container.
-            let flags = &mut layers.get_mut(&layer_id)?.flags;
+            let flags = &mut layers.get_mut(layer_id.as_str())?.flags;
             flags.insert(AWAITS_CONTAINER.to_owned(), true.into());
             flags.remove(INCOMPLETE);
             layers.save()?;
@@ -110,11 +111,11 @@ impl Store {
                 );
             }
             drop(containers);
-            self.abandon_layer(&held, &mut layers, &layer_id);
+            self.abandon_layers(&held, &mut layers, std::slice::from_ref(&layer_id));
             return Err(error);
         }
         // From here on the container exists; if clearing the flag fails, the next operation that writes makes up for it.
-        layers.get_mut(&layer_id)?.flags.remove(AWAITS_CONTAINER);
+        layers.get_mut(layer_id.as_str())?.flags.remove(AWAITS_CONTAINER);
         layers.save()?;
         Ok(record)
     }

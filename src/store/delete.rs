@@ -54,7 +54,7 @@ impl Store {
         let used = |kind: ErrorKind, by: &str, what: &str| {
             Err(Error::new(kind, format!("deleting layer {layer}: used by {what} {by}"))
                 .id(by)
-                .hint(format!("delete the {what} first")))
+                .hint(format!("delete that {what} first")))
         };
         if let Some(child) = layers.iter().find(|l| l.parent == layer) {
             return used(ErrorKind::LayerHasChildren, &child.id, "layer");
@@ -96,9 +96,9 @@ impl Store {
     pub fn delete_image(&self, id: &str, test: bool) -> Result<Vec<String>> {
         let found = self.image(id)?;
         if found.read_only {
-            return Err(
-                Error::new(ErrorKind::ReadOnly, format!("deleting image {id:?}")).id(&found.id)
-            );
+            return Err(Error::new(ErrorKind::ReadOnly, format!("deleting image {id:?}"))
+                .id(&found.id)
+                .hint("it belongs to an additional store: delete it there"));
         }
         self.prepare()?;
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
@@ -120,7 +120,7 @@ impl Store {
                 format!("deleting image {}: image used by {}", image.id, container.id),
             )
             .id(&container.id)
-            .hint("delete the container first"));
+            .hint("delete that container first"));
         }
         let others = images.iter().chain(split.iter().flat_map(|s| s.iter()));
         let others: Vec<&Image> = others.filter(|i| i.id != image.id).collect();

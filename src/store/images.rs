@@ -32,7 +32,7 @@ impl Store {
                     Some((layer, _)) => layer.id,
                     None => {
                         return Err(super::table::unknown::<crate::record::Layer>(
-                            "using as an image's layer",
+                            "looking up the image's",
                             key,
                         ));
                     }

@@ -16,18 +16,31 @@ use crate::record::{Layer, Timestamp};
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, LayerId, Result, id};
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has synced a file system: a test's evidence that many layers need one call.
+    pub(crate) static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// A layer's content that has been unpacked but belongs to no layer yet; dropped, it vanishes.
 pub struct StagedLayer {
     facts: LayerFacts,
     staging: Box<dyn Staging>,
     tar_split: StagedFile,
-    synced: bool,
 }
 
 impl StagedLayer {
     /// What was learnt of the stream.
     pub fn facts(&self) -> &LayerFacts {
         &self.facts
+    }
+
+    /// Whether the content is what `layer` expects of it, as committing it checks too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DigestMismatch`].
+    pub(crate) fn check(&self, layer: &NewLayer) -> Result<()> {
+        check_digests(layer, &self.facts)
     }
 }
 
@@ -56,6 +69,45 @@ pub(super) enum Content {
     Empty,
     /// It was unpacked before.
     Staged(Box<StagedLayer>),
+}
+
+/// A layer that has a record, not saved yet and flagged incomplete, and nothing else.
+pub(super) struct Planned {
+    id: LayerId,
+    parent: Option<LayerId>,
+    options: CreateOptions,
+    read_only: bool,
+    content: Content,
+}
+
+/// Enters a record, flagged incomplete, in file number `file`; nothing is written yet.
+pub(super) fn plan(
+    layers: &mut Edit<'_, Layer, Layers>,
+    file: usize,
+    mut record: Layer,
+    options: CreateOptions,
+    read_only: bool,
+    content: Content,
+) -> Result<Planned> {
+    let id = LayerId::new(record.id.as_str())?;
+    let parent = Some(record.parent.as_str()).filter(|p| !p.is_empty()).map(LayerId::new);
+    let parent = parent.transpose()?;
+    layers.check_free(id.as_str(), &record.names)?;
+    record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
+    layers.push(file, record)?;
+    Ok(Planned { id, parent, options, read_only, content })
+}
+
+/// Clears the incomplete flags and saves: from here on the layers exist.
+fn complete(layers: &mut Edit<'_, Layer, Layers>, ids: &[LayerId]) -> Result<Vec<Layer>> {
+    let mut records = Vec::with_capacity(ids.len());
+    for id in ids {
+        let record = layers.get_mut(id.as_str())?;
+        record.flags.remove(INCOMPLETE);
+        records.push(record.clone());
+    }
+    layers.save()?;
+    Ok(records)
 }
 
 impl Store {
@@ -106,26 +158,35 @@ impl Store {
         self.prepare()?;
         let parent = parent.map(LayerId::new).transpose()?;
         let staging = self.driver.stage(parent.as_ref(), &CreateOptions::default())?;
+        self.unpack_staged(staging, stream)
+    }
+
+    /// As [`Store::stage_layer`], for a layer that will lie on one that is staged and not committed yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArchive`] for a damaged stream; nothing is left.
+    pub fn stage_layer_upon(
+        &self,
+        parent: &StagedLayer,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<StagedLayer> {
+        self.prepare()?;
+        let staging = self.driver.stage_upon(&*parent.staging, &CreateOptions::default())?;
+        self.unpack_staged(staging, stream)
+    }
+
+    fn unpack_staged(
+        &self,
+        staging: Box<dyn Staging>,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<StagedLayer> {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let tar_split = StagedFile { path: dir.addition(), dir };
         let mut file = BufWriter::new(create_private(&tar_split.path)?);
         let facts =
             archive::import(stream, staging.root(), staging.unpack_options(), Some(&mut file))?;
         file.flush().map_err(|e| Error::io("writing the tar-split", &tar_split.path, e))?;
-        Ok(StagedLayer { facts, staging, tar_split, synced: false })
-    }
-
-    /// Brings staged content to the disk with one call for all, so that each commit has little left to sync; without it, each
-    /// does so for itself. Does nothing where `sync = "none"` is configured.
-    ///
-    /// # Errors
-    /// When the file system cannot be synced.
-    pub fn sync_staged(&self, staged: &mut [StagedLayer]) -> Result<()> {
-        if !staged.is_empty() {
-            self.sync_content()?;
-        }
-        staged.iter_mut().for_each(|s| s.synced = true);
-        Ok(())
+        Ok(StagedLayer { facts, staging, tar_split })
     }
 
     /// Makes staged content a layer.
@@ -133,77 +194,107 @@ impl Store {
     /// # Errors
     /// As [`Store::create_layer`]; [`ErrorKind::DigestMismatch`] if the content differs from the digests asked for. Nothing is left.
     pub fn commit_layer(&self, layer: NewLayer, staged: StagedLayer) -> Result<LayerInfo> {
-        check_digests(&layer, &staged.facts)?;
-        if !staged.synced && staged.facts.unpacked_size > LARGE {
-            // The sync that counts comes under the lock, and nobody should wait there for so much.
-            self.sync_content()?;
-        }
+        staged.check(&layer)?;
+        self.sync_large(staged.facts.unpacked_size)?;
         self.add_layer(layer, Content::Staged(Box::new(staged)))
     }
 
+    /// Makes layers of staged contents, parents before children, all of them or none: with one sync of the file system and two
+    /// saves, however many they are. Those whose id is taken already are passed over, for the callers whose ids are made of the
+    /// content; the result holds the others.
+    ///
+    /// # Errors
+    /// As [`Store::commit_layer`].
+    pub fn commit_layers(&self, staged: Vec<(NewLayer, StagedLayer)>) -> Result<Vec<LayerInfo>> {
+        for (layer, staged) in &staged {
+            staged.check(layer)?;
+        }
+        self.sync_large(staged.iter().map(|(_, s)| s.facts.unpacked_size).sum())?;
+        let contents =
+            staged.into_iter().map(|(new, staged)| (new, Content::Staged(Box::new(staged))));
+        self.add_layers(contents.collect(), true)
+    }
+
+    /// The sync that counts comes under the lock, and nobody should wait there for so much.
+    fn sync_large(&self, bytes: u64) -> Result<()> {
+        if bytes > LARGE { self.sync_content() } else { Ok(()) }
+    }
+
     fn add_layer(&self, new: NewLayer, content: Content) -> Result<LayerInfo> {
-        refuse_id_maps("a layer", &new.uid_map, &new.gid_map)?;
-        self.prepare()?;
-        let (held, mut layers) = self.write_layers(&Held::nothing())?;
-        let parent = self.find_parent(&held, &layers, new.parent.as_deref())?;
-        let record = new_record(&new, parent.as_ref());
-        let options = CreateOptions {
-            mount_label: new.mount_label,
-            storage_opt: new.storage_opt,
-            ..CreateOptions::default()
-        };
-        let file = self.paths.layer_file(new.read_only, false);
-        let id = record.id.clone();
-        let added = self
-            .insert_layer(&held, &mut layers, file, record, &options, new.read_only, content)
-            .and_then(|()| self.complete_layer(&held, &mut layers, &id));
-        added.map(|record| LayerInfo {
-            record,
-            read_only: false,
-            mount_point: None,
-            mount_count: 0,
+        let mut added = self.add_layers(vec![(new, content)], false)?;
+        added.pop().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "creating a layer").detail("it was passed over")
         })
     }
 
-    /// Records a layer as incomplete, creates it in the driver and gives it its content. [`Store::complete_layer`] makes it
-    /// count. After an error nothing is left.
-    #[expect(clippy::too_many_arguments, reason = "the two callers know all of these")]
-    pub(super) fn insert_layer(
+    fn add_layers(
+        &self,
+        new: Vec<(NewLayer, Content)>,
+        pass_over_present: bool,
+    ) -> Result<Vec<LayerInfo>> {
+        self.prepare()?;
+        let (held, mut layers) = self.write_layers(&Held::nothing())?;
+        let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
+        for (new, content) in new {
+            refuse_id_maps("a layer", &new.uid_map, &new.gid_map)?;
+            if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
+                continue;
+            }
+            let wanted = new.parent.as_deref();
+            let parent = match planned.iter().find(|p| Some(p.id.as_str()) == wanted) {
+                Some(sibling) => sibling.id.to_string(),
+                None => self
+                    .find_parent(&held, &layers, wanted)?
+                    .map_or_else(String::new, |found| found.id),
+            };
+            let record = new_record(&new, parent);
+            let options = CreateOptions {
+                mount_label: new.mount_label,
+                storage_opt: new.storage_opt,
+                ..CreateOptions::default()
+            };
+            let file = self.paths.layer_file(new.read_only, false);
+            planned.push(plan(&mut layers, file, record, options, new.read_only, content)?);
+        }
+        let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
+        let records = self.make_layers(&held, &mut layers, planned).and_then(|()| {
+            // After the last of their files, the short ones that make them layers included: an empty `link` would cost the layer.
+            let done = self.sync_content().and_then(|()| complete(&mut layers, &ids));
+            done.inspect_err(|_| self.abandon_layers(&held, &mut layers, &ids))
+        })?;
+        let info =
+            |record| LayerInfo { record, read_only: false, mount_point: None, mount_count: 0 };
+        Ok(records.into_iter().map(info).collect())
+    }
+
+    /// Saves the planned layers' records, which are flagged, creates them in the driver and gives them their content. After an error
+    /// nothing is left.
+    pub(super) fn make_layers(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
-        file: usize,
-        mut record: Layer,
-        options: &CreateOptions,
-        read_only: bool,
-        content: Content,
+        planned: Vec<Planned>,
     ) -> Result<()> {
-        let id = LayerId::new(record.id.as_str())?;
-        let parent = if record.parent.is_empty() {
-            None
-        } else {
-            Some(LayerId::new(record.parent.as_str())?)
-        };
-        layers.check_free(id.as_str(), &record.names)?;
-        record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
-        layers.push(file, record)?;
+        let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
         let done = layers.save().and_then(|()| {
-            let parent = parent.as_ref();
-            match content {
-                Content::Empty if read_only => self.driver.create(&id, parent, options),
-                Content::Empty => self.driver.create_read_write(&id, parent, options),
-                Content::Staged(staged) => {
-                    staged.tar_split.move_to(&self.paths.tar_split(&id))?;
-                    self.driver.create_staged(&id, parent, options, staged.staging)?;
-                    record_facts(layers.get_mut(id.as_str())?, &staged.facts);
-                    Ok(())
-                }
-            }
+            planned.into_iter().try_for_each(|layer| self.make_layer(layers, layer))
         });
-        if done.is_err() {
-            self.abandon_layer(held, layers, id.as_str());
+        done.inspect_err(|_| self.abandon_layers(held, layers, &ids))
+    }
+
+    fn make_layer(&self, layers: &mut Edit<'_, Layer, Layers>, planned: Planned) -> Result<()> {
+        let Planned { id, parent, options, read_only, content } = planned;
+        let parent = parent.as_ref();
+        match content {
+            Content::Empty if read_only => self.driver.create(&id, parent, &options),
+            Content::Empty => self.driver.create_read_write(&id, parent, &options),
+            Content::Staged(staged) => {
+                staged.tar_split.move_to(&self.paths.tar_split(&id))?;
+                self.driver.create_staged(&id, parent, &options, staged.staging)?;
+                record_facts(layers.get_mut(id.as_str())?, &staged.facts);
+                Ok(())
+            }
         }
-        done
     }
 
     /// Brings what was written of layers to the disk, with one `syncfs` for each file system, unless `sync = "none"` is configured:
@@ -212,6 +303,8 @@ impl Store {
         if !self.driver.sync_filesystem() {
             return Ok(());
         }
+        #[cfg(test)]
+        SYNCS.with(|count| count.set(count.get() + 1));
         let mut synced = HashSet::new();
         for path in self.paths.layer_dirs().iter().map(PathBuf::as_path).chain([self.driver.home()])
         {
@@ -227,36 +320,20 @@ impl Store {
         Ok(())
     }
 
-    /// Clears the incomplete flag and saves: from here on the layer exists.
-    pub(super) fn complete_layer(
+    /// Takes back layers whose making failed, children first; the failure itself is what the caller reports.
+    pub(super) fn abandon_layers(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
-        id: &str,
-    ) -> Result<Layer> {
-        // After the last of its files, the short ones that make it a layer included: an empty `link` would cost the layer.
-        let done = self.sync_content().and_then(|()| layers.get_mut(id)).map(|record| {
-            record.flags.remove(INCOMPLETE);
-            record.clone()
-        });
-        let done = done.and_then(|record| layers.save().map(|()| record));
-        if done.is_err() {
-            self.abandon_layer(held, layers, id);
-        }
-        done
-    }
-
-    /// Takes back a layer whose making failed; the failure itself is what the caller reports.
-    pub(super) fn abandon_layer(
-        &self,
-        held: &Held<Layers>,
-        layers: &mut Edit<'_, Layer, Layers>,
-        id: &str,
+        ids: &[LayerId],
     ) {
-        match self.remove_layers(held, layers, &[id.to_owned()]) {
+        let ids: Vec<String> = ids.iter().rev().map(LayerId::to_string).collect();
+        match self.remove_layers(held, layers, &ids) {
             Ok(removed) => removed.empty(),
             Err(error) => {
-                tracing::warn!("layer {id}, whose making failed, is left incomplete: {error}")
+                tracing::warn!(
+                    "what failed to become the layers {ids:?} is left incomplete: {error}"
+                )
             }
         }
     }
@@ -273,7 +350,7 @@ impl Store {
             Some(layer) => Some(layer.clone()),
             None => self.find_foreign_layer(held, key)?.map(|(layer, _)| layer),
         };
-        let found = found.ok_or_else(|| unknown::<Layer>("using as a parent", key))?;
+        let found = found.ok_or_else(|| unknown::<Layer>("looking up the parent", key))?;
         let (_, containers) = self.containers.read(held)?;
         match containers.iter().find(|c| c.layer == found.id) {
             None => Ok(Some(found)),
@@ -305,11 +382,11 @@ impl Store {
     }
 }
 
-fn new_record(new: &NewLayer, parent: Option<&Layer>) -> Layer {
+fn new_record(new: &NewLayer, parent: String) -> Layer {
     Layer {
         id: new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id),
         names: names::unique(&new.names),
-        parent: parent.map_or_else(String::new, |p| p.id.clone()),
+        parent,
         metadata: new.metadata.clone(),
         mount_label: new.mount_label.clone(),
         created: Timestamp::now(),

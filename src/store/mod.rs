@@ -29,6 +29,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+#[cfg(test)]
+pub(crate) use layers::SYNCS;
 pub use layers::StagedLayer;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,

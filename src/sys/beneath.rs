@@ -209,9 +209,8 @@ impl<'fd> Walk<'fd> {
             let stat = rustix::fs::fstat(&fd)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
-                    if let (true, Some(flags)) = (is_last, last)
-                        && flags.contains(OFlags::NOFOLLOW)
-                    {
+                    let stop = last.filter(|flags| is_last && flags.contains(OFlags::NOFOLLOW));
+                    if let Some(flags) = stop {
                         return if flags.contains(OFlags::PATH) {
                             Ok(fd)
                         } else {
@@ -403,5 +402,61 @@ mod tests {
             assert!(matches!(b.look(b"f/e").unwrap(), Found::Hidden));
             assert!(matches!(b.look(b"ln").unwrap(), Found::File(_)));
         });
+    }
+
+    // ARC-6: whatever the links, the walk comes to the same file or the same refusal as the kernel.
+    #[test]
+    fn the_walk_is_the_kernels() {
+        let pick = |from: &[&'static str]| from[rand::random::<u32>() as usize % from.len()];
+        let path = |most: u32| {
+            let start = pick(&["", "", "/", "//"]).to_owned();
+            let parts: Vec<_> = (0..=rand::random::<u32>() % most)
+                .map(|_| pick(&["a", "b", "c", "l", "m", "f", "..", "."]))
+                .collect();
+            start + &parts.join(pick(&["/", "/", "//"]))
+        };
+        for _ in 0..40 {
+            let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+            let root = dir.path().join("x/root");
+            fs::create_dir_all(&root).unwrap();
+            for name in ["a", "b", "f"] {
+                fs::write(dir.path().join("x").join(name), "outside").unwrap();
+            }
+            for _ in 0..25 {
+                let parts: Vec<_> =
+                    (0..=rand::random::<u32>() % 3).map(|_| pick(&["a", "b", "c"])).collect();
+                let at = root.join(parts.join("/"));
+                match rand::random::<u32>() % 3 {
+                    0 => drop(fs::create_dir_all(&at)),
+                    1 => drop(fs::write(at.join("f"), "")),
+                    _ => drop(symlink(path(4), at.join(pick(&["l", "m"])))),
+                }
+            }
+            let fd = open_dir(&root);
+            for _ in 0..200 {
+                let path = path(6);
+                let about = |found: Result<OwnedFd>| {
+                    found.map(|fd| Identity::from(&rustix::fs::fstat(fd).unwrap()))
+                };
+                let answers = [false, true].map(|walk| {
+                    let b = Beneath { root: fd.as_fd(), walk };
+                    let plain = !path.contains("..");
+                    let look = plain.then(|| match b.look(path.as_bytes()) {
+                        Ok(Found::File(stat)) => format!("{:?}", Identity::from(&*stat)),
+                        Ok(Found::Missing) => "missing".into(),
+                        Ok(Found::Hidden) => "hidden".into(),
+                        Err(e) => format!("{e:?}"),
+                    });
+                    (
+                        about(b.open(path.as_bytes(), OFlags::PATH)),
+                        about(b.open(path.as_bytes(), OFlags::PATH | OFlags::NOFOLLOW)),
+                        about(b.open(path.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)),
+                        about(b.directory(path.as_bytes(), None)),
+                        look,
+                    )
+                });
+                assert_eq!(answers[0], answers[1], "{path:?} in {:?}", dir.keep());
+            }
+        }
     }
 }

@@ -91,16 +91,37 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 /// The mount points at or below `path`, deepest first, compared by path component (DEF-23); one entry for each mount, so a
-/// directory that is mounted over twice is named twice.
+/// directory that is mounted over twice is named twice. The last component of `path` is not followed; what is above it is,
+/// and the mount points are named as the kernel does, without symbolic links.
 ///
 /// # Errors
 /// When the mount table cannot be read.
 pub(crate) fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
+    let Some(root) = real_path(path)? else { return Ok(Vec::new()) };
+    Ok(below(mount_table()?, &root))
+}
+
+/// The path without symbolic links above its last component; `None` if there is no such directory.
+pub(crate) fn real_path(path: &Path) -> Result<Option<PathBuf>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Some(path.to_path_buf()));
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(Some(parent.join(name))),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(e) => Err(Error::io("examining", parent, e)),
+    }
+}
+
+fn below(table: Vec<MountEntry>, root: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
-        mount_table()?.into_iter().map(|m| m.target).filter(|t| t.starts_with(path)).collect();
+        table.into_iter().map(|m| m.target).filter(|t| t.starts_with(root)).collect();
     found.reverse();
     found.sort_by_key(|t| std::cmp::Reverse(t.components().count()));
-    Ok(found)
+    found
 }
 
 /// Whether something is mounted exactly at `path`; a missing path is no mount point.
@@ -290,6 +311,17 @@ mod tests {
         assert_eq!(parse_mount_line(b"1 2 3:4 / /t rw"), None);
         assert_eq!(unescape(b"\\04"), Path::new("\\04"));
         assert_eq!(unescape(b"\\999"), Path::new("\\999"));
+    }
+
+    #[test]
+    fn mounts_are_compared_by_component() {
+        // DEF-23
+        let table = b"36 35 98:0 / /g/overlay/c\\040d rw,noatime master:1 - ext4 /dev/root rw\n\
+            37 35 98:0 / /g/overlay/c\\040d/x\\134y rw - tmpfs t rw\n\
+            38 35 98:0 / /g/overlay/c\\040d2 rw - tmpfs t rw\n\
+            39 35 98:0 / /g/overlay/c rw - tmpfs t rw\nbroken\n";
+        let found = below(parse_mount_table(table), Path::new("/g/overlay/c d"));
+        assert_eq!(found, [Path::new("/g/overlay/c d/x\\y"), Path::new("/g/overlay/c d")]);
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! in a directory's place misleads it. It never enters a mount: what is mounted is detached, its content is another's.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
+use crate::sys::mount::mounts_below;
 use crate::{Error, ErrorKind, Result};
 
 /// How many directories of the present branch are kept open; the way up from the others goes through `..`.
@@ -47,13 +47,12 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(failed(e)),
     };
-    let mut walk = Walk { path, parent, above: parent_fd, branch: Vec::new() };
+    let mut walk = Walk { path, above: parent_fd, branch: Vec::new() };
     walk.run(name)
 }
 
 struct Walk<'a> {
     path: &'a Path,
-    parent: &'a Path,
     /// The directory that holds the root of the tree; not ours to change.
     above: OwnedFd,
     branch: Vec<Level>,
@@ -238,9 +237,7 @@ impl Walk<'_> {
             let curable = match errno {
                 _ if attempts > ATTEMPTS => false,
                 Errno::BUSY | Errno::XDEV => {
-                    let some =
-                        detach_below(self.parent, self.path).map_err(|e| self.failure(name, e))?;
-                    if !some {
+                    if !detach_below(self.path)? {
                         std::thread::sleep(PAUSE);
                     }
                     true
@@ -294,50 +291,16 @@ fn make_accessible(dir: BorrowedFd<'_>, name: &CStr) -> bool {
 }
 
 /// Detaches what is mounted at `path` or below it, the innermost first, and says whether there was something.
-fn detach_below(parent: &Path, path: &Path) -> std::result::Result<bool, Errno> {
-    let errno = |e: io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
-    // Only the parent: the tree's own name must not be followed.
-    let root = parent.canonicalize().map_err(errno)?.join(path.file_name().unwrap_or_default());
-    let table = std::fs::read("/proc/self/mountinfo").map_err(errno)?;
-    let mounts = mounts_below(&table, &root);
+fn detach_below(path: &Path) -> Result<bool> {
+    let mounts = mounts_below(path)?;
     for mount in &mounts {
         match rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
             // EINVAL: it went with one that it was mounted under.
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err(Error::io("unmounting", mount, e)),
         }
     }
     Ok(!mounts.is_empty())
-}
-
-/// The mount points of a `mountinfo` table (proc_pid_mountinfo(5)) at `root` or below it by path component, the last mounted first.
-fn mounts_below(table: &[u8], root: &Path) -> Vec<PathBuf> {
-    let mut mounts: Vec<PathBuf> = table
-        .split(|b| *b == b'\n')
-        .filter_map(|line| line.split(|b| *b == b' ').nth(4))
-        .map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))))
-        .filter(|point| point.starts_with(root))
-        .collect();
-    mounts.reverse();
-    mounts
-}
-
-/// Undoes the octal escapes (`\040`) of blanks, tabs, newlines and backslashes.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = match tail {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
-                Some(((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after))
-            }
-            _ => None,
-        };
-        let (byte, after) = octal.unwrap_or((*first, tail));
-        plain.push(byte);
-        rest = after;
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::{Sandbox, tar};
 
 /// A docker archive with one image of one layer, named `first:1`.
-fn docker_archive(sandbox: &Sandbox) -> String {
+pub(crate) fn docker_archive(sandbox: &Sandbox) -> String {
     let layer = tar(&[("etc/", b""), ("etc/motd", b"hello")]);
     let record = sandbox.ok_with("import-layer -j -i measured", &layer);
     let digest = record.split("\"diff-digest\":\"").nth(1).and_then(|rest| rest.get(..71)).unwrap();

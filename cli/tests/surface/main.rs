@@ -6,6 +6,7 @@
 mod beside_go;
 mod changing;
 mod images;
+mod mistakes;
 mod normal;
 mod output;
 mod sandbox;

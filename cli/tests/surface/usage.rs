@@ -7,6 +7,8 @@ fn commands_that_are_not_there() {
     for name in ["nosuch", "check", "gc", "dedup", "unshare", "storage-layers", "help"] {
         let run = bare(&[name]);
         assert_eq!((run.code, run.stdout), (1, format!("{name}: unrecognized command.\n")));
+        let advice = if matches!(name, "nosuch" | "help") { "orlop --help" } else { "yet" };
+        assert!(run.stderr.contains(advice), "{name}: {}", run.stderr);
     }
 }
 

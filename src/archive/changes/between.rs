@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{List, failed, same_time};
 use crate::Result;
-use crate::archive::walk::{Name, sorted_names};
+use crate::archive::walk::{Name, is_change, sorted_names};
 use crate::archive::xattrs;
 use crate::archive::{Change, ChangeKind};
 use crate::sys::beneath::{Identity, open_parent};
@@ -84,7 +84,12 @@ fn compare(
             (Some(_), None) => Some(ChangeKind::Add),
             (Some(new), Some(old)) => {
                 let old_dir = old_dir.ok_or(Errno::BADF)?;
-                differs(new_dir, new, old_dir, old, &name)?.then_some(ChangeKind::Modify)
+                match differs(new_dir, new, old_dir, old, &name) {
+                    Ok(differs) => differs.then_some(ChangeKind::Modify),
+                    // It is being changed at this moment.
+                    Err(e) if is_change(e) => Some(ChangeKind::Modify),
+                    Err(e) => return Err(e),
+                }
             }
         };
         if let Some(kind) = kind {
@@ -93,11 +98,15 @@ fn compare(
         if new.as_ref().is_some_and(is_dir) {
             let new_fd = match open(new_dir, &name) {
                 Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(e) if is_change(e) => continue,
                 Err(e) => return Err(e),
             };
             let old_fd = match (old_dir, &old) {
-                (Some(dir), Some(stat)) if is_dir(stat) => Some(open(dir, &name)?),
+                (Some(dir), Some(stat)) if is_dir(stat) => match open(dir, &name) {
+                    Ok(fd) => Some(fd),
+                    Err(e) if is_change(e) => None,
+                    Err(e) => return Err(e),
+                },
                 _ => None,
             };
             walk.enter(new_fd, old_fd, path.len())?;

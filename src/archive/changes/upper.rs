@@ -8,7 +8,7 @@ use super::{List, failed, same_time};
 use crate::Result;
 use crate::archive::pack::is_whiteout;
 use crate::archive::walk::Walk;
-use crate::archive::xattrs;
+use crate::archive::xattrs::is_opaque;
 use crate::archive::{Change, ChangeKind};
 use crate::sys::beneath::{Beneath, Found};
 
@@ -30,8 +30,7 @@ pub fn changes_in_upper(
         let fail = |e| failed(path, e);
         let is_dir = item.kind() == FileType::Directory;
         let replaced = is_dir
-            && xattrs::is_opaque(walk.dir().map_err(fail)?, &item.name, opaque_prefix)
-                .map_err(fail)?
+            && is_opaque(walk.dir().map_err(fail)?, &item.name, opaque_prefix).map_err(fail)?
             && matches!(nearest(&lowers, path).map_err(fail)?, Some(stat) if !is_whiteout(&stat));
         let kind = if is_whiteout(&item.stat) || replaced {
             Some(ChangeKind::Delete)

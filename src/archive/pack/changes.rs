@@ -10,6 +10,7 @@ use super::member::{NoWhiteouts, Packer, Subject, whiteout_name};
 use super::{failed, vanished};
 use crate::Result;
 use crate::archive::names::split;
+use crate::archive::walk::is_change;
 use crate::archive::{Change, ChangeKind};
 use crate::sys::beneath::Beneath;
 
@@ -37,7 +38,7 @@ pub fn pack_changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Writ
             Some((known, fd)) if known == parent => fd,
             _ => match beneath.directory(parent, None) {
                 Ok(fd) => fd,
-                Err(e) if vanished(&e) => continue,
+                Err(e) if is_change(e) => continue,
                 Err(e) => return Err(failed(path, e)),
             },
         };

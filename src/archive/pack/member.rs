@@ -1,11 +1,12 @@
 //! One file becomes one member, or two.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::header::Header;
@@ -13,10 +14,14 @@ use super::{failed, vanished, write_failed};
 use crate::Result;
 use crate::archive::channel::BUFFER;
 use crate::archive::names::{show, split};
+use crate::archive::walk::is_change;
 use crate::archive::xattrs;
 use crate::sys::beneath::Identity;
 
 const BLOCK: u64 = 512;
+
+/// How often a file may be replaced while it is packed.
+const ATTEMPTS: usize = 100;
 
 /// A file to pack.
 pub(super) struct Subject<'a> {
@@ -31,6 +36,9 @@ pub(super) struct Subject<'a> {
 pub(super) trait Whiteouts {
     /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
+
+    /// Whether an attribute of that name says that the file's content is not here (DEF-2).
+    fn is_elsewhere(&self, key: &[u8]) -> bool;
 }
 
 /// For trees without whiteouts: every file is what it is.
@@ -39,6 +47,10 @@ pub(super) struct NoWhiteouts;
 impl Whiteouts for NoWhiteouts {
     fn convert(&self, _: &Subject<'_>, _: &mut Header) -> Result<Option<Header>> {
         Ok(None)
+    }
+
+    fn is_elsewhere(&self, _: &[u8]) -> bool {
+        false
     }
 }
 
@@ -55,36 +67,70 @@ impl<'o> Packer<'o> {
         Self { out, links: HashMap::new(), buffer: Vec::new() }
     }
 
-    /// Writes the file, unless it is of a kind that tars do not have, or has vanished.
+    /// Writes the file, unless it is of a kind that tars do not have, or has vanished. One that was replaced since it was
+    /// looked at is looked at anew: the tree of a running container moves.
     pub(super) fn add(&mut self, subject: &Subject<'_>, whiteouts: &dyn Whiteouts) -> Result<()> {
-        let fail = |e: Errno| failed(subject.path, e);
-        let stat = subject.stat;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let mut header = match self.header(subject, kind) {
-            Ok(Some(header)) => header,
-            Ok(None) => return Ok(()),
-            Err(e) if vanished(&e) => return Ok(()),
-            Err(e) => return Err(fail(e)),
-        };
-        let marker = whiteouts.convert(subject, &mut header)?;
-        let content = if header.kind == b'0' && header.size > 0 {
-            match open(subject) {
-                Ok(file) => Some(file),
+        let mut stat = *subject.stat;
+        for _ in 0..ATTEMPTS {
+            let subject = Subject { stat: &stat, ..*subject };
+            match self.try_add(&subject, whiteouts) {
+                Ok(outcome) => return outcome,
                 Err(e) if vanished(&e) => return Ok(()),
-                Err(e) => return Err(fail(e)),
+                Err(e) if is_change(e) => {}
+                Err(e) => return Err(failed(subject.path, e)),
             }
-        } else {
-            None
+            stat = match rustix::fs::statat(subject.dir, subject.name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(e) if vanished(&e) => return Ok(()),
+                Err(e) => return Err(failed(subject.path, e)),
+            };
+        }
+        Err(failed(subject.path, Errno::STALE).detail("it is replaced faster than it can be read"))
+    }
+
+    /// The outer error is from before anything was written.
+    fn try_add(
+        &mut self,
+        subject: &Subject<'_>,
+        whiteouts: &dyn Whiteouts,
+    ) -> rustix::io::Result<Result<()>> {
+        let kind = FileType::from_raw_mode(subject.stat.st_mode);
+        let elsewhere = Cell::new(false);
+        let wanted = |key: &[u8]| {
+            elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(key));
+            is_exported(key)
         };
-        self.write_header(subject, &header)?;
+        let Some(mut header) = self.header(subject, kind, wanted)? else { return Ok(Ok(())) };
+        if elsewhere.get() {
+            return Ok(Err(failed(subject.path, Errno::NOTSUP).detail(
+                "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
+            )));
+        }
+        let marker = match whiteouts.convert(subject, &mut header) {
+            Ok(marker) => marker,
+            Err(e) => return Ok(Err(e)),
+        };
+        let content =
+            if header.kind == b'0' && header.size > 0 { Some(open(subject)?) } else { None };
+        Ok(self.write(subject, header, marker, content))
+    }
+
+    fn write(
+        &mut self,
+        subject: &Subject<'_>,
+        header: Header,
+        marker: Option<Header>,
+        content: Option<File>,
+    ) -> Result<()> {
+        self.add_header(subject.path, &header)?;
         if let Some(marker) = marker {
-            self.write_header(subject, &marker)?;
+            self.add_header(subject.path, &marker)?;
         }
         if let Some(file) = content {
             self.write_content(subject, file, header.size)?;
         }
-        if has_links(stat) {
-            self.links.entry(Identity::from(stat)).or_insert(header.name);
+        if has_links(subject.stat) {
+            self.links.entry(Identity::from(subject.stat)).or_insert(header.name);
         }
         Ok(())
     }
@@ -105,7 +151,12 @@ impl<'o> Packer<'o> {
             .map_err(write_failed)
     }
 
-    fn header(&self, subject: &Subject<'_>, kind: FileType) -> rustix::io::Result<Option<Header>> {
+    fn header(
+        &self,
+        subject: &Subject<'_>,
+        kind: FileType,
+        is_exported: impl Fn(&[u8]) -> bool,
+    ) -> rustix::io::Result<Option<Header>> {
         let stat = subject.stat;
         let mut header = Header {
             name: subject.path.to_vec(),
@@ -147,10 +198,6 @@ impl<'o> Packer<'o> {
             header.size = 0;
         }
         Ok(Some(header))
-    }
-
-    fn write_header(&mut self, subject: &Subject<'_>, header: &Header) -> Result<()> {
-        self.add_header(subject.path, header)
     }
 
     /// Writes as many bytes as the header says: what is appended meanwhile is left out, a file that has become shorter is

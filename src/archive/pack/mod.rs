@@ -4,11 +4,13 @@
 //! looks complete without being so. Only what vanishes meanwhile is left out.
 
 mod changes;
+mod elsewhere;
 mod header;
 mod member;
 mod tree;
 
 pub use changes::pack_changes;
+pub use elsewhere::has_content_elsewhere;
 #[cfg(test)]
 pub(super) use header::Header;
 pub(super) use member::is_whiteout;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 
+use super::elsewhere::says_so;
 use super::failed;
 use super::header::Header;
 use super::member::{NoWhiteouts, Packer, Subject, Whiteouts, is_whiteout, whiteout_name};
@@ -27,7 +28,8 @@ pub fn pack_tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
 /// `trusted.overlay.` or `user.overlay.`.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Io`] when a file cannot be read, which it names, or `out` fails.
+/// [`crate::ErrorKind::Io`] when a file cannot be read, which it names, or `out` fails; also for a file whose content is in a
+/// lower layer (DEF-2), of which [`has_content_elsewhere`](crate::archive::has_content_elsewhere) tells before.
 pub fn pack_upper(
     upper: BorrowedFd<'_>,
     lowers: &[BorrowedFd<'_>],
@@ -79,6 +81,10 @@ impl Whiteouts for Overlay<'_> {
             gid: header.gid,
             ..Header::default()
         }))
+    }
+
+    fn is_elsewhere(&self, key: &[u8]) -> bool {
+        says_so(key, self.opaque_prefix)
     }
 }
 

@@ -161,6 +161,7 @@ pub(super) fn go() -> Option<&'static Path> {
         .get_or_init(|| {
             let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/archive");
             let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+            fs::create_dir_all(&target).unwrap();
             let out = target.join("go-archive");
             let new = target.join(format!("go-archive-{}", std::process::id()));
             let built = Command::new("go")

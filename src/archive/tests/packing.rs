@@ -159,3 +159,51 @@ pub(super) fn upper_and_lowers(
     fs::hard_link(upper.join("gone"), upper.join("zgone")).unwrap();
     (upper, near, far)
 }
+
+/// Does to `root` what running programs do, until told to stop.
+fn churn(root: &Path, stop: &std::sync::atomic::AtomicBool) {
+    let at = |name: &str| root.join(name);
+    let mut n = 0u32;
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        n += 1;
+        fs::write(at("new"), "content").unwrap();
+        fs::rename(at("new"), at("replaced")).unwrap();
+        let turn = at("turn");
+        match n % 4 {
+            0 => fs::create_dir(&turn).unwrap(),
+            1 => fs::remove_dir(&turn).unwrap_or_default(),
+            2 => symlink("/etc", &turn).unwrap(),
+            _ => {
+                fs::remove_file(&turn).unwrap();
+                fs::write(&turn, "x").unwrap();
+                fs::remove_file(&turn).unwrap();
+            }
+        }
+    }
+}
+
+// A running container is committed: what is replaced meanwhile is packed as one or the other, or left out.
+#[test]
+fn trees_in_use_are_packed() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::write(dir.path().join("replaced"), "content").unwrap();
+    let fd = open_dir(dir.path());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| churn(dir.path(), &stop));
+        let run = || -> crate::Result<()> {
+            for _ in 0..800 {
+                let mut tar = Vec::new();
+                pack_tree(fd.as_fd(), &mut tar)?;
+                assert!(tar.windows(7).any(|w| w == b"content"));
+                crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()))?;
+                crate::archive::changes_in_upper(fd.as_fd(), &[fd.as_fd()], "trusted.overlay.")?;
+                crate::archive::disk_usage(fd.as_fd())?;
+            }
+            Ok(())
+        };
+        let outcome = run();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome.unwrap();
+    });
+}

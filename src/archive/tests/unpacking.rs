@@ -258,6 +258,31 @@ fn contiguous_and_sparse_members() {
     assert_eq!(fs::read(target.join("f")).unwrap(), b"abc");
 }
 
+// ARC-5: a hole costs no time.
+#[test]
+fn a_hole_of_terabytes_is_unpacked_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let size = 8u64 << 40;
+    let file = fs::File::create(source.join("sparse")).unwrap();
+    file.set_len(size).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"at the end", size - 10).unwrap();
+    let packed = std::process::Command::new("tar")
+        .args(["-cS", "--format", "posix", "-C"])
+        .arg(&source)
+        .arg("sparse")
+        .output()
+        .unwrap();
+    let target = dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    let start = std::time::Instant::now();
+    import_to(&target, &packed.stdout, OVERLAY).unwrap();
+    assert!(start.elapsed().as_secs() < 30);
+    let stat = fs::metadata(target.join("sparse")).unwrap();
+    assert!(stat.len() == size && stat.blocks() < 64);
+}
+
 #[test]
 fn devices_are_skipped_in_a_user_namespace() {
     let dir = tempfile::tempdir().unwrap();

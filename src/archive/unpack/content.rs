@@ -1,11 +1,11 @@
 //! The bytes of regular files, holes kept as holes (DEF-9).
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
-use tar_split_rs::{Extent, Member};
+use tar_split_rs::{Disassembler, Extent, Member};
 
 use super::failed;
 use crate::archive::channel::BUFFER;
@@ -15,12 +15,28 @@ use crate::{Error, ErrorKind, Result};
 /// Files from this size on must fit the file system before they are begun (ARC-5).
 const ASK_FOR_ROOM: u64 = 16 << 20;
 
+/// Where the bytes of a member come from.
+pub(crate) trait Content: Read {
+    /// Passes over the hole that comes next, as far as the source knows of one; returns its length.
+    fn skip_hole(&mut self) -> u64 {
+        0
+    }
+}
+
+impl<R: Read, W: Write> Content for Disassembler<R, W> {
+    fn skip_hole(&mut self) -> u64 {
+        Disassembler::skip_hole(self)
+    }
+}
+
+impl Content for std::fs::File {}
+
 /// Writes the member's payload to a new, empty file; returns how many bytes of content it has.
 pub(super) fn write(
     file: &impl AsFd,
     name: &[u8],
     member: &Member,
-    content: &mut dyn Read,
+    content: &mut dyn Content,
     buffer: &mut Vec<u8>,
 ) -> Result<u64> {
     if member.size == 0 {
@@ -56,7 +72,7 @@ fn ask_for_room(file: BorrowedFd<'_>, name: &[u8], data: u64) -> Result<()> {
 struct Copy<'a> {
     file: BorrowedFd<'a>,
     name: &'a [u8],
-    content: &'a mut dyn Read,
+    content: &'a mut dyn Content,
     buffer: &'a mut Vec<u8>,
 }
 
@@ -79,6 +95,8 @@ impl Copy<'_> {
     }
 
     fn sparse(&mut self, extents: &[Extent], size: u64) -> Result<()> {
+        // At once, for a size that the file system cannot have.
+        rustix::fs::ftruncate(self.file, size).map_err(|e| failed("writing", self.name, e))?;
         let mut at = 0;
         for extent in extents {
             let end = extent.offset.checked_add(extent.length).filter(|end| *end <= size);
@@ -91,13 +109,17 @@ impl Copy<'_> {
             self.run(extent.length)?;
             at = end;
         }
-        self.skip(size - at)?;
-        rustix::fs::ftruncate(self.file, size).map_err(|e| failed("writing", self.name, e))
+        self.skip(size - at)
     }
 
     fn skip(&mut self, mut left: u64) -> Result<()> {
         while left > 0 {
-            left -= self.read(left)? as u64;
+            left = match self.content.skip_hole() {
+                0 => left - self.read(left)? as u64,
+                hole => left
+                    .checked_sub(hole)
+                    .ok_or_else(|| self.damaged("its holes overlap its data"))?,
+            };
         }
         Ok(())
     }

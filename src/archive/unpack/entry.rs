@@ -1,6 +1,5 @@
 //! One member becomes one file.
 
-use std::io::Read;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -8,6 +7,7 @@ use rustix::io::Errno;
 use tar_split_rs::{Member, MemberKind};
 
 use super::attributes::{self, Owner, Target, Wanted};
+use super::content::Content;
 use super::parents::Dir;
 use super::{Unpacker, content, failed, remove};
 use crate::archive::names::{clean, show, split};
@@ -36,7 +36,7 @@ impl Unpacker<'_> {
         &mut self,
         dir: &Dir,
         entry: &Entry<'_>,
-        content: &mut dyn Read,
+        content: &mut dyn Content,
     ) -> Result<()> {
         let member = entry.member;
         match member.kind {
@@ -90,7 +90,7 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn make_file(&mut self, dir: &Dir, entry: &Entry<'_>, payload: &mut dyn Read) -> Result<()> {
+    fn make_file(&mut self, dir: &Dir, entry: &Entry<'_>, payload: &mut dyn Content) -> Result<()> {
         let flags = OFlags::WRONLY
             | OFlags::CREATE
             | OFlags::EXCL

@@ -14,7 +14,6 @@ mod whiteout;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +24,7 @@ use super::names::{clean, show, split};
 use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
+use content::Content;
 pub(super) use directories::Directories;
 use parents::Dir;
 pub(super) use parents::Parents;
@@ -96,7 +96,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Makes the file of one member, whose payload comes from `content`.
-    pub(super) fn member(&mut self, member: &Member, content: &mut dyn Read) -> Result<()> {
+    pub(super) fn member(&mut self, member: &Member, content: &mut dyn Content) -> Result<()> {
         if member.kind == MemberKind::Global {
             // Go's reader gives such a header no owner, and its record of ids counts the zeros.
             self.facts.uids.insert(0);

@@ -1,13 +1,13 @@
 //! AUFS kept the targets of hard links between layers in `/.wh..wh.plnk`; links to them become copies, as in the Go
 //! library.
 
-use std::io::Read;
 use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tar_split_rs::{Member, MemberKind};
 
+use super::content::Content;
 use super::entry::Entry;
 use super::{Unpacker, failed};
 use crate::Result;
@@ -18,7 +18,7 @@ const DIRECTORY: &[u8] = b".wh..wh.plnk";
 
 impl Unpacker<'_> {
     /// Keeps a file of that directory aside; other AUFS metadata is skipped.
-    pub(super) fn plink(&mut self, entry: &Entry<'_>, content: &mut dyn Read) -> Result<()> {
+    pub(super) fn plink(&mut self, entry: &Entry<'_>, content: &mut dyn Content) -> Result<()> {
         if entry.parent != DIRECTORY || entry.member.kind != MemberKind::File {
             return Ok(());
         }

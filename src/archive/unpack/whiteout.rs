@@ -1,12 +1,12 @@
 //! Whiteouts of an archive: made into those of the kernel's overlay, or carried out (`overlay-driver.md` 11.3).
 
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes;
+use super::content::Content;
 use super::entry::Entry;
 use super::parents::Dir;
 use super::{Unpacker, failed, remove};
@@ -62,7 +62,7 @@ impl Unpacker<'_> {
     pub(super) fn execute_whiteout(
         &mut self,
         entry: &Entry<'_>,
-        content: &mut dyn Read,
+        content: &mut dyn Content,
     ) -> Result<bool> {
         if entry.name.starts_with(META_PREFIX) && entry.name != OPAQUE {
             self.plink(entry, content)?;

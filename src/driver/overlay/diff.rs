@@ -10,7 +10,7 @@ use super::chain::{Heal, LayerDir};
 use super::get::View;
 use super::layout::open_dir;
 use super::{OPAQUE_PREFIX, Overlay};
-use crate::archive::{self, Change, FileSource, TreeFiles};
+use crate::archive::{self, Change, FileSource, TreeFiles, has_content_elsewhere};
 use crate::driver::naive;
 use crate::{LayerId, Result};
 
@@ -33,16 +33,32 @@ impl Overlay {
         layer.check_content()?;
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
-        if Self::is_parent(&lowers, parent)
-            && layer.older() == 0
-            && (sizes_only || self.native_diff()?)
-        {
-            let lowers = if sizes_only { Vec::new() } else { Self::open_contents(&lowers)? };
-            return Ok(Source::Upper { upper: open_dir(&layer.diff())?, lowers });
+        let alone = Self::is_parent(&lowers, parent) && layer.older() == 0;
+        if alone && sizes_only {
+            let upper = open_dir(&layer.diff())?;
+            return Ok(Source::Upper { upper, lowers: Vec::new() });
         }
-        let new = self.view(id)?;
-        let old = parent.map(|p| self.view(p)).transpose()?;
+        let mut words: &[&str] = &[];
+        if alone && self.reads_native()? {
+            let upper = open_dir(&layer.diff())?;
+            // It may have been written to by a mount with other words than the configured ones (DEF-2).
+            if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), OPAQUE_PREFIX)? {
+                return Ok(Source::Upper { upper, lowers: Self::open_contents(&lowers)? });
+            }
+            words = &["metacopy=on", "redirect_dir=on"];
+        }
+        let new = self.view(id, words)?;
+        let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
+    }
+
+    /// Whether the probe says that an upper can be read on its own. Where it cannot be asked, because the home lies on a medium
+    /// that nobody writes to, the upper's own marks have to do.
+    fn reads_native(&self) -> Result<bool> {
+        match self.ready().and_then(|()| self.native_diff()) {
+            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(true),
+            answer => answer,
+        }
     }
 
     pub(super) fn write_diff(

@@ -119,15 +119,14 @@ impl Overlay {
         self.use_mount(&layer, fits, how.clone())
     }
 
-    /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one.
-    pub(super) fn view(&self, id: &LayerId) -> Result<View<'_>> {
+    /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one, to which `more`
+    /// words are given.
+    pub(super) fn view(&self, id: &LayerId, more: &[&str]) -> Result<View<'_>> {
         let layer = self.locate(id)?;
         self.ready()?;
-        let how = How {
-            words: self.effective_words(&["ro".to_owned()])?,
-            label: String::new(),
-            volatile: false,
-        };
+        let mut words = self.effective_words(&["ro".to_owned()])?;
+        words.extend(more.iter().map(|&w| w.to_owned()));
+        let how = How { words, label: String::new(), volatile: false };
         let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
         Ok(View { driver: self, id: id.clone(), path, given_back: false })
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -211,6 +211,15 @@ impl DirLook {
     /// What a directory that belongs to root has.
     pub(in crate::driver) const fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0 }
+    }
+
+    /// What an open directory has.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(in crate::driver) fn of_open(dir: BorrowedFd<'_>) -> io::Result<Self> {
+        let about = rustix::fs::fstat(dir)?;
+        Ok(Self { mode: about.st_mode & 0o7777, uid: about.st_uid, gid: about.st_gid })
     }
 
     /// What the directory at `path` has, links not followed.

@@ -55,7 +55,7 @@ impl Overlay {
     /// Reads the options, touches nothing on disk.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Config`] and [`crate::ErrorKind::NotSupported`] for options.
+    /// [`crate::ErrorKind::Config`] for options.
     pub(super) fn open(
         name: &str,
         graph_root: &Path,
@@ -170,6 +170,19 @@ impl Driver for Overlay {
         refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
         self.ready()?;
         let look = self.root_look(parent)?;
+        let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
+        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        Ok(Box::new(staging))
+    }
+
+    fn stage_upon(
+        &self,
+        parent: &dyn Staging,
+        options: &CreateOptions,
+    ) -> Result<Box<dyn Staging>> {
+        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        self.ready()?;
+        let look = Self::staged_look(parent.root())?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
         Ok(Box::new(staging))

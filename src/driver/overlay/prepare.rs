@@ -8,7 +8,9 @@ use super::Overlay;
 use super::layout::{self, DirLook};
 use super::probe::Answer;
 use crate::sys::lock::{LockAccess, LockFile};
-use crate::sys::mount::{NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below};
+use crate::sys::mount::{
+    NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
+};
 use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, Result};
 
@@ -103,6 +105,7 @@ impl Overlay {
         if *prepared {
             return Ok(());
         }
+        self.options.check_served()?;
         self.check_host()?;
         let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
         let new = layout::ensure_dir(&self.home, open, 0o700)?;
@@ -151,8 +154,8 @@ impl Overlay {
             tracing::debug!("a partial pull is staged; the home stays mounted");
             return Ok(());
         }
-        let below = mounts_below(&self.home)?;
-        if below.iter().any(|m| *m != self.home) {
+        let home = real_path(&self.home)?;
+        if mounts_below(&self.home)?.iter().any(|m| Some(m) != home.as_ref()) {
             tracing::debug!("layers are mounted; the home stays mounted");
             return Ok(());
         }

@@ -243,6 +243,20 @@ impl Driver for Vfs {
         Ok(Box::new(staging))
     }
 
+    fn stage_upon(
+        &self,
+        parent: &dyn Staging,
+        options: &CreateOptions,
+    ) -> Result<Box<dyn Staging>> {
+        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        let look = DirLook::of_open(parent.root())
+            .map_err(|e| Error::io("examining a staged layer", "its root", e))?;
+        let temp_root = self.home_for(false).join(TEMP_DIRS);
+        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        archive::copy_tree(parent.root(), staging.root())?;
+        Ok(Box::new(staging))
+    }
+
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
         // The staged tree has the parent's content already: it replaces what `create` copied.

@@ -143,3 +143,45 @@ fn bad_requests_change_nothing() {
     );
     assert_eq!((f.records("images"), f.records("layers")), before);
 }
+
+/// The layer of the same content that another image brought is deleted with that image before this one is recorded.
+#[test]
+fn a_layer_that_vanishes_meanwhile_is_made_again() {
+    use crate::progress::{Progress, ProgressItem};
+    use std::sync::{Arc, Mutex};
+
+    struct Rmi(Arc<Mutex<Option<(Store, String)>>>);
+    impl Progress for Rmi {
+        fn start(&self, _: &str, _: Option<u64>) -> Box<dyn ProgressItem> {
+            Box::new(Rmi(Arc::clone(&self.0)))
+        }
+    }
+    impl ProgressItem for Rmi {
+        fn advance(&self, _: u64) {}
+        fn finish(&self, note: &str) {
+            let mut once = self.0.lock().unwrap();
+            if note == "already exists"
+                && let Some((store, image)) = once.take()
+            {
+                store.delete_image(&image, false).unwrap();
+            }
+        }
+    }
+
+    let f = Fixture::new();
+    let store = f.store();
+    let container = changed(&store);
+    let first = commit(&store, &container, "", &CommitOptions::default()).unwrap();
+    let rmi = Rmi(Arc::new(Mutex::new(Some((f.store(), first.clone())))));
+    let options = CommitOptions {
+        changes: vec!["ENV A=b".into()],
+        progress: &rmi,
+        ..CommitOptions::default()
+    };
+    let second = commit(&store, &container, "second", &options).unwrap();
+    assert!(rmi.0.lock().unwrap().is_none());
+    assert_eq!(store.image(&first).unwrap_err().kind(), ErrorKind::ImageUnknown);
+    let image = store.image("localhost/second:latest").unwrap();
+    assert_eq!(image.id, second);
+    assert!(store.layer(&image.layer).is_ok());
+}

@@ -105,3 +105,116 @@ fn the_platform_is_chosen() {
     let e = load(&store, Source::Stream(Box::new(OCI)), &s390).unwrap_err();
     assert!(e.to_string().contains("linux/s390x"), "{e}");
 }
+
+/// As Go does: the record in this store keeps the names of the other, and no layer is made again.
+#[test]
+fn an_image_of_an_additional_store_gets_a_record_here() {
+    let shared = Fixture::new();
+    load_bytes(&shared.store(), DOCKER).unwrap();
+    let f = Fixture::new();
+    let store = Store::open(StoreOptions {
+        graph_root: f.path("graph"),
+        run_root: f.path("run"),
+        driver: f.driver.to_owned(),
+        driver_options: vec![format!("{}.imagestore={}", f.driver, shared.path("graph").display())],
+        ..StoreOptions::default()
+    })
+    .unwrap();
+    let named = LoadOptions { names: Some(vec!["mine:1".into()]), ..options() };
+    let loaded = load(&store, Source::Stream(Box::new(DOCKER)), &named).unwrap();
+    assert_eq!(loaded[0].names, ["localhost/mine:1"]);
+    assert!(f.records("layers").is_empty());
+    let images = f.records("images");
+    assert_eq!(
+        images[0]["names"],
+        serde_json::json!(["localhost/mine:1", "quay.io/a/b:c", "localhost/x:tag"])
+    );
+    assert_eq!(
+        images[0]["names-history"],
+        serde_json::json!(["localhost/x:tag", "quay.io/a/b:c", "localhost/mine:1"])
+    );
+}
+
+/// What dockers from 25 on write is both; podman takes it for an OCI archive where that holds one image.
+#[test]
+fn an_archive_that_is_both_is_read_as_podman_does() {
+    let f = Fixture::new();
+    let dir = f.unpacked("both", OCI);
+    let index: Value =
+        serde_json::from_slice(&std::fs::read(dir.join("index.json")).unwrap()).unwrap();
+    let blob = |digest: &Value| {
+        format!("blobs/sha256/{}", digest.as_str().unwrap().trim_start_matches("sha256:"))
+    };
+    let three = &index["manifests"][1];
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(dir.join(blob(&three["digest"]))).unwrap()).unwrap();
+    let files: Vec<String> =
+        manifest["layers"].as_array().unwrap().iter().map(|l| blob(&l["digest"])).collect();
+    let item = serde_json::json!([{"Config": blob(&manifest["config"]["digest"]),
+        "RepoTags": ["docker:1"], "Layers": files}]);
+    std::fs::write(dir.join("manifest.json"), item.to_string()).unwrap();
+    let pack = || {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_dir_all(".", &dir).unwrap();
+        builder.into_inner().unwrap()
+    };
+    // Two entries: the docker part, which knows of one image.
+    let loaded = load_bytes(&f.store(), &pack()).unwrap();
+    assert_eq!(
+        loaded.iter().map(|l| l.names.join(" ")).collect::<Vec<_>>(),
+        ["localhost/docker:1"]
+    );
+    let one = serde_json::json!({"schemaVersion": 2, "manifests": [three]});
+    std::fs::write(dir.join("index.json"), one.to_string()).unwrap();
+    let loaded = load_bytes(&f.store(), &pack()).unwrap();
+    assert_eq!(loaded.iter().map(|l| l.names.join(" ")).collect::<Vec<_>>(), ["localhost/three:1"]);
+}
+
+/// Each layer is staged upon the one before while that is staged itself, on either driver.
+#[test]
+fn all_layers_are_synced_by_one_call() {
+    for driver in [Fixture::new().driver, "vfs"] {
+        let f = Fixture::on(driver);
+        let store = f.store();
+        let syncs = || crate::store::SYNCS.with(std::cell::Cell::get);
+        let before = syncs();
+        load_path(&store, &f.file("oci.tar.gz", OCI)).unwrap();
+        assert!(f.layers().len() > 2);
+        assert_eq!(syncs() - before, 1, "{driver}");
+        // What was unpacked is what came in.
+        for layer in f.layers() {
+            let mut tar = Vec::new();
+            let id = layer["id"].as_str().unwrap();
+            store.diff(id, None, Some(crate::archive::Compression::None), &mut tar).unwrap();
+            assert_eq!(
+                crate::Digest::sha256(&tar).as_str(),
+                layer["diff-digest"].as_str().unwrap()
+            );
+        }
+        if driver == "vfs" {
+            // A child holds its parent's files, and its root is like the parent's.
+            let of = |id: &Value| f.path("graph/vfs/dir").join(id.as_str().unwrap());
+            use std::os::unix::fs::MetadataExt;
+            for layer in f.layers().iter().filter(|l| l.get("parent").is_some()) {
+                let (child, parent) = (of(&layer["id"]), of(&layer["parent"]));
+                assert_eq!(child.metadata().unwrap().mode(), parent.metadata().unwrap().mode());
+                assert!(std::fs::read_dir(&child).unwrap().count() > 0);
+            }
+        }
+    }
+}
+
+/// A shell's `<(command)` and `/dev/stdin` are links to pipes, which have no path.
+#[test]
+fn a_pipe_without_a_name_is_loaded() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let f = Fixture::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let feed = std::thread::spawn(move || writer.write_all(DOCKER).unwrap());
+    let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+    let loaded = load_path(&f.store(), &path);
+    drop(reader);
+    feed.join().unwrap();
+    assert_eq!(loaded.unwrap().len(), 1);
+}

@@ -31,7 +31,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let driver = if rustix::process::geteuid().is_root() { "overlay" } else { "vfs" };
+        Self::on(if rustix::process::geteuid().is_root() { "overlay" } else { "vfs" })
+    }
+
+    fn on(driver: &'static str) -> Self {
         // Not below /tmp, which may be a file system without what overlay needs.
         Self { dir: tempfile::tempdir_in("/var/tmp").unwrap(), driver }
     }

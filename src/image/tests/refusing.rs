@@ -15,6 +15,14 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
 fn assert_nothing_kept(f: &Fixture) {
     assert!(f.records("images").is_empty());
     assert!(f.records("layers").is_empty());
+    // What was staged is gone too, whose temp dirs stand beside the layers and beside their records.
+    for dir in
+        [f.driver.to_string(), format!("{}-layers", f.driver), format!("{}-images", f.driver)]
+    {
+        let temps = std::fs::read_dir(f.path("graph").join(dir).join("tempdirs"));
+        let kept: Vec<_> = temps.into_iter().flatten().collect();
+        assert!(kept.is_empty(), "{kept:?}");
+    }
     let home = f.path("graph").join(f.driver);
     for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
         assert!(entry.file_name().len() < 64, "{entry:?} was kept");
@@ -179,4 +187,77 @@ fn the_policy_is_obeyed() {
     let e = load(&store, Source::Path(layout), &LoadOptions { policy: Some(broken), ..options() })
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Config);
+}
+
+/// A layout from documents: blobs are put in, `index.json` is written from the entries.
+fn layout(f: &Fixture, name: &str) -> (PathBuf, impl Fn(&str, &[u8]) -> Value + use<>) {
+    let dir = f.path(name);
+    std::fs::create_dir_all(blobs(&dir)).unwrap();
+    std::fs::write(dir.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let at = blobs(&dir);
+    let put = move |media_type: &str, bytes: &[u8]| {
+        let digest = crate::Digest::sha256(bytes);
+        std::fs::write(at.join(digest.hex()), bytes).unwrap();
+        serde_json::json!({"mediaType": media_type, "digest": digest.as_str(), "size": bytes.len()})
+    };
+    (dir, put)
+}
+
+/// One large config that many images share on paper must not be held once for each.
+#[test]
+fn many_images_with_one_large_config_are_refused() {
+    let f = Fixture::new();
+    let store = f.store();
+    let mut config = br#"{"rootfs":{"type":"layers","diff_ids":[]}}"#.to_vec();
+    config.resize(4 << 20, b' ');
+    let items: Vec<Value> =
+        (0..2000).map(|_| serde_json::json!({"Config": "c", "Layers": []})).collect();
+    let bytes =
+        archive(&[("manifest.json", Value::from(items).to_string().as_bytes()), ("c", &config)]);
+    let e = load_bytes(&store, &bytes).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidArchive);
+    assert!(e.to_string().contains("together"), "{e}");
+
+    let (dir, put) = layout(&f, "layout");
+    let config = put(model::OCI_CONFIG, &config);
+    let entries: Vec<Value> = (0..2000)
+        .map(|n| {
+            let manifest = serde_json::json!({"schemaVersion": 2, "config": config,
+                "layers": [], "annotations": {"n": n.to_string()}});
+            put(model::OCI_MANIFEST, manifest.to_string().as_bytes())
+        })
+        .collect();
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+    let e = load_path(&store, &dir).unwrap_err();
+    assert!(e.to_string().contains("together"), "{e}");
+    assert_nothing_kept(&f);
+}
+
+#[test]
+fn lists_of_millions_are_refused() {
+    let f = Fixture::new();
+    let store = f.store();
+    let many = |head: &str, item: &str, tail: &str, room: usize| {
+        let list = vec![item; (room - 100) / (item.len() + 1)].join(",");
+        format!("{head}[{list}]{tail}")
+    };
+    let docker = many("", "{}", "", 1 << 20);
+    let e = load_bytes(&store, &archive(&[("manifest.json", docker.as_bytes())])).unwrap_err();
+    assert!(e.to_string().contains("more than"), "{e}");
+    let index = many(r#"{"manifests":"#, "{}", "}", 4 << 20);
+    let e = load_bytes(&store, &archive(&[("index.json", index.as_bytes())])).unwrap_err();
+    assert!(e.to_string().contains("more than"), "{e}");
+    // A config with more diffs than any driver could mount, of which the archive needs to hold but one.
+    let diff = format!("\"sha256:{}\"", "0".repeat(64));
+    let config = many(r#"{"rootfs":{"diff_ids":"#, &diff, "}}", 1 << 20);
+    let layers = many(r#"[{"Config":"c","Layers":"#, "\"l\"", "}]", 60_000);
+    let bytes = archive(&[
+        ("manifest.json", layers.as_bytes()),
+        ("c", config.as_bytes()),
+        ("l", &archive(&[("file", b"x")])),
+    ]);
+    let e = load_bytes(&store, &bytes).unwrap_err();
+    assert!(e.to_string().contains("more than"), "{e}");
+    assert_nothing_kept(&f);
 }

@@ -144,3 +144,52 @@ fn an_empty_file_keeps_its_mode() {
     let other = Fixture::new();
     assert_eq!(load_path(&other.store(), &path).unwrap()[0].names, ["localhost/x:tag"]);
 }
+
+#[test]
+fn an_empty_directory_keeps_its_mode() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let f = Fixture::new();
+    let store = f.store();
+    load_bytes(&store, DOCKER).unwrap();
+    let path = f.path("private");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let before = path.metadata().unwrap();
+    // By a link, as the directory of a mount or of a user may be named.
+    std::os::unix::fs::symlink("private", f.path("link")).unwrap();
+    save_to(&store, &["x:tag"], SaveFormat::OciDir, &f.path("link")).unwrap();
+    let after = path.metadata().unwrap();
+    assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+    let mut names: Vec<_> =
+        std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["blobs", "index.json", "oci-layout"]);
+    let other = Fixture::new();
+    assert_eq!(load_path(&other.store(), &path).unwrap()[0].names, ["localhost/x:tag"]);
+    // After a failure it is empty as before.
+    let empty = f.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let fail = |_: &Path| Err(crate::Error::new(ErrorKind::Io, "failing"));
+    assert!(save::to_directory(&empty, fail).is_err());
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+}
+
+/// What has come to the path while the archive was written is not lost, and a file under way has no name to leave behind.
+#[test]
+fn nothing_is_overwritten_in_the_end() {
+    let f = Fixture::new();
+    let path = f.path("out.tar");
+    let before = std::fs::read_dir(f.dir.path()).unwrap().count();
+    let made = save::to_file(&path, |out| {
+        out.write_all(b"archive").unwrap();
+        assert_eq!(std::fs::read_dir(f.dir.path()).unwrap().count(), before);
+        std::fs::write(&path, b"precious").unwrap();
+        Ok(())
+    });
+    assert_eq!(made.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    assert_eq!(std::fs::read_dir(f.dir.path()).unwrap().count(), before + 1);
+    std::os::unix::fs::symlink("nowhere", f.path("dangling")).unwrap();
+    assert!(save::to_file(&f.path("dangling"), |_| Ok(())).is_err());
+    assert!(f.path("dangling").is_symlink());
+}

@@ -164,15 +164,3 @@ fn what_cannot_go_is_named() {
     let e = outcome.unwrap_err();
     assert_eq!(e.file(), Some(file.as_path()), "{e}");
 }
-
-#[test]
-fn mountinfo_is_read_by_component_with_escapes() {
-    let table = b"36 35 98:0 / /g/overlay/c\\040d rw,noatime master:1 - ext4 /dev/root rw\n\
-        37 35 98:0 / /g/overlay/c\\040d/x\\134y rw - tmpfs t rw\n\
-        38 35 98:0 / /g/overlay/c\\040d2 rw - tmpfs t rw\n\
-        39 35 98:0 / /g/overlay/c rw - tmpfs t rw\nbroken\n";
-    let found = mounts_below(table, Path::new("/g/overlay/c d"));
-    assert_eq!(found, [Path::new("/g/overlay/c d/x\\y"), Path::new("/g/overlay/c d")]);
-    assert_eq!(unescape(b"a\\04"), b"a\\04");
-    assert_eq!(unescape(b"\\999\\"), b"\\999\\");
-}

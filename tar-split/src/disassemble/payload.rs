@@ -111,6 +111,18 @@ impl<R: Read, W: Write> Disassembler<R, W> {
 /// Reads the present member's payload: for a sparse member the expanded content.
 ///
 /// The errors hold an [`Error`](enum@Error).
+impl<R: Read, W: Write> Disassembler<R, W> {
+    /// Passes over the hole of a sparse payload that would be read next, and returns its length; 0 where data is next.
+    ///
+    /// For readers that keep holes: a member of a few bytes may have a hole of any length.
+    pub fn skip_hole(&mut self) -> u64 {
+        let Payload::Sparse(expansion) = &mut self.payload else { return 0 };
+        let Piece::Hole(length) = expansion.piece() else { return 0 };
+        expansion.advance(length);
+        length
+    }
+}
+
 impl<R: Read, W: Write> Read for Disassembler<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(self.guard(|this| this.read_payload(buffer))?)

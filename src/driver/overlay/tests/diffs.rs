@@ -152,6 +152,41 @@ fn trees_are_compared_where_the_layer_alone_does_not_tell() {
 }
 
 #[test]
+fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
+    // DEF-2: written with metacopy, read without
+    let store = TestStore::new();
+    let writer = store.overlay(&["mountopt=metacopy=on"]);
+    chain(&*writer, &["mid", "ctr"]);
+    let below = tar_of(&[("f", "hello"), ("dir/", ""), ("dir/inner", "inner")]);
+    writer.apply_diff(&id("mid"), &mut below.as_slice()).unwrap();
+    let merged = writer.get(&id("ctr"), &MountOptions::default()).unwrap();
+    let narrow = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(merged.join("f"), narrow).unwrap();
+    fs::rename(merged.join("dir"), merged.join("moved")).unwrap();
+    writer.put(&id("ctr")).unwrap();
+
+    let reader = store.overlay(&[]);
+    let mut diff = Vec::new();
+    reader.diff(&id("ctr"), Some(&id("mid")), &mut diff).unwrap();
+    assert_eq!(tar_names(&diff), [".wh.dir", "f", "moved/", "moved/inner"]);
+    assert!(String::from_utf8_lossy(&diff).contains("hello"));
+    assert_eq!(applied(&*reader, &diff), tree(&*writer, &id("ctr")));
+    let changes = change_list(&reader.changes(&id("ctr"), Some(&id("mid"))).unwrap());
+    assert_eq!(changes, ["A /moved", "A /moved/inner", "C /f", "D /dir"]);
+    // Over another layer, and over nothing: the truth or an error.
+    let mut whole = Vec::new();
+    if reader.diff(&id("ctr"), None, &mut whole).is_ok() {
+        assert!(String::from_utf8_lossy(&whole).contains("hello"));
+    }
+
+    // The upper alone is never packed.
+    let upper = super::super::open_dir(&store.home("ctr/diff")).unwrap();
+    let upper = std::os::fd::AsFd::as_fd(&upper);
+    let e = crate::archive::pack_upper(upper, &[], "trusted.overlay.", &mut Vec::new());
+    assert!(e.unwrap_err().to_string().contains("metacopy"));
+}
+
+#[test]
 fn a_failed_diff_leaves_nothing_mounted() {
     struct Full;
     impl std::io::Write for Full {

@@ -337,6 +337,20 @@ fn the_home_is_private_flagged_and_let_go() {
     driver.get(&id("a"), &MountOptions::default()).unwrap();
     assert!(is_mount_point(&store.home("")).unwrap(), "made again when needed");
 
+    // A graph root behind a symbolic link: the mount table has neither.
+    let mut store = TestStore::new();
+    symlink(store.beside("real"), &store.graph).unwrap();
+    fs::create_dir(store.beside("real")).unwrap();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["a"]);
+    driver.get(&id("a"), &MountOptions::default()).unwrap();
+    driver.cleanup().unwrap();
+    assert!(driver.is_mounted(&store.home("a/merged")));
+    driver.remove(&id("a")).unwrap();
+    driver.cleanup().unwrap();
+    store.graph = store.beside("real");
+    assert_eq!(lines(&store), 0);
+
     let store = TestStore::new();
     store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
     assert_eq!(lines(&store), 0);

@@ -3,8 +3,10 @@
 use std::fs;
 
 use crate::ErrorKind;
-use crate::driver::test_store::{TestStore, chain, id, mounted_at, snapshot, super_options, words};
-use crate::driver::{CreateOptions, MountOptions};
+use crate::driver::test_store::{
+    TestStore, chain, change_list, id, mounted_at, snapshot, super_options, tar_names, words,
+};
+use crate::driver::{CreateOptions, Driver, MountOptions};
 
 /// A store with the layers base and shared, whose home nobody has mounted.
 fn shared_store() -> TestStore {
@@ -13,6 +15,32 @@ fn shared_store() -> TestStore {
     chain(&*driver, &["base", "shared"]);
     fs::write(shared.home("base/diff/f"), "from the other store").unwrap();
     shared
+}
+
+#[test]
+fn layers_of_other_stores_are_read_before_anything_is_made() {
+    // CRE-17, DIF-3: the first operation of a store
+    let shared = shared_store();
+    let option = format!("imagestore={}", shared.graph.display());
+    fs::write(shared.home("shared/diff/new"), "n").unwrap();
+    let read = |driver: &dyn Driver| {
+        let mut diff = Vec::new();
+        driver.diff(&id("shared"), Some(&id("base")), &mut diff).unwrap();
+        assert_eq!(tar_names(&diff), ["new"]);
+        let changes = driver.changes(&id("shared"), Some(&id("base"))).unwrap();
+        assert_eq!(change_list(&changes), ["A /new"]);
+        assert_eq!(driver.diff_size(&id("shared"), Some(&id("base"))).unwrap(), 1);
+    };
+    let store = TestStore::new();
+    read(&*store.overlay(&[&option]));
+
+    // The store's own root, on a medium that cannot be written to.
+    let run = shared.beside("other-run");
+    rustix::mount::mount_bind(&shared.graph, &shared.graph).unwrap();
+    let flags = rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount_remount(&shared.graph, flags, "").unwrap();
+    let driver = crate::driver::open("overlay", &shared.graph, &run, None, &[]).unwrap();
+    read(&*driver);
 }
 
 #[test]
