@@ -111,6 +111,8 @@ impl Driver for Overlay {
     }
 
     fn prepare(&self) -> Result<()> {
+        // Asked for again only when another process has undone it.
+        *get::lock(&self.prepared) = false;
         self.ready()
     }
 
