@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::Store;
 use super::layers::{create_private, record_facts};
 use super::order::Held;
-use super::table::unknown;
+use super::table::{Snapshot, unknown};
 use crate::archive::{self, Change, Compression, Compressor};
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;
@@ -28,21 +28,22 @@ impl Store {
         compression: Option<Compression>,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
-        let (layer, reference, tar_split) = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, tar_split, held } = self.diff_ends(id, reference)?;
         let kind = compression.unwrap_or_else(|| Compression::from_number(layer.compression));
         let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0 };
         let valid = LayerId::new(layer.id.as_str())?;
         let exact = reference.as_ref().map_or("", |r| r.as_str()) == layer.parent;
         match tar_split.filter(|_| exact) {
             Some(file) => {
-                // Deleting takes the lock for writing: while it is held for reading here, the files stay.
-                let _held = self.layers.read(&Held::nothing())?;
+                // Deleting takes the lock for writing: while it is held for reading here, the files stay as they were found.
+                let _held = held;
                 let files = self.driver.file_source(&valid)?;
                 archive::reassemble(&mut BufReader::new(file), &*files, &mut sink)
                     .map_err(|e| e.context(format!("exporting layer {valid}")))?;
             }
             None => {
                 // The driver may have to mount.
+                drop(held);
                 let _held = self.lock_for_diff(&layer)?;
                 self.driver
                     .diff(&valid, reference.as_ref(), &mut sink)
@@ -59,7 +60,8 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn changes(&self, id: &str, reference: Option<&str>) -> Result<Vec<Change>> {
-        let (layer, reference, _) = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
+        drop(held);
         let _held = self.lock_for_diff(&layer)?;
         self.driver.changes(&LayerId::new(layer.id.as_str())?, reference.as_ref())
     }
@@ -69,7 +71,8 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
-        let (layer, reference, _) = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
+        drop(held);
         let _held = self.lock_for_diff(&layer)?;
         self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref())
     }
@@ -106,12 +109,8 @@ impl Store {
         Ok(facts.unpacked_size)
     }
 
-    /// The layer, the layer to compare it with, and its tar-split, where there is one.
-    fn diff_ends(
-        &self,
-        id: &str,
-        reference: Option<&str>,
-    ) -> Result<(Layer, Option<LayerId>, Option<File>)> {
+    /// Looks up what a comparison needs.
+    fn diff_ends(&self, id: &str, reference: Option<&str>) -> Result<Ends> {
         let key = self.layer_of(id)?;
         let nothing = Held::nothing();
         let (held, layers) = self.layers.read(&nothing)?;
@@ -137,7 +136,8 @@ impl Store {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("reading the tar-split", &path, e)),
         };
-        Ok((layer, reference.map(LayerId::new).transpose()?, tar_split))
+        let reference = reference.map(LayerId::new).transpose()?;
+        Ok(Ends { layer, reference, tar_split, held: layers })
     }
 
     /// Keeps the layer as it is while it is read; a layer of an additional store needs no lock of ours.
@@ -149,6 +149,17 @@ impl Store {
         self.prepare()?;
         Ok(Some(self.write_layers(&Held::nothing())?))
     }
+}
+
+/// What a comparison needs.
+struct Ends {
+    layer: Layer,
+    /// The layer to compare it with.
+    reference: Option<LayerId>,
+    /// Its tar-split, where there is one.
+    tar_split: Option<File>,
+    /// The layers lock, held for reading since the look-up.
+    held: Snapshot<Layer>,
 }
 
 /// Counts the bytes on their way to the compressor.

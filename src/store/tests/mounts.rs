@@ -125,3 +125,22 @@ fn an_image_is_mounted_read_only() {
     assert!(std::fs::write(path.join("x"), "").is_err());
     assert!(!store.unmount_image("i", false).unwrap());
 }
+
+#[test]
+fn another_handles_shutdown_is_made_up_for_at_the_next_mount() {
+    // store-format 9.3: the record of storage.lock tells of it.
+    let Some(fixture) = overlay() else { return };
+    let store = fixture.store();
+    let container = container(&store);
+    let is_mount = || {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let home = fixture.path("graph/overlay").canonicalize().unwrap();
+        table.lines().filter_map(|l| l.split(' ').nth(4)).any(|p| Path::new(p) == home)
+    };
+    assert!(is_mount());
+    fixture.store().shutdown(false).unwrap();
+    assert!(!is_mount());
+    store.mount(&container.id, &MountRequest::default()).unwrap();
+    assert!(is_mount());
+    assert!(!store.unmount(&container.id, false).unwrap());
+}
