@@ -112,8 +112,12 @@ impl<'a> Batch<'a> {
     pub(super) fn undo(&mut self) {
         self.staged.clear();
         for id in std::mem::take(&mut self.committed).iter().rev() {
-            if let Err(e) = self.store.delete_layer(id) {
-                tracing::warn!("layer {id} of a failed loading stays: {e}");
+            match self.store.delete_layer(id) {
+                // Gone already is as good.
+                Err(e) if !matches!(e.kind(), ErrorKind::LayerUnknown | ErrorKind::NotFound) => {
+                    tracing::warn!("layer {id} of a failed loading stays: {e}");
+                }
+                _ => {}
             }
         }
     }

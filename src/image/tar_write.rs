@@ -159,4 +159,17 @@ mod tests {
             w.member("a", 1, &mut |out| out.write_all(b"ab").map_err(|e| failed("a", e))).is_err()
         );
     }
+
+    // Ustar's own field ends at 8 GiB.
+    #[test]
+    fn layers_of_any_size_have_a_header() {
+        for size in [8 << 30, 1 << 40] {
+            let mut w = TarWriter::new(Vec::new());
+            w.header("layer.tar", EntryType::Regular, size, None).unwrap();
+            let bytes = w.out;
+            let mut archive = tar::Archive::new(bytes.as_slice());
+            let entry = archive.entries().unwrap().next().unwrap().unwrap();
+            assert_eq!((entry.path().unwrap().to_str(), entry.size()), (Some("layer.tar"), size));
+        }
+    }
 }
