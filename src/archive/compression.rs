@@ -6,9 +6,9 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
 use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
 
 use super::Compression;
+use super::gzip::GzipWriter;
 use crate::{Error, ErrorKind, Result};
 
 /// Enough of a stream's beginning to know its codec.
@@ -86,21 +86,21 @@ pub struct Compressor<W: Write>(Codec<W>);
 
 enum Codec<W: Write> {
     Plain(W),
-    Gzip(Box<GzEncoder<W>>),
+    Gzip(Box<GzipWriter<W>>),
     Zstd(zstd::stream::write::Encoder<'static, W>),
 }
 
 impl<W: Write> Compressor<W> {
-    /// A compressor of that kind in front of `out`, at the codec's default level.
+    /// A compressor of that kind in front of `out`. The same input always gives the same bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::NotSupported`] for bzip2 and xz, which nobody writes.
+    /// [`ErrorKind::NotSupported`] for bzip2 and xz, which nobody writes; when `out` cannot be written.
     pub fn new(kind: Compression, out: W) -> Result<Self> {
         Ok(Self(match kind {
             Compression::None => Codec::Plain(out),
-            Compression::Gzip => {
-                Codec::Gzip(Box::new(GzEncoder::new(out, flate2::Compression::default())))
-            }
+            Compression::Gzip => Codec::Gzip(Box::new(GzipWriter::new(out).map_err(|e| {
+                Error::new(ErrorKind::Io, "starting the gzip compressor").caused_by(e)
+            })?)),
             Compression::Zstd => Codec::Zstd(
                 zstd::stream::write::Encoder::new(out, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(
                     |e| Error::new(ErrorKind::Io, "starting the zstd compressor").caused_by(e),

@@ -8,6 +8,7 @@ mod compression;
 mod copy;
 mod digest;
 mod files;
+mod gzip;
 mod import;
 mod names;
 mod pack;
