@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
@@ -44,7 +44,7 @@ pub(super) struct GzipWriter<W: Write> {
     /// What is not yet a whole block.
     block: Vec<u8>,
     dictionary: Vec<u8>,
-    jobs: Option<SyncSender<Job>>,
+    workers: Option<Workers>,
     /// The blocks on their way, in order.
     pending: VecDeque<Receiver<Packed>>,
     most_pending: usize,
@@ -58,7 +58,7 @@ impl<W: Write> GzipWriter<W> {
             out,
             block: Vec::new(),
             dictionary: Vec::new(),
-            jobs: None,
+            workers: None,
             pending: VecDeque::new(),
             most_pending: 0,
             crc: Crc::new(),
@@ -67,7 +67,7 @@ impl<W: Write> GzipWriter<W> {
 
     /// Ends the stream and returns what is behind.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        if self.jobs.is_some() {
+        if self.workers.is_some() {
             self.submit(true)?;
             while !self.pending.is_empty() {
                 self.collect()?;
@@ -85,15 +85,17 @@ impl<W: Write> GzipWriter<W> {
 
     /// Hands the block over, and waits for the oldest one where too many are on their way.
     fn submit(&mut self, last: bool) -> io::Result<()> {
-        let jobs = match &self.jobs {
-            Some(jobs) => jobs.clone(),
+        let workers = match self.workers.take() {
+            Some(workers) => workers,
             None => self.start()?,
         };
         let block = std::mem::take(&mut self.block);
         let tail = block.get(block.len().saturating_sub(WINDOW)..).unwrap_or_default().to_vec();
         let dictionary = std::mem::replace(&mut self.dictionary, tail);
         let (done, result) = sync_channel(1);
-        jobs.send(Job { block, dictionary, last, done }).map_err(|_| stopped())?;
+        let sent = workers.jobs.as_ref().map(|j| j.send(Job { block, dictionary, last, done }));
+        self.workers = Some(workers);
+        sent.and_then(Result::ok).ok_or_else(stopped)?;
         self.pending.push_back(result);
         if self.pending.len() > self.most_pending {
             self.collect()?;
@@ -108,18 +110,34 @@ impl<W: Write> GzipWriter<W> {
         self.out.write_all(&bytes)
     }
 
-    /// Starts the threads; they end when the writer has gone.
-    fn start(&mut self) -> io::Result<SyncSender<Job>> {
+    fn start(&mut self) -> io::Result<Workers> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         self.most_pending = 2 * threads;
         let (jobs, queue) = sync_channel(self.most_pending + 1);
         let queue = Arc::new(Mutex::new(queue));
+        let mut workers = Workers { jobs: Some(jobs), threads: Vec::with_capacity(threads) };
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
-            Builder::new().name("orlop-gzip".to_owned()).spawn(move || work(&queue))?;
+            let thread = Builder::new().name("orlop-gzip".to_owned()).spawn(move || work(&queue))?;
+            workers.threads.push(thread);
         }
-        self.jobs = Some(jobs.clone());
-        Ok(jobs)
+        Ok(workers)
+    }
+}
+
+/// The threads that compress; none outlives this.
+struct Workers {
+    jobs: Option<SyncSender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // No more jobs: that is what ends them.
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -128,7 +146,7 @@ impl<W: Write> Write for GzipWriter<W> {
         if self.block.len() >= BLOCK {
             self.submit(false)?;
         }
-        if self.block.capacity() == 0 && self.jobs.is_some() {
+        if self.block.capacity() == 0 && self.workers.is_some() {
             self.block.reserve_exact(BLOCK);
         }
         let room = BLOCK.saturating_sub(self.block.len());
