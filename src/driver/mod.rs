@@ -9,7 +9,7 @@ mod options;
 mod overlay;
 mod staging;
 #[cfg(test)]
-mod test_store;
+mod tests;
 mod trash;
 mod vfs;
 

@@ -4,7 +4,7 @@ use super::images::check_keys;
 use super::layers::{Content, plan};
 use super::lookup::find_container;
 use super::open::make_directory;
-use super::order::{Before, Held, OtherImages};
+use super::order::{Before, Held, OtherImages, SplitImages};
 use super::paths::data_file;
 use super::requests::refuse_id_maps;
 use super::table::{AWAITS_CONTAINER, INCOMPLETE, unknown};
@@ -139,7 +139,7 @@ impl Store {
 
     fn find_foreign_image<Outer>(&self, outer: &Held<Outer>, key: &str) -> Result<Option<Image>>
     where
-        Outer: Before<OtherImages>,
+        Outer: Before<OtherImages> + Before<SplitImages>,
     {
         for other in &self.others {
             let (_, images) = other.images.read(outer)?;
@@ -148,7 +148,7 @@ impl Store {
             }
         }
         if let Some(split) = &self.split_images {
-            return Ok(split.read(&Held::nothing())?.1.find(key).cloned());
+            return Ok(split.read(outer)?.1.find(key).cloned());
         }
         Ok(None)
     }

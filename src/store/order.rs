@@ -58,10 +58,10 @@ macro_rules! order {
 
 order! {
     Nothing => Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
-    Graph => Layers, OtherLayers, Images, OtherImages, Containers;
-    Layers => OtherLayers, Images, OtherImages, Containers;
-    OtherLayers => OtherLayers, Images, OtherImages, Containers;
-    Images => OtherImages, Containers;
-    OtherImages => OtherImages, Containers;
+    Graph => Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Layers => OtherLayers, Images, OtherImages, Containers, SplitImages;
+    OtherLayers => OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Images => OtherImages, Containers, SplitImages;
+    OtherImages => OtherImages, Containers, SplitImages;
     Containers => SplitImages;
 }

@@ -311,7 +311,7 @@ mod tests {
             [&|| plan.mount_by_string(&words).is_ok(), &|| plan.mount_by_parts(&words).is_ok()];
         for (n, mount) in ways.iter().enumerate() {
             assert!(mount(), "way {n}");
-            let entry = crate::driver::test_store::mounted_at(&plan.target).unwrap();
+            let entry = crate::driver::tests::mounted_at(&plan.target).unwrap();
             let read = std::fs::read_to_string(plan.target.join("f"));
             let written = std::fs::write(plan.target.join(format!("new{n}")), "");
             crate::sys::mount::detach(&plan.target).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use crate::driver::test_store::{
+use crate::driver::tests::{
     TestStore, chain, change_list, id, mode, snapshot, tar_names, tar_of, words,
 };
 use crate::driver::{CreateOptions, MountOptions};

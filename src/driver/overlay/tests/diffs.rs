@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::LayerId;
-use crate::driver::test_store::{
+use crate::driver::tests::{
     TestStore, chain, change_list, id, snapshot, tar_names, tar_of, words,
 };
 use crate::driver::{CreateOptions, Driver, MountOptions};
@@ -217,7 +217,7 @@ fn metacopy_words_follow_the_kernel() {
     chain(&*driver, &["a"]);
     let shown = |how: &MountOptions| {
         let merged = driver.get(&id("a"), how).unwrap();
-        let told = crate::driver::test_store::super_options(&merged);
+        let told = crate::driver::tests::super_options(&merged);
         driver.put(&id("a")).unwrap();
         told.contains("metacopy=on")
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use crate::driver::test_store::{TestStore, chain, id, mode, mounted_at, snapshot};
+use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot};
 use crate::driver::{CreateOptions, MountOptions};
 use crate::record::IdMap;
 use crate::sys::mount::is_mount_point;

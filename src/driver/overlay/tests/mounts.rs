@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::driver::test_store::{TestStore, chain, id, mode, mounted_at, super_options, words};
+use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, super_options, words};
 use crate::driver::{CreateOptions, Driver, MountOptions};
 use crate::sys::mount::{detach, mount_overlay};
 use crate::{ErrorKind, LayerId};

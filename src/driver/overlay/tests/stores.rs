@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::ErrorKind;
-use crate::driver::test_store::{
+use crate::driver::tests::{
     TestStore, chain, change_list, id, mounted_at, snapshot, super_options, tar_names, words,
 };
 use crate::driver::{CreateOptions, Driver, MountOptions};
