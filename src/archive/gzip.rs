@@ -118,7 +118,8 @@ impl<W: Write> GzipWriter<W> {
         let mut workers = Workers { jobs: Some(jobs), threads: Vec::with_capacity(threads) };
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
-            let thread = Builder::new().name("orlop-gzip".to_owned()).spawn(move || work(&queue))?;
+            let thread =
+                Builder::new().name("orlop-gzip".to_owned()).spawn(move || work(&queue))?;
             workers.threads.push(thread);
         }
         Ok(workers)

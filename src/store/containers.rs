@@ -1,13 +1,14 @@
 //! Creating containers: a read-write layer on an image's, and the record that makes both count.
 
 use super::images::check_keys;
+use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
 use super::layers::{Content, plan};
 use super::lookup::find_container;
 use super::open::make_directory;
 use super::order::{Before, Held, OtherImages, SplitImages};
 use super::paths::data_file;
 use super::requests::refuse_id_maps;
-use super::table::{AWAITS_CONTAINER, INCOMPLETE, unknown};
+use super::table::unknown;
 use super::{NewContainer, Store, names};
 use crate::driver::CreateOptions;
 use crate::record::{Container, Flags, Image, Layer, Timestamp};

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Store;
+use super::kind::INCOMPLETE;
 use super::lookup::find_container;
 use super::order::{Held, Layers};
 use super::removal::Removed;
-use super::table::{Edit, INCOMPLETE, Lists, unknown};
+use super::table::{Edit, Lists, unknown};
 use crate::record::{Container, Image, Layer};
 use crate::sys::remove;
 use crate::{Error, ErrorKind, LayerId, Result, id};

@@ -6,9 +6,10 @@ use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use super::kind::INCOMPLETE;
 use super::order::{Before, Held, Layers, OtherLayers};
 use super::requests::refuse_id_maps;
-use super::table::{Edit, INCOMPLETE, Lists, unknown};
+use super::table::{Edit, Lists, unknown};
 use super::{LayerInfo, NewLayer, Store, names};
 use crate::archive::{self, LayerFacts};
 use crate::driver::{CreateOptions, Staging};

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::kind::Record;
 use super::order::Held;
-use super::table::{Lists, Record, unknown};
+use super::table::{Lists, unknown};
 use super::{ImageInfo, LayerInfo, Object, Store};
 use crate::record::{Container, Image, Layer, MountPoint};
 use crate::{Digest, Error, ErrorKind, Result};

@@ -7,6 +7,7 @@ mod data;
 mod delete;
 mod diffs;
 mod images;
+mod kind;
 mod layers;
 mod lookup;
 mod mounting;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::Record;
+use super::kind::Record;
 
 /// What happens to a record's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! What a crash leaves, cleared or finished by the next operation that writes (`store-format.md` 10.2, 10.3).
 
 use super::Store;
+use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
 use super::order::{Before, Held, Layers};
-use super::table::{AWAITS_CONTAINER, Edit, INCOMPLETE};
+use super::table::Edit;
 use crate::record::Layer;
 use crate::sys::tempdir;
 use crate::{LayerId, Result};

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::Store;
+use super::kind::INCOMPLETE;
 use super::order::{Held, Layers};
-use super::table::{Edit, INCOMPLETE};
+use super::table::Edit;
 use crate::driver::Trash;
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;

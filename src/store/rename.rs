@@ -1,8 +1,9 @@
 //! Changing names and metadata of what is already there.
 
+use super::kind::Record;
 use super::names::{self, Change};
 use super::order::Held;
-use super::table::{Record, Table, unknown};
+use super::table::{Table, unknown};
 use super::{BigDataItem, ImageInfo, NewImage, Object, Store, order};
 use crate::record::Image;
 use crate::{Digest, Error, ErrorKind, Result};

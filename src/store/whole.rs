@@ -1,8 +1,8 @@
 //! Operations on the store as a whole.
 
 use super::Store;
+use super::kind::Record;
 use super::order::Held;
-use super::table::Record;
 use crate::{Error, ErrorKind, Result};
 
 impl Store {

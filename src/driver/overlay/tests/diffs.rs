@@ -4,9 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::LayerId;
-use crate::driver::tests::{
-    TestStore, chain, change_list, id, snapshot, tar_names, tar_of, words,
-};
+use crate::driver::tests::{TestStore, chain, change_list, id, snapshot, tar_names, tar_of, words};
 use crate::driver::{CreateOptions, Driver, MountOptions};
 
 /// An image of two layers and a container on it, in which files were changed, deleted and made anew.
