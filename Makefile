@@ -41,10 +41,12 @@ $(REFERENCE)/imagecopy: tests/go/reference/go.mod tests/go/reference/go.sum $(wi
 
 .PHONY: test
 test: ## everything a change must pass, within 20 minutes
+	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test
 
 .PHONY: test-long
 test-long: ## the same property and stress tests, with more cases and for longer
+	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
 
 .PHONY: interop
