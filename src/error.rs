@@ -31,8 +31,6 @@ pub enum ErrorKind {
     DuplicateName,
     /// A layer has children.
     LayerHasChildren,
-    /// An image or a container uses the layer.
-    LayerUsed,
     /// A layer is used by an image.
     LayerUsedByImage,
     /// A layer is used by a container.
@@ -61,8 +59,6 @@ pub enum ErrorKind {
     Corrupt,
     /// An archive or an image file is malformed.
     InvalidArchive,
-    /// An archive tries to reach outside its root.
-    Breakout,
     /// The driver, kernel or file system lacks what was asked for.
     NotSupported,
     /// A prerequisite of the driver is missing.
@@ -73,8 +69,6 @@ pub enum ErrorKind {
     MaxDepth,
     /// The object is in use or mounted.
     Busy,
-    /// The layer is not mounted.
-    NotMounted,
     /// The signature policy rejects the image.
     PolicyRejected,
     /// A system call failed.
@@ -96,7 +90,6 @@ impl ErrorKind {
             Self::DuplicateId => "that ID is already in use",
             Self::DuplicateName => "that name is already in use",
             Self::LayerHasChildren => "layer has children",
-            Self::LayerUsed => "layer is in use",
             Self::LayerUsedByImage => "layer is in use by an image",
             Self::LayerUsedByContainer => "layer is in use by a container",
             Self::ImageUsedByContainer => "image is in use by a container",
@@ -111,13 +104,11 @@ impl ErrorKind {
             Self::Config => "invalid configuration",
             Self::Corrupt => "damaged store",
             Self::InvalidArchive => "invalid archive",
-            Self::Breakout => "archive entry would escape its root",
             Self::NotSupported => "driver not supported",
             Self::Prerequisites => "prerequisites for driver not satisfied (wrong filesystem?)",
             Self::IncompatibleFs => "backing file system is unsupported for this graph driver",
             Self::MaxDepth => "max depth exceeded",
             Self::Busy => "resource is in use",
-            Self::NotMounted => "layer is not mounted",
             Self::PolicyRejected => "rejected by the signature policy",
             Self::Io => "input/output error",
             Self::Internal => "internal error",

@@ -140,7 +140,13 @@ pub trait Driver: Send + Sync {
         template: &LayerId,
         options: &CreateOptions,
         read_write: bool,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        if read_write {
+            self.create_read_write(id, Some(template), options)
+        } else {
+            self.create(id, Some(template), options)
+        }
+    }
 
     /// Whether the driver has that layer, in its home or an additional store.
     fn exists(&self, id: &LayerId) -> bool;
@@ -284,14 +290,14 @@ pub trait Driver: Send + Sync {
     fn sync_filesystem(&self) -> bool;
 }
 
-/// Refuses id maps, which no driver applies yet.
-fn refuse_id_maps(uid_map: &[IdMap], gid_map: &[IdMap], id: &str) -> Result<()> {
+/// Refuses id maps, which no driver applies yet; `what` they are of reads as `layer x`.
+pub(crate) fn refuse_id_maps(uid_map: &[IdMap], gid_map: &[IdMap], what: &str) -> Result<()> {
     if uid_map.is_empty() && gid_map.is_empty() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of layer {id}"))
-        .id(id)
-        .detail("user id maps and group id maps are not yet supported"))
+    Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of {what}"))
+        .detail("user and group id maps (uidmap, gidmap) are not supported yet")
+        .hint("leave them out"))
 }
 
 /// Whether this process's user namespace is not the first one, which maps all ids to themselves.

@@ -7,10 +7,9 @@ use super::lookup::find_container;
 use super::open::make_directory;
 use super::order::{Before, Held, OtherImages, SplitImages};
 use super::paths::data_file;
-use super::requests::refuse_id_maps;
 use super::table::unknown;
 use super::{NewContainer, Store, names};
-use crate::driver::CreateOptions;
+use crate::driver::{CreateOptions, refuse_id_maps};
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
 use crate::sys::{atomic, remove};
 use crate::{Digest, Error, ErrorKind, LayerId, Result, id};
@@ -23,7 +22,7 @@ impl Store {
     /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DuplicateId`], [`ErrorKind::DuplicateName`], [`ErrorKind::InvalidArgument`] for one
     /// label without the other; nothing is left.
     pub fn create_container(&self, new: NewContainer) -> Result<Container> {
-        refuse_id_maps("a container", &new.uid_map, &new.gid_map)?;
+        refuse_id_maps(&new.uid_map, &new.gid_map, "a new container")?;
         let container_id =
             new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         id::check_component(&container_id)?;

@@ -8,11 +8,10 @@ use std::path::PathBuf;
 
 use super::kind::INCOMPLETE;
 use super::order::{Before, Held, Layers, OtherLayers};
-use super::requests::refuse_id_maps;
 use super::table::{Edit, Lists, unknown};
 use super::{LayerInfo, NewLayer, Store, names};
 use crate::archive::{self, LayerFacts};
-use crate::driver::{CreateOptions, Staging};
+use crate::driver::{CreateOptions, Staging, refuse_id_maps};
 use crate::record::{Layer, Timestamp};
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, LayerId, Result, id};
@@ -129,7 +128,7 @@ impl Store {
         mut layer: NewLayer,
         stream: &mut (dyn Read + Send),
     ) -> Result<LayerInfo> {
-        refuse_id_maps("a layer", &layer.uid_map, &layer.gid_map)?;
+        refuse_id_maps(&layer.uid_map, &layer.gid_map, "a new layer")?;
         let id = layer.id.take().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         LayerId::new(id.as_str())?;
         self.prepare()?;
@@ -237,7 +236,7 @@ impl Store {
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
         for (new, content) in new {
-            refuse_id_maps("a layer", &new.uid_map, &new.gid_map)?;
+            refuse_id_maps(&new.uid_map, &new.gid_map, "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
                 continue;
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+use crate::Digest;
 use crate::record::{Container, Flags, IdMap, Image, Layer, Timestamp};
-use crate::{Digest, Error, ErrorKind, Result};
 
 /// A layer to create. `Default` is an unnamed read-write layer without a parent.
 #[derive(Debug, Clone, Default)]
@@ -191,14 +191,4 @@ impl Object {
             Self::Container(container) => &container.metadata,
         }
     }
-}
-
-/// Refuses id maps, which the driver cannot apply yet.
-pub(crate) fn refuse_id_maps(what: &str, uid_map: &[IdMap], gid_map: &[IdMap]) -> Result<()> {
-    if uid_map.is_empty() && gid_map.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::NotSupported, format!("creating {what}"))
-        .detail("user and group id maps (uidmap, gidmap) are not supported yet")
-        .hint("create it without id maps"))
 }

@@ -132,16 +132,6 @@ impl Driver for Overlay {
         self.create_layer(id, parent, options, true)
     }
 
-    fn create_from_template(
-        &self,
-        id: &LayerId,
-        template: &LayerId,
-        options: &CreateOptions,
-        read_write: bool,
-    ) -> Result<()> {
-        self.create_layer(id, Some(template), options, read_write)
-    }
-
     fn exists(&self, id: &LayerId) -> bool {
         self.find(id).is_some()
     }
@@ -167,7 +157,7 @@ impl Driver for Overlay {
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         self.ready()?;
         let look = self.root_look(parent)?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
@@ -180,7 +170,7 @@ impl Driver for Overlay {
         parent: &dyn Staging,
         options: &CreateOptions,
     ) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         self.ready()?;
         let look = Self::staged_look(parent.root())?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);

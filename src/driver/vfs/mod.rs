@@ -140,7 +140,7 @@ impl Vfs {
     }
 
     fn check_create(&self, id: &LayerId, options: &CreateOptions) -> Result<()> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
         match options.storage_opt.keys().next() {
             None => Ok(()),
             Some(key) => Err(Error::new(ErrorKind::NotSupported, format!("creating layer {id}"))
@@ -185,22 +185,12 @@ impl Driver for Vfs {
         self.create_layer(id, parent, options, true)
     }
 
-    fn create_from_template(
-        &self,
-        id: &LayerId,
-        template: &LayerId,
-        options: &CreateOptions,
-        read_write: bool,
-    ) -> Result<()> {
-        self.create_layer(id, Some(template), options, read_write)
-    }
-
     fn exists(&self, id: &LayerId) -> bool {
         self.find(id).is_some()
     }
 
     fn get(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, id.as_str())?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
         if let Some(word) = options.options.iter().find(|o| *o != "ro") {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("mounting layer {id}"))
                 .id(id.as_str())
@@ -233,7 +223,7 @@ impl Driver for Vfs {
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         let look = self.root_look(parent)?;
         let temp_root = self.home_for(false).join(TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
@@ -248,7 +238,7 @@ impl Driver for Vfs {
         parent: &dyn Staging,
         options: &CreateOptions,
     ) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "of a new layer")?;
+        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         let look = DirLook::of_open(parent.root())
             .map_err(|e| Error::io("examining a staged layer", "its root", e))?;
         let temp_root = self.home_for(false).join(TEMP_DIRS);

@@ -35,6 +35,12 @@ fn layers_are_whole_trees() {
         2,
         "hard links are kept"
     );
+    // CRE-1: the content of the template.
+    driver
+        .create_from_template(&id("copy"), &id("base"), &CreateOptions::default(), false)
+        .unwrap();
+    assert_eq!(snapshot(&dir(&store, "copy")), snapshot(&dir(&store, "base")));
+    driver.remove(&id("copy")).unwrap();
     let change = tar_of(&[("d/.wh.gone", ""), ("d/new", "123")]);
     driver.apply_diff(&id("top"), &mut change.as_slice()).unwrap();
     assert!(

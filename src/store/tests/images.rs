@@ -67,6 +67,8 @@ fn deleting_an_image_takes_what_nothing_else_needs() {
     let mid = import(&store, "mid", Some(&base.id), &[("b", "b")]);
     let top = import(&store, "top", Some(&mid.id), &[("c", "c")]);
     let one = image(&store, "one", Some(&top.id));
+    let found = store.images_by_top_layer(&top.id).unwrap();
+    assert_eq!(found.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), [one.id.as_str()]);
     image(&store, "two", Some(&base.id));
     let expected = [top.id.clone(), mid.id.clone()];
     assert_eq!(store.delete_image("one", true).unwrap(), expected);

@@ -46,6 +46,12 @@ fn a_chain_has_the_files_and_modes_of_the_format() {
     assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 3);
     assert_eq!(driver.list_layers().unwrap(), ["base", "mid", "top"]);
     assert!(driver.exists(&id("top")) && !driver.exists(&id("other")));
+    // CRE-1: the template is the parent.
+    for (copy, read_write) in [("copy", false), ("writable", true)] {
+        let options = CreateOptions::default();
+        driver.create_from_template(&id(copy), &id("mid"), &options, read_write).unwrap();
+        assert_eq!(text(store.home(copy).join("lower-layers")), "mid:base");
+    }
 }
 
 #[test]
