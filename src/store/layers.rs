@@ -233,11 +233,14 @@ impl Store {
         pass_over_present: bool,
     ) -> Result<Vec<LayerInfo>> {
         self.prepare()?;
-        let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
-        for (new, content) in new {
+        // Declared before the lock is taken: contents that nobody wants are deleted after it is released.
+        let (mut new, mut unwanted) = (new.into_iter(), Vec::new());
+        let (held, mut layers) = self.write_layers(&Held::nothing())?;
+        for (new, content) in new.by_ref() {
             refuse_id_maps(&new.uid_map, &new.gid_map, "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
+                unwanted.push(content);
                 continue;
             }
             let wanted = new.parent.as_deref();
@@ -328,13 +331,8 @@ impl Store {
         ids: &[LayerId],
     ) {
         let ids: Vec<String> = ids.iter().rev().map(LayerId::to_string).collect();
-        match self.remove_layers(held, layers, &ids) {
-            Ok(removed) => removed.empty(),
-            Err(error) => {
-                tracing::warn!(
-                    "what failed to become the layers {ids:?} is left incomplete: {error}"
-                )
-            }
+        if let Err(error) = self.remove_layers(held, layers, &ids) {
+            tracing::warn!("what failed to become the layers {ids:?} is left incomplete: {error}");
         }
     }
 

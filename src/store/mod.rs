@@ -22,6 +22,7 @@ mod rename;
 mod requests;
 mod sizes;
 mod table;
+mod waste;
 mod whole;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::kind::Record;
 use super::names;
 use super::order::{Before, Held};
+use super::waste::Waste;
 use crate::sys::atomic::{self, FileStamp};
 use crate::sys::lock::{LockAccess, LockFile, ReadGuard, Token, WriteGuard};
 use crate::{Error, ErrorKind, Result};
@@ -94,7 +95,10 @@ impl<T: Record, Rank> Table<T, Rank> {
         let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
         let dirty = lists.mended.clone();
         let fresh = Freshness::Read(token);
-        Ok((Held::taken(), Edit { table: self, lists, dirty, guards, fresh }))
+        Ok((
+            Held::taken(),
+            Edit { table: self, lists, dirty, guards, fresh, waste: Waste::default() },
+        ))
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cache<T>>> {
@@ -261,6 +265,8 @@ pub(crate) struct Edit<'t, T: Record, Rank> {
     dirty: Vec<bool>,
     guards: Vec<WriteGuard>,
     fresh: Freshness,
+    /// What the change leaves to delete; the last field, since fields go in their order and the locks must go first.
+    pub(super) waste: Waste,
 }
 
 impl<T: Record, Rank> std::ops::Deref for Edit<'_, T, Rank> {
