@@ -69,7 +69,7 @@ impl GetItem {
     pub(crate) fn run(self, cx: &mut Context, kind: Kind) -> Outcome {
         let store = cx.store()?;
         let Item { id, name } = &self.item;
-        let id = kind.id(&store, id)?;
+        let id = kind.id(store, id)?;
         // As with the Go command, the file is there (and empty) even if the item is not.
         let (mut to, what) = match self.file {
             Some(path) => (input::create(&path)?, path),
@@ -104,7 +104,7 @@ pub(crate) struct Item {
 impl Item {
     /// `get-…-data-size`.
     pub(crate) fn size(self, cx: &mut Context, kind: Kind) -> Outcome {
-        let (sizes, _) = kind.items(&cx.store()?, &self.id)?;
+        let (sizes, _) = kind.items(cx.store()?, &self.id)?;
         let size = sizes.get(&self.name).ok_or_else(|| self.missing(ErrorKind::SizeUnknown))?;
         cx.out.line(size)?;
         Ok(0)
@@ -112,7 +112,7 @@ impl Item {
 
     /// `get-…-data-digest`.
     pub(crate) fn digest(self, cx: &mut Context, kind: Kind) -> Outcome {
-        let (_, digests) = kind.items(&cx.store()?, &self.id)?;
+        let (_, digests) = kind.items(cx.store()?, &self.id)?;
         let digest = digests.get(&self.name).ok_or_else(|| {
             self.missing(ErrorKind::DataUnknown).detail("could not compute digest of item")
         })?;
@@ -140,7 +140,7 @@ impl SetItem {
     pub(crate) fn run(self, cx: &mut Context, kind: Kind) -> Outcome {
         let store = cx.store()?;
         let Item { id, name } = self.item;
-        let id = kind.id(&store, &id)?;
+        let id = kind.id(store, &id)?;
         let file = self.file.as_deref();
         match kind {
             Kind::Layer => store.set_layer_big_data(&id, &name, &mut Input::open(file)?.stream)?,
@@ -200,7 +200,7 @@ impl Directory {
         cx: &mut Context,
         find: fn(&Store, &str) -> orlop::Result<PathBuf>,
     ) -> Outcome {
-        let path = find(&cx.store()?, &self.id)?;
+        let path = find(cx.store()?, &self.id)?;
         cx.out.line(path.display())?;
         Ok(0)
     }
