@@ -28,6 +28,7 @@ impl Mounts {
     /// Takes the lock for writing, inside the layers lock.
     pub(crate) fn write(&self, _: &Held<Layers>) -> Result<MountEdit> {
         let guard = LockFile::open(&self.lock, LockAccess::ReadWrite)?.write()?;
+        atomic::discard_leftover(&self.file);
         let saved = self.parse()?;
         Ok(MountEdit { points: saved.clone(), saved, file: self.file.clone(), guard })
     }

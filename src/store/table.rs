@@ -85,6 +85,7 @@ impl<T: Record, Rank> Table<T, Rank> {
         for path in &self.locks {
             guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
         }
+        self.files.iter().for_each(|file| atomic::discard_leftover(&file.path));
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
