@@ -52,7 +52,8 @@ pub(crate) fn mend<T: Record>(files: &mut [Vec<T>]) -> Vec<bool> {
             list.retain(|r| !ids.contains(r.id()));
         }
     }
-    let mut owners: HashMap<&str, (usize, usize)> = HashMap::new();
+    let all = files.iter().flatten().map(|r| r.names().len()).sum();
+    let mut owners: HashMap<&str, (usize, usize)> = HashMap::with_capacity(all);
     let mut losers: Vec<(usize, usize, String)> = Vec::new();
     for (f, list) in files.iter().enumerate() {
         for (r, record) in list.iter().enumerate() {
