@@ -76,7 +76,8 @@ impl Overlay {
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
         let link = LinkId::random();
-        layout::write_link_file(&dir, &link, !self.options.unsynced)?;
+        // What is made for an image is synced as a whole before its record counts.
+        layout::write_link_file(&dir, &link, read_write && !self.options.unsynced)?;
         let path = link.path(home);
         symlink(layout::target_of_layer(id), &path)
             .map_err(|e| Error::io("making the link", &path, e))?;

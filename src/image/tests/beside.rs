@@ -25,6 +25,13 @@ fn layer(name: &str, content: &[u8], root: Option<(u32, u64)>) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// Makes a tar of one file one that is malformed only behind that.
+fn spoil_end(mut tar: Vec<u8>) -> Vec<u8> {
+    let end = tar.len() - 1024;
+    tar[end..].fill(b'x');
+    tar
+}
+
 /// A docker archive of images, each from its layers, all of which are plain.
 fn docker(images: &[Vec<&[u8]>]) -> Vec<u8> {
     let mut members = BTreeMap::new();
@@ -109,17 +116,16 @@ fn the_first_bad_layer_is_what_is_reported() {
         let store = f.store();
         let mut layers: Vec<Vec<u8>> =
             (0..12u8).map(|n| layer(&format!("f{n}"), &vec![n; 300_000], None)).collect();
-        // The first bad one shows only at its end, a later one at once.
-        let at = layers[4].len() - 1024 - 700;
-        layers[4][at..at + 512].fill(b'x');
+        // The first bad one shows only at its end, those after it at once.
+        layers[4] = spoil_end(layer("large", &vec![1; 16 << 20], None));
         layers[5][..512].fill(b'x');
         layers[9][..512].fill(b'x');
         let archive = f.file("bad.tar", &docker(&[layers.iter().map(Vec::as_slice).collect()]));
-        for _ in 0..10 {
+        for _ in 0..5 {
             // The content is as the config says, so that it is the tar that is found to be bad.
             let e = load_path(&store, &archive).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::InvalidArchive, "{e}");
-            assert!(e.to_string().contains("layer 6 of 12"), "{driver}: {e}");
+            assert!(e.to_string().contains("layer 5 of 12"), "{driver}: {e}");
             assert!(f.records("layers").is_empty() && f.records("images").is_empty());
             assert_eq!(temp_dirs(&f), 0, "{driver}");
         }
@@ -179,6 +185,38 @@ fn each_layer_has_one_item_of_progress() {
         assert_eq!(Some(item.bytes), item.total, "{item:?}");
     }
     assert_eq!(f.records("layers").len(), 10, "8 and the two that lie upon other parents");
+}
+
+/// A layer that is there, from a blob that nobody knows: it is read, but not unpacked.
+#[test]
+fn a_layer_that_is_only_read_has_one_item_too() {
+    let f = Fixture::new();
+    let store = f.store();
+    let (first, second) = (layer("f", &[1; 100_000], None), layer("g", &[2; 100_000], None));
+    let gzip = |tar: &[u8], level| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+        std::io::Write::write_all(&mut out, tar).unwrap();
+        out.finish().unwrap()
+    };
+    let dir = |name: &str, level: u32| {
+        let (dir, put) = refusing::layout(&f, name);
+        let diffs = [&first, &second].map(|l| crate::Digest::sha256(l).to_string());
+        let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diffs}});
+        let config = put(model::OCI_CONFIG, config.to_string().as_bytes());
+        let layers = [&first, &second].map(|l| put(model::OCI_LAYER_GZIP, &gzip(l, level)));
+        let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": layers});
+        let entry = put(model::OCI_MANIFEST, manifest.to_string().as_bytes());
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]});
+        std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+        dir
+    };
+    load_path(&store, &dir("fast", 1)).unwrap();
+    let seen = Recorder::default();
+    load_watched(&store, &dir("best", 9), &seen).unwrap();
+    assert_eq!(seen.noted("already exists"), 2);
+    let items = seen.0.lock().unwrap().clone();
+    assert_eq!(items.len(), 2);
+    assert!(items.iter().all(|item| Some(item.bytes) == item.total), "{items:?}");
 }
 
 /// One load after the other could do no better: no layer is unpacked twice, and nobody waits for ever.
