@@ -81,6 +81,7 @@ pub fn import(
         uids: unpacked.uids,
         gids: unpacked.gids,
         unpacked_size: unpacked.size,
+        root_entry: unpacked.root,
     })
 }
 

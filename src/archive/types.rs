@@ -88,6 +88,8 @@ pub struct LayerFacts {
     pub gids: BTreeSet<u32>,
     /// Bytes of file content written.
     pub unpacked_size: u64,
+    /// Whether an entry stands for the root itself and has set its owner and mode.
+    pub root_entry: bool,
 }
 
 /// What happened to a path between two trees.

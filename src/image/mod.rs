@@ -27,7 +27,6 @@
 //! # }
 //! ```
 
-mod batch;
 mod changes;
 mod commit;
 mod docker_archive;
@@ -40,6 +39,7 @@ mod platform;
 mod policy;
 mod record;
 mod reference;
+mod resolve;
 mod save;
 mod save_docker;
 mod save_oci;
@@ -50,6 +50,7 @@ mod tar_index;
 mod tar_write;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod verify;
 
 pub use commit::{CommitFormat, CommitOptions, commit};

@@ -145,6 +145,11 @@ impl Store {
         self.commit_layer(layer, staged)
     }
 
+    /// Whether layers can be staged without their parents, in any order ([`crate::driver::Driver::stages_apart`]).
+    pub(crate) fn stages_apart(&self) -> bool {
+        self.driver.stages_apart()
+    }
+
     /// Unpacks a stream outside of every lock; `parent` is the id of the layer that it will lie on, if that is known and
     /// there. Several may be staged at once.
     ///
@@ -177,7 +182,7 @@ impl Store {
 
     fn unpack_staged(
         &self,
-        staging: Box<dyn Staging>,
+        mut staging: Box<dyn Staging>,
         stream: &mut (dyn Read + Send),
     ) -> Result<StagedLayer> {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
@@ -186,6 +191,9 @@ impl Store {
         let facts =
             archive::import(stream, staging.root(), staging.unpack_options(), Some(&mut file))?;
         file.flush().map_err(|e| Error::io("writing the tar-split", &tar_split.path, e))?;
+        if facts.root_entry {
+            staging.keep_root();
+        }
         Ok(StagedLayer { facts, staging, tar_split })
     }
 

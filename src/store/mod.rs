@@ -6,6 +6,7 @@ mod containers;
 mod data;
 mod delete;
 mod diffs;
+mod digest_locks;
 mod images;
 mod kind;
 mod layers;

@@ -108,6 +108,11 @@ impl Paths {
         self.below(&self.graph_root, "layers").join(id)
     }
 
+    /// The locks of digests.
+    pub(crate) fn digest_locks(&self) -> PathBuf {
+        self.below(&self.run_root, "locks")
+    }
+
     /// `mountpoints.lock` and `mountpoints.json`.
     pub(crate) fn mount_points(&self) -> (PathBuf, PathBuf) {
         let dir = self.below(&self.run_root, "layers");

@@ -10,6 +10,15 @@ use crate::sys::tempdir;
 use crate::{LayerId, Result};
 
 impl Store {
+    /// Deals with what interrupted operations left, for a caller that has found nothing to write.
+    ///
+    /// # Errors
+    /// When the layers cannot be locked, read or saved.
+    pub(crate) fn recover(&self) -> Result<()> {
+        self.prepare()?;
+        self.write_layers(&Held::nothing()).map(drop)
+    }
+
     /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first. Their bytes go with what is
     /// returned, after the lock is released.
     pub(super) fn write_layers<Outer>(

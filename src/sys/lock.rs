@@ -371,6 +371,11 @@ pub(super) fn try_lock_whole(file: &impl AsFd) -> Result<bool, Errno> {
     }
 }
 
+/// Waits for a write lock over the whole of `file`, as [`try_lock_whole`] takes it.
+pub(super) fn lock_whole_for_writing(file: &impl AsFd) -> Result<(), Errno> {
+    lock_whole(file, libc::F_WRLCK)
+}
+
 fn lock_whole(file: &impl AsFd, kind: libc::c_int) -> Result<(), Errno> {
     ofd(file, kind, true)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod beneath;
+pub(crate) mod exclusive;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod remove;

@@ -36,6 +36,8 @@ pub(super) struct Unpacked {
     pub(super) uids: BTreeSet<u32>,
     pub(super) gids: BTreeSet<u32>,
     pub(super) size: u64,
+    /// There was an entry for the root itself.
+    pub(super) root: bool,
 }
 
 /// Unpacks the members of one archive.
@@ -163,6 +165,7 @@ impl<'a> Unpacker<'a> {
                 ),
             ));
         }
+        self.facts.root = true;
         let wanted = attributes::Wanted { owner, member, name: b"." };
         let deferred = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
         self.directories.push(b"", attributes::directory_times(member), deferred);

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -230,6 +230,17 @@ impl DirLook {
         let about = path.symlink_metadata()?;
         Ok(Self { mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() })
     }
+
+    /// Gives an open directory, which is at `path`, this owner and mode.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(in crate::driver) fn apply(self, dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        rustix::fs::chownat(dir, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .and_then(|()| rustix::fs::fchmod(dir, Mode::from_raw_mode(self.mode)))
+            .map_err(|e| Error::io("setting owner and mode of", path, e))
+    }
 }
 
 /// Makes a directory with exactly that mode, whatever the umask is, and that owner (DEF-13).
@@ -240,10 +251,7 @@ pub(in crate::driver) fn make_dir(path: &Path, look: DirLook) -> Result<OwnedFd>
     rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))
         .map_err(|e| Error::io("creating the directory", path, e))?;
     let dir = open_dir(path)?;
-    let (uid, gid) = (Uid::from_raw(look.uid), Gid::from_raw(look.gid));
-    rustix::fs::chownat(&dir, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-        .and_then(|()| rustix::fs::fchmod(&dir, Mode::from_raw_mode(look.mode)))
-        .map_err(|e| Error::io("setting owner and mode of", path, e))?;
+    look.apply(dir.as_fd(), path)?;
     Ok(dir)
 }
 

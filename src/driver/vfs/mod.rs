@@ -222,6 +222,10 @@ impl Driver for Vfs {
         Ok(TempTrash::of(temp))
     }
 
+    fn stages_apart(&self) -> bool {
+        false
+    }
+
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
         refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         let look = self.root_look(parent)?;
