@@ -1,6 +1,7 @@
 // Command imagecopy copies one image file into a containers-storage store
 // with the reference image library, so that tests can compare what it
-// records with what "orlop load" records.
+// records with what "orlop load" records. The flag -option KEY=VALUE, as often
+// as needed, sets a driver option.
 //
 //	imagecopy -graph DIR -run DIR [-driver NAME] SOURCE NAME
 //	imagecopy -graph DIR -run DIR [-driver NAME] -hold DIGEST
@@ -35,6 +36,11 @@ func main() {
 	if reexec.Init() {
 		return
 	}
+	var options []string
+	flag.Func("option", "storage driver option", func(option string) error {
+		options = append(options, option)
+		return nil
+	})
 	graph := flag.String("graph", "", "graph root")
 	run := flag.String("run", "", "run root")
 	driver := flag.String("driver", "overlay", "storage driver")
@@ -51,7 +57,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	id, err := load(*graph, *run, *driver, flag.Arg(0), flag.Arg(1))
+	id, err := load(*graph, *run, *driver, options, flag.Arg(0), flag.Arg(1))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
 		os.Exit(1)
@@ -97,10 +103,10 @@ func source(text string) (types.ImageReference, error) {
 	return nil, fmt.Errorf("unknown transport %q", transport)
 }
 
-func load(graph, run, driver, from, name string) (string, error) {
+func load(graph, run, driver string, options []string, from, name string) (string, error) {
 	ctx := context.Background()
 	store, err := storage.GetStore(storage.StoreOptions{
-		GraphRoot: graph, RunRoot: run, GraphDriverName: driver,
+		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
 	})
 	if err != nil {
 		return "", err
