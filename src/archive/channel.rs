@@ -3,7 +3,7 @@
 //! The writing side ends the stream by [`Sender::finish`]; dropped without it, the reading side gets an error instead of
 //! an end, so that a failed stage never looks like a complete one.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Size of a buffer.
@@ -58,6 +58,52 @@ impl Sender {
     /// The stream is complete.
     pub(super) fn finish(self) -> Result<(), Stopped> {
         self.full.send(None).map_err(|_| Stopped)
+    }
+}
+
+/// Writes into a pipe.
+pub(super) struct PipeWriter {
+    pipe: Sender,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl PipeWriter {
+    pub(super) fn new(pipe: Sender) -> Self {
+        Self { pipe, buffer: Vec::new(), filled: 0 }
+    }
+
+    /// The stream is complete.
+    pub(super) fn finish(mut self) -> Result<(), Stopped> {
+        self.send()?;
+        self.pipe.finish()
+    }
+
+    fn send(&mut self) -> Result<(), Stopped> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.truncate(std::mem::take(&mut self.filled));
+        if buffer.is_empty() { Ok(()) } else { self.pipe.send(buffer) }
+    }
+}
+
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.filled == self.buffer.len() {
+            self.send().map_err(io::Error::other)?;
+            self.buffer = self.pipe.buffer().map_err(io::Error::other)?;
+        }
+        let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+        let n = room.len().min(bytes.len());
+        if let (Some(from), Some(to)) = (bytes.get(..n), room.get_mut(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.filled += n;
+        Ok(n)
+    }
+
+    /// Buffers go when they are full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod gzip;
 mod import;
 mod names;
 mod pack;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod types;
