@@ -20,8 +20,13 @@ const WINDOW: usize = 32 * 1024;
 /// Threads at most: the input has to come from somewhere too.
 const THREADS: usize = 8;
 
-/// Smaller than what Go's default level makes of most layers, in about the same processor time.
+/// About as small as what Go writes by default: 0.1 % smaller for many small files of random bytes and text, 4 % larger for
+/// a `/usr`. The next lower level takes two thirds of the time, and is 5 % and 22 % larger.
 const LEVEL: u32 = 2;
+
+/// So many bytes of so many are a sample.
+const SAMPLE: usize = 1024;
+const SAMPLE_EVERY: usize = 32 * 1024;
 
 /// No flags, no time, operating system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -144,22 +149,23 @@ fn deflate(block: &[u8], dictionary: &[u8], last: bool) -> Packed {
 }
 
 /// Whether the bytes are spread as evenly as in what is compressed already: to look for matches in it would be the most
-/// expensive part of writing a layer, and in vain.
+/// expensive part of writing a layer, and in vain. Most blocks are told by a small part of them.
 fn is_random(block: &[u8]) -> bool {
+    let sample = block.chunks(SAMPLE_EVERY).flat_map(|part| part.iter().take(SAMPLE));
+    entropy(sample) > 7.9 && entropy(block.iter()) > 7.99
+}
+
+/// Bits of information in a byte, from how often each value is there. Of few bytes it is never high.
+fn entropy<'b>(bytes: impl Iterator<Item = &'b u8>) -> f64 {
     let mut counts = [0u32; 256];
-    for byte in block {
+    for byte in bytes {
         if let Some(count) = counts.get_mut(usize::from(*byte)) {
             *count += 1;
         }
     }
-    let total = f64::from(u32::try_from(block.len()).unwrap_or(u32::MAX));
-    let bits: f64 = counts
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f64::from(*count) * (total / f64::from(*count)).log2())
-        .sum();
-    // Too few bytes never look even.
-    bits > 7.99 * total
+    let total = f64::from(counts.iter().sum::<u32>());
+    let information = |count: &u32| f64::from(*count) / total * (total / f64::from(*count)).log2();
+    counts.iter().filter(|count| **count > 0).map(information).sum()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 use std::io::{self, BufRead, Cursor, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
-use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+use std::thread::{ScopedJoinHandle, scope};
 
 use flate2::GzBuilder;
 use tar_split_rs::Disassembler;
@@ -21,6 +21,7 @@ use tar_split_rs::Disassembler;
 use super::channel::{BUFFER, PipeWriter, Sender, Source, Stopped, fill, pipe};
 use super::compression::{decode, sniff};
 use super::digest::Hasher;
+use super::stage::{join, spawn};
 use super::unpack::{Unpacked, Unpacker, writers};
 use super::{Compression, LayerFacts, UnpackOptions};
 use crate::{Error, ErrorKind, Result};
@@ -73,8 +74,8 @@ pub(super) fn import_with(
         let (to_tar, plain) = pipe();
         let digester = spawn(s, "orlop-digest", || digest_stage(decoded, to_tar))?;
         let unpacked = unpack_stage(plain, root, options, writers, tar_split_gz, &failure);
-        let decoded = decoder.map_or(Ok(()), join);
-        Ok::<_, Error>((join(reader), decoded.and(join(digester)), unpacked))
+        let decoded = decoder.map_or(Ok(()), flat);
+        Ok::<_, Error>((flat(reader), decoded.and(flat(digester)), unpacked))
     });
     if let Some(error) = failure.0.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(error);
@@ -117,21 +118,8 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Internal, "importing a layer").caused_by(Stopped)
 }
 
-fn spawn<'scope, T: Send + 'scope>(
-    s: &'scope Scope<'scope, '_>,
-    name: &str,
-    stage: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>> {
-    Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(s, stage)
-        .map_err(|e| Error::new(ErrorKind::Io, "starting a thread").caused_by(e))
-}
-
-fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Internal, "importing a layer").detail("a stage has panicked"))
-    })
+fn flat<T>(stage: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    join(stage).and_then(|result| result)
 }
 
 fn unreadable(e: io::Error) -> Error {
@@ -234,7 +222,7 @@ fn unpack_stage(
         let taken = take_apart(tar, root, options, writers).map(|(facts, _)| facts);
         let taken = failure.keep(taken);
         let ended = taken.and_then(|facts| log.finish().map(|()| facts).map_err(|_| stopped()));
-        join(gzip).and(ended)
+        flat(gzip).and(ended)
     })
 }
 

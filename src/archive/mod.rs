@@ -13,6 +13,7 @@ mod import;
 mod names;
 mod pack;
 mod pool;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod types;
