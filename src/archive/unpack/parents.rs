@@ -12,8 +12,8 @@ use super::attributes::Present;
 use crate::archive::names::split;
 use crate::sys::beneath::{Beneath, Identity};
 
-/// Descriptors kept; far below the usual limit of 1024 for a process.
-const KEPT: usize = 256;
+/// Descriptors kept. Several layers are unpacked at a time, and a process may usually have 1024 files open.
+const KEPT: usize = 128;
 
 /// An open directory.
 pub(crate) struct Dir {
