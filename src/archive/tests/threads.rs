@@ -156,7 +156,9 @@ fn the_first_bad_member_is_named() {
             (0..gap).fold(tar, |tar, n| tar.file(&format!("{from}{n}"), &"x".repeat(5000)))
         };
         let start = || fill(Tar::default(), "a").add(bad_file("first"), b"1");
+        // Enough after it that the first is noticed while the second is on its way.
         let file = fill(start(), "b").add(bad_file("second"), b"2");
+        let file = (0..200).fold(file, |tar, n| tar.file(&format!("c{n}"), ""));
         let kind = fill(start(), "b").add(header("second", b'V'), b"");
         let cut = fill(start(), "b").0;
         for (tar, writers) in [file.end(), kind.end(), cut[..cut.len() - 300].to_vec()]

@@ -7,13 +7,17 @@ use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, Result};
+use rustix::process::Resource;
 
 use super::attributes::Present;
 use crate::archive::names::split;
 use crate::sys::beneath::{Beneath, Identity};
 
-/// Descriptors kept. Several layers are unpacked at a time, and a process may usually have 1024 files open.
-const KEPT: usize = 128;
+/// How many descriptors are kept: an eighth of those that the process may have, for several layers are unpacked at a time.
+fn kept() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(32, 1024)
+}
 
 /// An open directory.
 pub(crate) struct Dir {
@@ -49,6 +53,7 @@ pub(crate) struct Parents<'fd> {
     root: Rc<Dir>,
     last: (Vec<u8>, Rc<Dir>),
     kept: HashMap<Vec<u8>, (Rc<Dir>, u64)>,
+    most: usize,
     clock: u64,
     /// Missing parents get 0755 whatever the umask (a full tree), else 0777 less the umask.
     full: bool,
@@ -61,7 +66,7 @@ impl<'fd> Parents<'fd> {
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
         let root = Rc::new(Dir::new(fd, id));
         let last = (Vec::new(), Rc::clone(&root));
-        Ok(Self { beneath, root, last, kept: HashMap::new(), clock: 0, full })
+        Ok(Self { beneath, root, last, kept: HashMap::new(), most: kept(), clock: 0, full })
     }
 
     /// The directory of a cleaned path; with `make` missing ones are made.
@@ -108,11 +113,11 @@ impl<'fd> Parents<'fd> {
     }
 
     fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
-        if self.kept.len() >= KEPT {
+        if self.kept.len() >= self.most {
             // A quarter at a time, so that the search for the oldest is rare.
             let mut ages: Vec<u64> = self.kept.values().map(|(_, used)| *used).collect();
             ages.sort_unstable();
-            let limit = ages.get(KEPT / 4).copied().unwrap_or(u64::MAX);
+            let limit = ages.get(self.most / 4).copied().unwrap_or(u64::MAX);
             self.kept.retain(|_, (_, used)| *used >= limit);
         }
         self.clock += 1;
