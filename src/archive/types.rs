@@ -122,7 +122,7 @@ pub struct DiskUsage {
 }
 
 /// Where the content of the members of a tar-split comes from: a layer's files, by the name in the tar.
-pub trait FileSource: Send {
+pub trait FileSource: Send + Sync {
     /// Opens the regular file of that (uncleaned) member name.
     ///
     /// # Errors
