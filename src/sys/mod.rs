@@ -4,5 +4,6 @@ pub(crate) mod atomic;
 pub(crate) mod beneath;
 pub(crate) mod lock;
 pub(crate) mod mount;
+pub(crate) mod regular;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
