@@ -93,10 +93,10 @@ fn zeros_without_end_need_little_memory() {
         let (kib, run) = ground.measured(&format!("import-layer -i {program} -f {path}"));
         assert_eq!(run.code, 0, "{run:?}");
         assert!(kib < MEMORY, "{program}: {kib} KiB");
-        let told = ground.ok(&format!("layers -j"));
+        let told = ground.ok("layers -j");
         assert!(told.contains(&format!("\"diff-size\":{}", 2048 + pieces * PIECE)), "{told}");
         ground.ok(&format!("delete-layer {program}"));
-        println!("bombs: {} MiB of {program} in {kib} KiB of memory", pieces * PIECE >> 20);
+        println!("bombs: {} MiB of {program} in {kib} KiB of memory", (pieces * PIECE) >> 20);
     }
 }
 
