@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use orlop::store::{BigDataItem, Store};
@@ -80,14 +80,25 @@ impl GetItem {
             Kind::Image => Box::new(io::Cursor::new(store.image_big_data(&id, name)?)),
             Kind::Container => Box::new(io::Cursor::new(store.container_big_data(&id, name)?)),
         };
-        copy(&mut item, &mut to).map_err(|e| Error::io("writing", what, e))?;
+        copy(&mut item, name, &mut to, &what)?;
         Ok(0)
     }
 }
 
-fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<()> {
-    io::copy(from, to)?;
-    to.flush()
+/// Whichever of the two fails is the one that is named.
+fn copy(item: &mut dyn Read, name: &str, to: &mut File, what: &Path) -> orlop::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = match item.read(&mut buffer) {
+            Ok(0) => return to.flush().map_err(|e| Error::io("writing", what, e)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            read => {
+                read.map_err(|e| Error::io(format!("reading the data item {name:?}"), "", e))?
+            }
+        };
+        let piece = buffer.get(..read).unwrap_or_default();
+        to.write_all(piece).map_err(|e| Error::io("writing", what, e))?;
+    }
 }
 
 /// An item of a layer, image or container.

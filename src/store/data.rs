@@ -1,6 +1,6 @@
 //! Big data items: the file first, atomically, then the record if that changes (`store-format.md` 7).
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::paths::data_file;
 use super::table::unknown;
 use super::{BigDataItem, Store, containers, images};
 use crate::record::{Container, Image, Layer};
-use crate::sys::atomic;
+use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
@@ -99,9 +99,8 @@ impl Store {
             }
         };
         let path = data_file(&dir, key)?;
-        File::open(&path)
-            .map(|file| Box::new(file) as Box<dyn Read + Send>)
-            .map_err(|e| item_error(e, &path, key, "layer", &layer.id))
+        let file = open_item(&path, key, "layer", &layer.id)?;
+        Ok(Box::new(file))
     }
 
     /// Stores an item of a layer of the primary store.
@@ -144,16 +143,18 @@ impl Store {
 
 fn read_item(dir: &Path, key: &str, kind: &str, id: &str) -> Result<Vec<u8>> {
     let path = data_file(dir, key)?;
-    fs::read(&path).map_err(|e| item_error(e, &path, key, kind, id))
+    let mut bytes = Vec::new();
+    open_item(&path, key, kind, id)?.read_to_end(&mut bytes).map_err(|e| {
+        Error::io(format!("reading the data item {key:?} of {kind} {id}"), &path, e)
+    })?;
+    Ok(bytes)
 }
 
-fn item_error(e: std::io::Error, path: &Path, key: &str, kind: &str, id: &str) -> Error {
+fn open_item(path: &Path, key: &str, kind: &str, id: &str) -> Result<File> {
     let action = format!("reading the data item {key:?} of {kind} {id}");
-    if e.kind() == std::io::ErrorKind::NotFound {
+    regular::open(&action, path)?.ok_or_else(|| {
         Error::new(ErrorKind::DataUnknown, action)
             .id(id)
             .hint(format!("`orlop list-{kind}-data {id}` lists its items"))
-    } else {
-        Error::io(action, path, e)
-    }
+    })
 }

@@ -79,7 +79,7 @@ impl Store {
         let present = mounts
             .get(id.as_str())
             .map(|p| PathBuf::from(&p.path))
-            .filter(|path| self.driver.is_mounted(path));
+            .filter(|path| self.paths.holds(path, &id) && self.driver.is_mounted(path));
         let path = match present {
             Some(path) => path,
             None => self

@@ -11,6 +11,7 @@ use super::order::{Before, Held};
 use super::waste::Waste;
 use crate::sys::atomic::{self, FileStamp};
 use crate::sys::lock::{LockAccess, LockFile, ReadGuard, Token, WriteGuard};
+use crate::sys::regular;
 use crate::{Error, ErrorKind, Result};
 
 /// One JSON file of a table.
@@ -125,17 +126,8 @@ impl<T: Record, Rank> Table<T, Rank> {
     fn parse(&self) -> Result<Lists<T>> {
         let mut files = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let bytes = match std::fs::read(&file.path) {
-                Ok(bytes) => bytes,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(e) => {
-                    return Err(Error::io(
-                        format!("reading the {} records", T::KIND),
-                        &file.path,
-                        e,
-                    ));
-                }
-            };
+            let action = format!("reading the {} records", T::KIND);
+            let bytes = regular::read(&action, &file.path)?.unwrap_or_default();
             let mut records = T::parse(&bytes).map_err(|e| e.path(&file.path))?;
             for record in &mut records {
                 record.check().map_err(|e| e.path(&file.path))?;

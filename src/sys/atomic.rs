@@ -22,12 +22,12 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
-    /// The stamp of the file at `path`; `None` if there is none.
+    /// The stamp of the file at `path`, links not followed; `None` if there is none.
     ///
     /// # Errors
     /// A failed stat(2).
     pub(crate) fn of(path: &Path) -> Result<Option<Self>> {
-        match std::fs::metadata(path) {
+        match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Self::from_metadata(&meta))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("reading the attributes of", path, e)),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::lock::try_lock_whole;
+use super::regular::refuse_link;
 use super::remove::remove_tree;
 use crate::{Error, Result};
 
@@ -39,6 +40,7 @@ impl TempDir {
     /// A failed system call.
     pub(crate) fn create(root: &Path) -> Result<Self> {
         let failed = |e: io::Error| Error::io("making a temporary directory in", root, e);
+        refuse_link(root)?;
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         let mut attempts = 0;
         loop {
@@ -147,6 +149,7 @@ impl Drop for TempDir {
 /// The first failure other than for want of permission, after trying all.
 pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
     close_unlinked();
+    refuse_link(root)?;
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(e) if is_tolerable(&e) => return Ok(()),

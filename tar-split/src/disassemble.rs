@@ -209,7 +209,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         };
         self.padding = (stored.wrapping_neg() % BLOCK as u64) as usize;
         let map = if kind == MemberKind::Sparse {
-            Some(self.old_sparse(header.is_gnu, block, stored)?)
+            Some(self.old_sparse(header.is_gnu, block, stored, &member.name)?)
         } else {
             self.pax_sparse(&pax.sparse, &mut member, stored)?
         };
@@ -279,6 +279,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         let size = header.size.cast_unsigned();
         if size > EXTENSION_LIMIT {
             return Err(Error::LimitExceeded {
+                name: header.name.clone(),
                 what: "the size of a PAX or GNU extension header in bytes",
                 limit: EXTENSION_LIMIT,
             });

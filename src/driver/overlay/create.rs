@@ -63,7 +63,7 @@ impl Overlay {
         let below = parent.map(|p| self.parent_files(p)).transpose()?;
         let look = self.root_look(parent)?;
 
-        layout::ensure_dir(&home.join(layout::LINKS), DirLook::root(0o755), 0o755)?;
+        layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(0o755))?;
         let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
         let dir = layer.path();
         if dir.symlink_metadata().is_ok() {

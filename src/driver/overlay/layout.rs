@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
+use crate::sys::regular;
 use crate::{Error, ErrorKind, LayerId, Result};
 
 /// The directory of short links.
@@ -82,22 +83,7 @@ pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Error {
 
 /// Reads a small regular file, never through a link; `None` if there is none.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed())
-        .open(path);
-    let file = match opened {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(damaged(path, "it is a symbolic link"));
-        }
-        Err(e) => return Err(Error::io("opening", path, e)),
-        Ok(file) => file,
-    };
-    let about = file.metadata().map_err(|e| Error::io("examining", path, e))?;
-    if !about.is_file() {
-        return Err(damaged(path, "it is not a regular file"));
-    }
+    let Some(file) = regular::open("reading", path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(SMALL_FILE_LIMIT + 1)
         .read_to_end(&mut bytes)
@@ -282,6 +268,20 @@ pub(in crate::driver) fn ensure_dir(path: &Path, look: DirLook, above: u32) -> R
         }
     }
     Ok(!missing.is_empty())
+}
+
+/// Makes sure of a directory of the driver's own, with that owner and mode if it has to be made: no link may stand in its place,
+/// by which something would be mounted or written elsewhere.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for anything else in its place; as [`ensure_dir`].
+pub(super) fn ensure_own_dir(path: &Path, look: DirLook) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(m) if m.is_dir() => Ok(()),
+        Ok(m) if m.is_symlink() => Err(damaged(path, "it is a symbolic link")),
+        Ok(_) => Err(damaged(path, "it is not a directory")),
+        Err(_) => ensure_dir(path, look, look.mode).map(drop),
+    }
 }
 
 /// Opens a directory, never through a link in the last component.

@@ -124,9 +124,9 @@ impl Overlay {
         self.check_host()?;
         let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
         let new = layout::ensure_dir(&self.home, open, 0o700)?;
-        layout::ensure_dir(&self.home.join(layout::LINKS), open, 0o755)?;
+        layout::ensure_own_dir(&self.home.join(layout::LINKS), open)?;
         if let Some(home) = &self.image_home {
-            layout::ensure_dir(&home.join(layout::LINKS), open, 0o755)?;
+            layout::ensure_own_dir(&home.join(layout::LINKS), open)?;
         }
         layout::ensure_dir(&self.run, private, 0o700)?;
         let checked = self.check_overlay();
