@@ -57,6 +57,10 @@ interop: build reference ## only the tests beside podman, buildah, skopeo and Go
 stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
+.PHONY: powercut
+powercut: build reference ## only the power cuts of a virtual machine
+	tests/powercut/run
+
 .PHONY: bench
 bench: build reference ## compare orlop with the Go command, in four minutes
 	scripts/compare
