@@ -30,6 +30,7 @@
 mod changes;
 mod commit;
 mod docker_archive;
+mod durable;
 mod lenient;
 mod load;
 mod model;

@@ -111,6 +111,11 @@ impl Store {
         self.driver.name()
     }
 
+    /// Whether what is written is brought to the disk before it counts; not with `sync = "none"`.
+    pub(crate) fn syncs(&self) -> bool {
+        self.driver.sync_filesystem()
+    }
+
     /// The driver's rows for `status`, in the order in which the Go command prints them.
     pub fn driver_status(&self) -> Vec<(String, String)> {
         self.driver.status()
