@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 
-use super::layout::{DirLook, ensure_dir, make_dir};
+use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::{OPAQUE_PREFIX, Overlay};
-use crate::sys::mount::detach;
-use crate::sys::remove::remove_tree;
+use crate::sys::tempdir::{self, TempDir};
 use crate::{Error, ErrorKind, Result};
 
 /// An answer that may be remembered: yes, or no and why.
@@ -67,7 +66,7 @@ impl Overlay {
         if self.run.join("volatile-true").exists() {
             return Ok(true);
         }
-        let scratch = Scratch::new(&self.home, "volatile-check")?;
+        let scratch = Scratch::new(&self.home)?;
         let supported = scratch.dirs(&["lower", "upper", "work", "merged"], 0o755).and_then(
             |()| match scratch.mount(&["lower"], "upper", &["volatile".to_owned()]) {
                 Ok(()) => Ok(true),
@@ -92,12 +91,7 @@ impl Overlay {
         if let Some(answer) = self.recall(feature) {
             return Ok(answer);
         }
-        let prefix = match feature.split('(').next() {
-            Some("metacopy") => "metacopy-check",
-            Some("native-diff") => "opaque-bug-check",
-            _ => "compat",
-        };
-        let answer = probe(&Scratch::new(&self.home, prefix)?)?;
+        let answer = probe(&Scratch::new(&self.home)?)?;
         tracing::debug!(feature, ?answer, "probed");
         self.remember(feature, &answer, with_text);
         Ok(answer)
@@ -231,7 +225,7 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
 }
 
 fn tells_types(dir: &Path) -> Result<bool> {
-    let fd = super::layout::open_dir(dir)?;
+    let fd = layout::open_dir(dir)?;
     let entries = rustix::fs::Dir::read_from(&fd).map_err(|e| Error::io("listing", dir, e))?;
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("listing", dir, e))?;
@@ -260,16 +254,23 @@ fn is_verdict(e: &Error) -> bool {
     )
 }
 
-/// A probe's directory in the home; gone, with its mount, when it is dropped.
+/// A probe's directory, in a temp dir of the home; gone, with its mount, when it is dropped or, after a crash, with the next recovery.
 pub(super) struct Scratch {
     dir: PathBuf,
+    _temp: TempDir,
 }
 
 impl Scratch {
-    fn new(home: &Path, prefix: &str) -> Result<Self> {
-        let dir = home.join(format!("{prefix}{}", rand::random::<u32>()));
+    fn new(home: &Path) -> Result<Self> {
+        let root = home.join(layout::TEMP_DIRS);
+        // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it.
+        if let Err(e) = tempdir::recover(&root) {
+            tracing::warn!(error = %e, "removing what a killed probe has left");
+        }
+        let mut temp = TempDir::create(&root)?;
+        let dir = temp.addition();
         make_dir(&dir, DirLook::root(0o700))?;
-        Ok(Self { dir })
+        Ok(Self { dir, _temp: temp })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -281,7 +282,7 @@ impl Scratch {
     }
 
     fn file(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        super::layout::write_new(&self.path(name), mode, bytes)
+        layout::write_new(&self.path(name), mode, bytes)
     }
 
     fn mount(&self, lowers: &[&str], upper: &str, words: &[String]) -> Result<()> {
@@ -305,15 +306,6 @@ impl Scratch {
             Ok(n) => Ok(buffer.get(..n).map(<[u8]>::to_vec)),
             Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
             Err(e) => Err(Error::io("reading an xattr of", path, e)),
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = detach(&self.path("merged"));
-        if let Err(e) = remove_tree(&self.dir) {
-            tracing::warn!(error = %e, "removing a probe's directory");
         }
     }
 }
