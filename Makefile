@@ -57,6 +57,10 @@ interop: build reference ## only the tests beside podman, buildah, skopeo and Go
 stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
+.PHONY: crash-sweep
+crash-sweep: build reference ## kill and fail orlop at every system call that changes anything (an hour)
+	tests/crash/sweep --random 500
+
 .PHONY: bench
 bench: build reference ## compare orlop with the Go command, in four minutes
 	scripts/compare

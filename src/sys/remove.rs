@@ -237,7 +237,8 @@ impl Walk<'_> {
             let curable = match errno {
                 _ if attempts > ATTEMPTS => false,
                 Errno::BUSY | Errno::XDEV => {
-                    if !detach_below(self.path)? {
+                    // A detaching that fails is tried again with the entry, like one that comes too late.
+                    if !matches!(detach_below(self.path), Ok(true)) {
                         std::thread::sleep(PAUSE);
                     }
                     true

@@ -210,6 +210,7 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
         let subdir = scratch.path("merged/subdir");
         return match std::fs::remove_dir_all(&subdir) {
             Ok(()) => Ok(Answer::Yes),
+            Err(e) if is_passing(&e) => Err(Error::io("deleting in a test mount", &subdir, e)),
             Err(e) => Ok(Answer::No(format!(
                 "kernel returned {e} when we tried to delete an item in the merged directory"
             ))),
@@ -234,6 +235,14 @@ fn tells_types(dir: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether deleting failed for want of room or of a sound disk: no word of the kernel's on what overlay can do.
+fn is_passing(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EINTR | libc::ENOMEM)
+    )
 }
 
 /// Whether a failed mount is the kernel's verdict on what was asked, rather than a passing want of memory, room or files.
@@ -313,6 +322,13 @@ impl Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_nothing_of_overlay() {
+        for (errno, passing) in [(libc::ENOSPC, true), (libc::EIO, true), (libc::EPERM, false)] {
+            assert_eq!(is_passing(&io::Error::from_raw_os_error(errno)), passing, "{errno}");
+        }
+    }
 
     #[test]
     fn passing_failures_are_no_verdict() {
