@@ -117,8 +117,9 @@ def place(call, arguments, area):
     """Where a call strikes, with what differs from run to run left out: the paths it names."""
     found = []
     for number, path, name, whole in _PATHS.findall(arguments.partition(") ")[0]):
-        if number in ("1", "2") and not path.startswith(area):
-            path = "standard output" if number == "1" else "standard error"
+        if "write" in call and number.isdigit() and not path.startswith(area):
+            # What is printed, on a duplicate of the descriptor perhaps.
+            path = "standard error" if number == "2" else "standard output"
         elif name.startswith("/") or whole:
             path = whole or name
         elif name and "write" not in call:

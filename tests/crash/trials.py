@@ -76,8 +76,10 @@ class Sweep:
 
         How often the pipeline's threads meet differs from run to run, and so may the count of a call by a few.
         """
-        for shift in (0, 0, 0, 1, -1, 2, -2, 3, -3):
-            when = max(1, point.when + shift)
+        for shift in (0, 0, *(s for n in range(1, 9) for s in (n, -n))):
+            when = point.when + shift
+            if when < 1:
+                continue
             store, words = self.stage.start(self.scene)
             log = self.stage.area.file("trace")
             done = self.run(store, words, "strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log,
