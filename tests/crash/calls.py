@@ -122,7 +122,7 @@ def place(call, arguments, area):
             path = "standard error" if number == "2" else "standard output"
         elif name.startswith("/") or whole:
             path = whole or name
-        elif name and "write" not in call:
+        elif name and not re.search("read|write", call):
             path += "/" + name
         if path.startswith(area):
             path = path[len(area):]
