@@ -130,4 +130,6 @@ def place(call, arguments, area):
     text = " -> ".join(found[:2])
     text = re.sub(r"/[0-9a-f]{64}", "/ID", text)
     text = re.sub(r"\b[A-Z0-9]{26}\b", "LINK", text)
+    # An unnamed file, or one that is deleted, has its inode's number for a name.
+    text = re.sub(r"#[0-9a-f]+", "#N", text)
     return re.sub(r"\d{5,}", "N", text)

@@ -419,13 +419,8 @@ fn leftovers_are_not_layers() {
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["compat-1", "compat"]);
-    for name in [
-        "compat123",
-        "metacopy-check9",
-        "opaque-bug-check1",
-        "volatile-check7",
-        "staging",
-    ] {
+    for name in ["compat123", "metacopy-check9", "opaque-bug-check1", "volatile-check7", "staging"]
+    {
         fs::create_dir(store.home(name)).unwrap();
     }
     assert!(store.home("tempdirs").is_dir(), "since the probe");
