@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, XattrFlags};
 use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::{OPAQUE_PREFIX, Overlay};
+use crate::sys::mount::detach;
 use crate::sys::tempdir::{self, TempDir};
 use crate::{Error, ErrorKind, Result};
 
@@ -316,6 +317,13 @@ impl Scratch {
             Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
             Err(e) => Err(Error::io("reading an xattr of", path, e)),
         }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Before the home becomes a mount of itself; the temp dir goes then, or with the next recovery.
+        let _ = detach(&self.path("merged"));
     }
 }
 
