@@ -61,6 +61,10 @@ stress: build reference ## only the many processes on one store
 powercut: build reference ## only the power cuts of a virtual machine
 	tests/powercut/run
 
+.PHONY: crash-sweep
+crash-sweep: build reference ## kill and fail orlop at every system call that changes anything (an hour)
+	tests/crash/sweep --random 500
+
 .PHONY: bench
 bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: in 4)
 	benches/run $(BENCH)

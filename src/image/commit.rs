@@ -230,7 +230,7 @@ fn commit_layer(
             Ok((layer, true))
         }
         Err(e) if e.kind() == ErrorKind::DuplicateId => Ok((layer, false)),
-        Err(e) => Err(e),
+        Err(e) => Err(e.context(format!("storing the changes of container {}", container.id))),
     }
 }
 

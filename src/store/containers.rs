@@ -116,7 +116,9 @@ impl Store {
         }
         // From here on the container exists; if clearing the flag fails, the next operation that writes makes up for it.
         layers.get_mut(layer_id.as_str())?.flags.remove(AWAITS_CONTAINER);
-        layers.save()?;
+        if let Err(e) = layers.save() {
+            tracing::warn!("the next operation that writes finishes container {container_id}: {e}");
+        }
         Ok(record)
     }
 

@@ -1,13 +1,14 @@
 //! Big data items: the file first, atomically, then the record if that changes (`store-format.md` 7).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::kind::Record;
 use super::open::make_directory;
 use super::order::Held;
 use super::paths::data_file;
-use super::table::unknown;
+use super::table::{Edit, unknown};
 use super::{BigDataItem, Store, containers, images};
 use crate::record::{Container, Image, Layer};
 use crate::sys::{atomic, regular};
@@ -37,14 +38,15 @@ impl Store {
         id::check_component(&image)?;
         let dir = self.paths.images().join(&image);
         make_directory(&dir)?;
-        atomic::replace(&data_file(&dir, &item.key)?, &item.data, 0o600, true)?;
         let mut record = edit.by_id(&image).cloned().unwrap_or_default();
-        if images::note_item(&mut record, &item) {
-            record.normalize_digest();
-            *edit.get_mut(&image)? = record;
-            edit.save()?;
-        }
-        Ok(())
+        let changed = images::note_item(&mut record, &item);
+        replace_item(&data_file(&dir, &item.key)?, &item.data, || {
+            if changed {
+                record.normalize_digest();
+                *edit.get_mut(&image)? = record;
+            }
+            Ok(save(&mut edit, &image))
+        })
     }
 
     /// An item of a container.
@@ -69,13 +71,14 @@ impl Store {
         id::check_component(&id)?;
         let dir = self.paths.containers().join(&id);
         make_directory(&dir)?;
-        atomic::replace(&data_file(&dir, key)?, data, 0o600, true)?;
         let mut record: Container = edit.by_id(&id).cloned().unwrap_or_default();
-        if containers::note_item(&mut record, key, data) {
-            *edit.get_mut(&id)? = record;
-            edit.save()?;
-        }
-        Ok(())
+        let changed = containers::note_item(&mut record, key, data);
+        replace_item(&data_file(&dir, key)?, data, || {
+            if changed {
+                *edit.get_mut(&id)? = record;
+            }
+            Ok(save(&mut edit, &id))
+        })
     }
 
     /// An item of a layer, to be read.
@@ -119,12 +122,12 @@ impl Store {
         let known = found.big_data_names.iter().any(|k| k == key);
         let dir = self.paths.layer_data(&id);
         make_directory(&dir)?;
-        atomic::replace(&data_file(&dir, key)?, &bytes, 0o600, true)?;
-        if !known {
-            edit.get_mut(id.as_str())?.big_data_names.push(key.to_owned());
-            edit.save()?;
-        }
-        Ok(())
+        replace_item(&data_file(&dir, key)?, &bytes, || {
+            if !known {
+                edit.get_mut(id.as_str())?.big_data_names.push(key.to_owned());
+            }
+            Ok(save(&mut edit, id.as_str()))
+        })
     }
 
     /// An image and the images directory that holds its data.
@@ -139,6 +142,49 @@ impl Store {
             .find_map(|((lists, _), dir)| lists.find(key).map(|image| (image.clone(), dir)))
             .ok_or_else(|| unknown::<Image>("looking up", key))
     }
+}
+
+/// What became of saving the record of an item.
+enum Saved {
+    Yes,
+    /// The record is in place all the same: only the sync after its rename failed.
+    Late(Error),
+    No(Error),
+}
+
+fn save<T: Record, Rank>(edit: &mut Edit<'_, T, Rank>, id: &str) -> Saved {
+    match edit.save() {
+        Ok(()) => Saved::Yes,
+        Err(error) if edit.is_on_disk(id) => Saved::Late(error),
+        Err(error) => Saved::No(error),
+    }
+}
+
+/// Replaces the file of an item and saves its record, or leaves the file as it was.
+fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) -> Result<()> {
+    let before = regular::read("reading what is to be replaced,", path)?;
+    let done = atomic::replace(path, data, 0o600, true).and_then(|_| save());
+    let error = match done {
+        Ok(Saved::Yes) => return Ok(()),
+        Ok(Saved::Late(error)) => return Err(error),
+        Ok(Saved::No(error)) | Err(error) => error,
+    };
+    // Only if it was made for this item is its directory empty.
+    let tidy = |()| drop(path.parent().map(fs::remove_dir));
+    let undone = match before {
+        Some(bytes) => atomic::replace(path, &bytes, 0o600, true).map(drop),
+        None => match fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("removing", path, e))
+            }
+            _ => Ok(()),
+        }
+        .map(tidy),
+    };
+    if let Err(e) = undone {
+        tracing::warn!("an item that its record does not know of stays: {e}");
+    }
+    Err(error)
 }
 
 fn read_item(dir: &Path, key: &str, kind: &str, id: &str) -> Result<Vec<u8>> {

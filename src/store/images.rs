@@ -68,7 +68,11 @@ impl Store {
             images.save()
         });
         if let Err(error) = made {
-            // The directory is of an id that no record has: it is nobody's but ours.
+            // The directory is of an id that no record has: it is nobody's but ours. Unless only the sync after the record's
+            // rename failed: then the image is there, and needs it.
+            if images.by_id(&image_id).is_some() && images.is_on_disk(&image_id) {
+                return Err(error);
+            }
             if let Err(e) = remove::remove_tree(&dir) {
                 tracing::warn!("what was written of image {image_id} could not be removed: {e}");
             }

@@ -370,6 +370,16 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
         Ok(())
     }
 
+    /// Whether the files have the record of that id as it is here, as they do after a save whose last step failed, the sync of
+    /// the directory. What cannot be read counts as written: what the record needs must not be taken from it.
+    pub(crate) fn is_on_disk(&self, id: &str) -> bool {
+        let Ok(disk) = self.table.parse() else { return true };
+        let text = |lists: &Lists<T>| {
+            lists.iter_all().find(|r| r.id() == id).map(|r| T::write(std::slice::from_ref(r)))
+        };
+        text(&disk) == text(&self.lists)
+    }
+
     fn mark(&mut self, file: usize) {
         if let Some(dirty) = self.dirty.get_mut(file) {
             *dirty = true;

@@ -352,7 +352,8 @@ impl<'a> Walk<'a> {
             let curable = match errno {
                 _ if attempts > ATTEMPTS => false,
                 Errno::BUSY | Errno::XDEV => {
-                    if !detach_below(self.tree)? {
+                    // A detaching that fails is tried again with the entry, like one that comes too late.
+                    if !matches!(detach_below(self.tree), Ok(true)) {
                         std::thread::sleep(PAUSE);
                     }
                     true

@@ -84,10 +84,10 @@ def need(*programs):
 class Area:
     """A scratch folder of one test; everything mounted below it goes with it."""
 
-    def __init__(self, options):
+    def __init__(self, options, parent="/tmp"):
         self.options = options
         # Short, because podman refuses a run root of more than 50 characters.
-        self.path = tempfile.mkdtemp(prefix="orlop-", dir="/tmp")
+        self.path = tempfile.mkdtemp(prefix="orlop-", dir=parent)
         self.log = []
         self.environment = dict(os.environ)
         for name in ("STORAGE_DRIVER", "STORAGE_OPTS", "CONTAINERS_STORAGE_CONF",

@@ -221,6 +221,20 @@ fn sizes_and_owners_are_counted() {
 }
 
 #[test]
+fn a_whiteout_is_made_once_and_hides_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = Tar::default().add(header(".wh.x", b'0'), b"").end();
+    for _ in 0..2 {
+        import_to(dir.path(), &tar, OVERLAY).unwrap();
+    }
+    fs::remove_file(dir.path().join("x")).unwrap();
+    fs::write(dir.path().join("x"), "x").unwrap();
+    let e = import_to(dir.path(), &tar, OVERLAY).unwrap_err();
+    assert!(e.to_string().contains(".wh.x"), "{e}");
+    assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"x");
+}
+
+#[test]
 fn empty_streams_are_empty_layers() {
     for tar in [&b""[..], &[0; 1024], &[0; 10240]] {
         let dir = tempfile::tempdir().unwrap();

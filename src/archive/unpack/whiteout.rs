@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes;
@@ -52,8 +52,11 @@ impl Unpacker<'_> {
                 .map_err(|e| failed("making opaque the directory of", entry.name, e))
                 .map(|()| true);
         };
-        rustix::fs::mknodat(&dir.fd, name, FileType::CharacterDevice, Mode::empty(), 0)
-            .map_err(|e| failed("making the whiteout", entry.name, e))?;
+        match rustix::fs::mknodat(&dir.fd, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            // Applied before, by a process that was killed perhaps.
+            Err(Errno::EXIST) if is_whiteout(&dir, name) => {}
+            made => made.map_err(|e| failed("making the whiteout", entry.name, e))?,
+        }
         attributes::own_whiteout(dir.fd.as_fd(), name, &entry.wanted(), self.options)?;
         Ok(true)
     }
@@ -91,6 +94,12 @@ impl Unpacker<'_> {
         }
         Ok(true)
     }
+}
+
+fn is_whiteout(dir: &Dir, name: &[u8]) -> bool {
+    rustix::fs::statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| {
+        FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
+    })
 }
 
 fn reopen(dir: &Dir) -> rustix::io::Result<OwnedFd> {

@@ -229,13 +229,17 @@ impl DirLook {
     }
 }
 
-/// Makes a directory with exactly that mode, whatever the umask is, and that owner (DEF-13).
+/// Makes a directory with exactly that mode, whatever the umask is, and that owner (DEF-13), or none.
 ///
 /// # Errors
 /// When it exists, or a system call fails.
 pub(in crate::driver) fn make_dir(path: &Path, look: DirLook) -> Result<OwnedFd> {
     rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))
         .map_err(|e| Error::io("creating the directory", path, e))?;
+    dress(path, look).inspect_err(|_| drop(std::fs::remove_dir(path)))
+}
+
+fn dress(path: &Path, look: DirLook) -> Result<OwnedFd> {
     let dir = open_dir(path)?;
     look.apply(dir.as_fd(), path)?;
     Ok(dir)
@@ -302,7 +306,7 @@ pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let mut file: File =
             OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(bytes)
+        file.write_all(bytes).inspect_err(|_| drop(std::fs::remove_file(path)))
     };
     write().map_err(|e| Error::io("writing", path, e))
 }

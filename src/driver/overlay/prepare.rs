@@ -152,8 +152,9 @@ impl Overlay {
 
     /// Takes back the directories of a home that turned out not to serve (INI-11), as far as they are empty.
     fn unmake(&self) {
-        for dir in [self.home.join(layout::LINKS), self.home.clone()] {
-            if let Err(e) = std::fs::remove_dir(&dir) {
+        let made = [layout::LINKS, layout::TEMP_DIRS].map(|name| self.home.join(name));
+        for dir in made.iter().chain([&self.home]) {
+            if let Err(e) = std::fs::remove_dir(dir) {
                 tracing::debug!(path = ?dir, error = %e, "leaving a directory of an unusable home");
             }
         }

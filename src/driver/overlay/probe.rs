@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 
-use super::layout::{DirLook, ensure_dir, make_dir};
+use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::{OPAQUE_PREFIX, Overlay};
 use crate::sys::mount::detach;
-use crate::sys::remove::remove_tree;
+use crate::sys::tempdir::{self, TempDir};
 use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, Result};
 
@@ -68,7 +68,7 @@ impl Overlay {
         if self.run.join("volatile-true").exists() {
             return Ok(true);
         }
-        let scratch = Scratch::new(&self.home, "volatile-check")?;
+        let scratch = Scratch::new(&self.home)?;
         let supported = scratch.dirs(&["lower", "upper", "work", "merged"], 0o755).and_then(
             |()| match scratch.mount(&["lower"], "upper", &["volatile".to_owned()]) {
                 Ok(()) => Ok(true),
@@ -93,12 +93,7 @@ impl Overlay {
         if let Some(answer) = self.recall(feature) {
             return Ok(answer);
         }
-        let prefix = match feature.split('(').next() {
-            Some("metacopy") => "metacopy-check",
-            Some("native-diff") => "opaque-bug-check",
-            _ => "compat",
-        };
-        let answer = probe(&Scratch::new(&self.home, prefix)?)?;
+        let answer = probe(&Scratch::new(&self.home)?)?;
         tracing::debug!(feature, ?answer, "probed");
         self.remember(feature, &answer, with_text);
         Ok(answer)
@@ -218,6 +213,7 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
         let subdir = scratch.path("merged/subdir");
         return match std::fs::remove_dir_all(&subdir) {
             Ok(()) => Ok(Answer::Yes),
+            Err(e) if is_passing(&e) => Err(Error::io("deleting in a test mount", &subdir, e)),
             Err(e) => Ok(Answer::No(format!(
                 "kernel returned {e} when we tried to delete an item in the merged directory"
             ))),
@@ -233,7 +229,7 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
 }
 
 fn tells_types(dir: &Path) -> Result<bool> {
-    let fd = super::layout::open_dir(dir)?;
+    let fd = layout::open_dir(dir)?;
     let entries = rustix::fs::Dir::read_from(&fd).map_err(|e| Error::io("listing", dir, e))?;
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("listing", dir, e))?;
@@ -242,6 +238,14 @@ fn tells_types(dir: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether deleting failed for want of room or of a sound disk: no word of the kernel's on what overlay can do.
+fn is_passing(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EINTR | libc::ENOMEM)
+    )
 }
 
 /// Whether a failed mount is the kernel's verdict on what was asked, rather than a passing want of memory, room or files.
@@ -262,16 +266,23 @@ fn is_verdict(e: &Error) -> bool {
     )
 }
 
-/// A probe's directory in the home; gone, with its mount, when it is dropped.
+/// A probe's directory, in a temp dir of the home; gone, with its mount, when it is dropped or, after a crash, with the next recovery.
 pub(super) struct Scratch {
     dir: PathBuf,
+    _temp: TempDir,
 }
 
 impl Scratch {
-    fn new(home: &Path, prefix: &str) -> Result<Self> {
-        let dir = home.join(format!("{prefix}{}", rand::random::<u32>()));
+    fn new(home: &Path) -> Result<Self> {
+        let root = home.join(layout::TEMP_DIRS);
+        // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it.
+        if let Err(e) = tempdir::adopt(&root, drop) {
+            tracing::warn!(error = %e, "removing what a killed probe has left");
+        }
+        let mut temp = TempDir::create(&root)?;
+        let dir = temp.addition();
         make_dir(&dir, DirLook::root(0o700))?;
-        Ok(Self { dir })
+        Ok(Self { dir, _temp: temp })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -283,7 +294,7 @@ impl Scratch {
     }
 
     fn file(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        super::layout::write_new(&self.path(name), mode, bytes)
+        layout::write_new(&self.path(name), mode, bytes)
     }
 
     fn mount(&self, lowers: &[&str], upper: &str, words: &[String]) -> Result<()> {
@@ -313,16 +324,21 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // Before the home becomes a mount of itself; the temp dir goes then, or with the next recovery.
         let _ = detach(&self.path("merged"));
-        if let Err(e) = remove_tree(&self.dir) {
-            tracing::warn!(error = %e, "removing a probe's directory");
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_nothing_of_overlay() {
+        for (errno, passing) in [(libc::ENOSPC, true), (libc::EIO, true), (libc::EPERM, false)] {
+            assert_eq!(is_passing(&io::Error::from_raw_os_error(errno)), passing, "{errno}");
+        }
+    }
 
     #[test]
     fn passing_failures_are_no_verdict() {

@@ -51,20 +51,34 @@ impl Overlay {
         Ok(())
     }
 
-    /// Moves the layer aside, link first, as other versions do.
+    /// Moves the layer aside: its directory first, so that a layer that a failure leaves there has its link, too.
     pub(super) fn remove_later(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
-        let Some(layer) = self.removable(id)? else { return Ok(TempTrash::empty()) };
+        let Some(layer) = self.removable(id)? else { return self.remove_stray_links(id) };
         let links = short_links(&layer)?;
         let slot = self.counts.slot(id);
         let mut uses = self.release(&layer, &slot)?;
         let mut temp = TempDir::create(&layer.home.join(layout::TEMP_DIRS))?;
-        for path in links.iter().chain([&layer.path()]) {
+        for path in [&layer.path()].into_iter().chain(&links) {
             temp.take(path).map_err(|e| e.id(id.as_str()))?;
         }
         uses.forget();
         drop(uses);
         self.counts.tidy(id, slot);
         Ok(TempTrash::of(temp))
+    }
+
+    /// What a removal leaves that is killed after it has moved the directory.
+    fn remove_stray_links(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
+        let homes =
+            [(Some(&self.home), Place::Home), (self.image_home.as_ref(), Place::ImageStore)];
+        for (home, place) in homes {
+            let Some(home) = home else { continue };
+            for link in short_links(&LayerDir { id: id.clone(), home: home.clone(), place })? {
+                std::fs::remove_file(&link)
+                    .map_err(|e| Error::io("removing the link", &link, e))?;
+            }
+        }
+        Ok(TempTrash::empty())
     }
 
     /// Unmounts what is mounted in the layer's directory, and nothing beside it (DEF-23). Until the guard goes, nobody mounts

@@ -271,7 +271,8 @@ fn probes_leave_their_answers_under_the_common_names() {
         fs::read_to_string(store.run.join("overlay/native-diff(nodev,metacopy=on)-false")).unwrap();
     assert!(why.starts_with("Not using native diff for overlay"), "{why}");
     assert_eq!(driver.list_layers().unwrap(), ["a"], "no probe is left");
-    assert_eq!(fs::read_dir(store.home("")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(store.home("")).unwrap().count(), 4, "and tempdirs, which is empty");
+    assert_eq!(fs::read_dir(store.home("tempdirs")).unwrap().count(), 0);
 
     let plain = store.overlay(&[]).status();
     assert_eq!(

@@ -1,0 +1,167 @@
+"""The commands that are swept, and the store that each of them finds."""
+
+import os
+import shutil
+import subprocess
+
+import harness
+import imagefile
+from stores import Store
+
+IMAGE, OTHER, THIRD = "localhost/two:1", "localhost/other:1", "localhost/third:1"
+BOX = "box"  # the container
+EPOCH = {"SOURCE_DATE_EPOCH": str(imagefile.EPOCH)}
+
+
+class Scene:
+    """One command: the store before it is `start`, then the commands of `begin` are run, then this one."""
+
+    def __init__(self, name, words, start="image", begin=(), done=(), between=None, stays="", podman=True,
+                 orphans=("images",)):
+        self.name, self.words, self.start, self.begin = name, words, start, begin
+        # What the command says when it finds that all has happened already.
+        self.done = done
+        # (kind, id, which part): an object that a kill may leave neither as before nor as after.
+        self.between = between
+        # Why the repeat may find all done though layers of before are still there.
+        self.stays = stays
+        # Whether podman can read what the command makes.
+        self.podman = podman
+        # The kinds whose data a kill may leave without a record.
+        self.orphans = orphans
+
+
+# What a command says of a thing that is there, or is gone, already.
+THERE, GONE = ("already", "in use"), ("not known", "no such", "not a ", "unknown", "does not exist")
+
+SCENES = (
+    Scene("load into no store", ["load", "-q", "-i", "{archive}"], start="nothing"),
+    Scene("load", ["load", "-q", "-i", "{archive}"], start="other"),
+    Scene("load of an OCI archive", ["load", "-q", "-i", "{oci}"], start="other"),
+    Scene("import-layer", ["import-layer", "-i", "new", "-n", "new-name", "-r", "-f", "{tar}", "{base}"],
+          done=THERE),
+    Scene("create-layer", ["create-layer", "-i", "new", "-n", "new-name", "{base}"], done=THERE),
+    Scene("create-image", ["create-image", "-i", "new", "-n", "new-name", "-m", "{{}}", "{base}"], done=THERE, podman=False),
+    Scene("create-container", ["create-container", "-i", "new", "-n", "new-name", IMAGE], done=THERE),
+    Scene("commit", ["commit", "-q", BOX, THIRD], start="container"),
+    Scene("commit of a mounted container", ["commit", "-q", BOX, THIRD], start="container",
+          begin=(["mount", BOX],)),
+    Scene("mount", ["mount", BOX], start="container"),
+    Scene("mount of what is mounted", ["mount", BOX], start="container", begin=(["mount", BOX],)),
+    Scene("unmount", ["unmount", BOX], start="container", begin=(["mount", BOX],)),
+    Scene("unmount --force", ["unmount", "-f", BOX], start="container",
+          begin=(["mount", BOX], ["mount", BOX])),
+    Scene("delete-container", ["delete-container", BOX], start="container", done=GONE),
+    Scene("delete-container, mounted", ["delete-container", BOX], start="container",
+          begin=(["mount", BOX],), done=GONE),
+    Scene("delete-image", ["delete-image", IMAGE], done=GONE,
+          stays="the layers of a deleted image stay, as in Go (store-format.md 10.2)"),
+    Scene("delete-layer", ["delete-layer", "spare"], start="spare", done=GONE),
+    Scene("delete of a container", ["delete", BOX], start="container", done=GONE),
+    Scene("delete of a layer", ["delete", "spare"], start="spare", done=GONE),
+    Scene("delete of an image", ["delete", IMAGE], done=GONE),
+    Scene("add-names", ["add-names", "-n", "localhost/more:1", "{image}"]),
+    Scene("add-names of another's", ["add-names", "-n", OTHER, "{image}"]),
+    Scene("set-names", ["set-names", "-n", "renamed", BOX], start="container"),
+    Scene("remove-names", ["remove-names", "-n", "spare-name", "spare"], start="spare"),
+    Scene("set-metadata", ["set-metadata", "-m", "{{}}", "{image}"]),
+    Scene("set-image-data", ["set-image-data", "-f", "{item}", "{image}", "Item"]),
+    Scene("set-image-data anew", ["set-image-data", "-f", "{item}", "{image}", "Item"],
+          begin=(["set-image-data", "-f", "{tar}", "{image}", "Item"],), between=("image", "{image}", "either")),
+    Scene("set-container-data", ["set-container-data", "-f", "{item}", BOX, "Item"], start="container"),
+    Scene("set-layer-data", ["set-layer-data", "-f", "{item}", "spare", "Item"], start="spare"),
+    Scene("applydiff to an empty layer", ["applydiff", "-f", "{tar}", "spare"], start="spare",
+          between=("layer", "spare", "content")),
+    Scene("shutdown", ["shutdown"], start="container"),
+    Scene("wipe", ["wipe"], start="container", orphans=("images", "containers")),
+)
+
+
+def layers():
+    """Two small layers with every kind of entry that unpacking treats on its own."""
+    base, top = imagefile.Layer(), imagefile.Layer()
+    base.dir("d", mode=0o750)
+    base.add("d/file", data=b"file\n", mode=0o640, uid=3, gid=4)
+    base.hardlink("d/linked", "d/file", mode=0o640)
+    base.symlink("d/symlink", "file")
+    base.add("noise", data=imagefile.noise("sweep", 9000), xattrs={"user.sweep": b"value"})
+    base.add("gone", data=b"gone\n")
+    top.dir("d", mode=0o755)
+    top.whiteout("gone")
+    top.add("noise", data=b"replaced\n", mode=0o755)
+    return [base.bytes(), top.bytes()]
+
+
+class Stage:
+    """An area with the stores that the scenes start from, and the one in which they run."""
+
+    def __init__(self, options, some=None):
+        """`some`: the layers of the image; two small ones if not given."""
+        self.area = area = harness.Area(options, options.inside)
+        self.store = Store(area)
+        self.starts = {}
+        some = some or layers()
+        third = imagefile.Layer()
+        third.add("other", data=b"other\n")
+        others = [some[0], third.bytes()]
+        self.names = {"tar": area.write("layer.tar", some[-1]), "item": area.write("item", b"an item\n"),
+                      "image": imagefile.digest(imagefile.config_of(some))[7:],
+                      "archive": area.file("image.tar"), "oci": area.file("oci.tar"),
+                      "other": area.file("other.tar")}
+        images = [(IMAGE, some, imagefile.config_of(some))]
+        imagefile.write_image(images, "docker-archive", self.names["archive"])
+        imagefile.write_image(images, "oci-archive", self.names["oci"])
+        imagefile.write_image([(OTHER, others, imagefile.config_of(others))], "docker-archive", self.names["other"])
+
+    def start(self, scene):
+        """The store as the scene's command finds it, and the command's words."""
+        if scene.start not in self.starts:
+            self._make(scene.start)
+        self._replace(self.starts[scene.start], self.area.file("store"))
+        for words in scene.begin:
+            self.store.orlop(*self.filled(words))
+        return self.store, self.filled(scene.words)
+
+    def filled(self, words):
+        """The words with the files and ids that they name."""
+        names = dict(self.names)
+        if any("{base}" in word for word in words):
+            names["base"] = self.store.chain(self.store.image(IMAGE))[0]["id"]
+        return [word.format(**names) for word in words]
+
+    def _make(self, start):
+        store = self.store
+        self._replace(None, self.area.file("store"))
+        if start != "nothing":
+            store.orlop("load", "-q", "-i", self.names["other"])
+        if start in ("image", "container", "spare"):
+            store.orlop("load", "-q", "-i", self.names["archive"])
+        if start == "container":
+            store.orlop("create-container", "-i", BOX, "-n", "box-name", IMAGE)
+            point = store.mounted(store.orlop, BOX)
+            with open(os.path.join(point, "written"), "w", encoding="utf-8") as file:
+                file.write("in the container\n")
+            name = next(n for n in sorted(os.listdir(point)) if os.path.isfile(os.path.join(point, n)))
+            os.unlink(os.path.join(point, name))
+            store.orlop("unmount", BOX)
+            store.orlop("set-container-data", "-f", self.names["item"], BOX, "Given")
+        if start == "spare":
+            store.orlop("create-layer", "-i", "spare", "-n", "spare-name")
+        if start != "nothing":
+            # So that podman's own files, which are no part of the sweep, are there already.
+            store.podman("images", "-q")
+        self.starts[start] = self.area.file("start-" + start)
+        self._replace(self.area.file("store"), self.starts[start])
+
+    def _replace(self, source, target):
+        """Make `target` a copy of `source`, with owners, times, attributes and hard links; of None: two empty roots."""
+        harness.unmount_below(self.store.graph)
+        shutil.rmtree(target, ignore_errors=True)
+        if source:
+            subprocess.run(["cp", "-a", source, target], check=True)
+        else:
+            os.makedirs(target + "/graph")
+            os.makedirs(target + "/run")
+
+    def close(self):
+        self.area.close()

@@ -1,0 +1,226 @@
+"""One command struck at one system call, and what must hold of the store then."""
+
+import re
+import signal
+
+import harness
+import state
+from calls import Trace, struck
+from harness import Failed, check
+from scenes import BOX, EPOCH
+
+# What an error says of its cause.
+CAUSES = {"ENOSPC": "No space left on device", "EDQUOT": "Disk quota exceeded",
+          "EIO": "Input/output error", "EINTR": "Interrupted system call"}
+ERRORS = tuple(CAUSES)
+
+# Where a command may succeed though a call failed, and why: (command, call, place, reason).
+BEST_EFFORT = (
+    ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
+    ("", "open|write", r"/run/overlay/[a-z(),-]*(true|false)", "what is not remembered is probed again"),
+    ("", "write", "standard error", "there is nobody left to tell"),
+    ("^create-container", "", r"overlay-layers/(layers.lock|\.tmp-layers\.json|layers\.json|$)",
+     "the container is there; the next writer takes its last flag away"),
+)
+# Where a command may fail though it has done its work, or a part that the next writer or the repeat finishes.
+LATE = (
+    ("", "fsync", "", "the new record is in place; only whether it survives a loss of power is in doubt"),
+    ("", "write", "standard output", "all is done, only it could not be told"),
+    ("^(delete|wipe)", "", "", "a deletion that has begun is finished by the next writer or by the repeat"),
+    ("^unmount", "", "", "what is unmounted stays so; the repeat puts the count right"),
+    ("^applydiff", "", "", "a diff is applied in place, as in Go"),
+)
+BETWEEN = {"either": "the item is in place before the record tells its digest, as in Go",
+           "content": "a diff is applied in place, as in Go"}
+
+
+def reason(table, scene, point):
+    """Why the point of the scene is in the table; None if it is not."""
+    return next((why for name, call, where, why in table if re.search(name, scene.name)
+                 and re.search(call, point.call) and re.search(where, point.place)), None)
+
+
+class Sweep:
+    """One scene, prepared: what its command does to a store, and at which system calls."""
+
+    def __init__(self, stage, scene):
+        self.stage, self.scene, self.notes = stage, scene, {}
+        store, _ = stage.start(scene)
+        self.known = set(store.by_id("layers"))
+        self.before, self.old_mounts = self.objects(store), state.mounts(store)
+        self.old_files = state.files(store)
+        probe(store)
+        self.opened_files = state.files(store)
+        store, words = stage.start(scene)
+        log = stage.area.file("trace")
+        self.run(store, words, "strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log, ok=True)
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            self.trace = Trace(lines, stage.area.path)
+        self.after = self.objects(store)
+        self.between = {}
+        if scene.between:
+            kind, id, part = scene.between
+            self.between = {(kind, stage.filled([id])[0]): (BETWEEN[part], part)}
+
+    def objects(self, store, lists=None):
+        return state.objects(store, self.known, lists)
+
+    def run(self, store, words, *tracer, ok):
+        """The scene's command, on one processor, so that it starts as few threads as it can."""
+        options = self.stage.area.options
+        return self.stage.area.run("taskset", "-c", options.processor, *tracer, options.orlop, "-g", store.graph,
+                                   "-R", store.run_root, "-s", store.driver, *words, ok=ok, env=EPOCH)
+
+    def strike(self, point, what):
+        """Run the command with `what` injected at the point: (store, words, result).
+
+        How often the pipeline's threads meet differs from run to run, and so may the count of a call by a few.
+        """
+        for shift in (0, 0, *(s for n in range(1, 9) for s in (n, -n))):
+            when = point.when + shift
+            if when < 1:
+                continue
+            store, words = self.stage.start(self.scene)
+            log = self.stage.area.file("trace")
+            done = self.run(store, words, "strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log,
+                            "-e", f"trace={point.call}", "-e", f"inject={point.call}:{what}:when={when}", ok=None)
+            with open(log, encoding="utf-8", errors="replace") as lines:
+                where = struck(lines, point.call, self.stage.area.path)
+            if where == point.place:
+                return store, words, done
+        raise Failed(f"the call was not reached, but {where}")
+
+    def note(self, texts):
+        for text in texts:
+            self.notes[text] = self.notes.get(text, 0) + 1
+
+    def kill(self, point, others=True, go_first=False):
+        """Kill at the point; what came of it, in two words."""
+        store, words, done = self.strike(point, "signal=KILL")
+        check(done.code == -signal.SIGKILL, f"was not killed, but ended with code {done.code}: {done.error}")
+        return self.recovered(store, words, others, go_first)
+
+    def recovered(self, store, words, others, go_first=False):
+        """What must hold after a kill anywhere in the command."""
+        if go_first:
+            state.listed(store, store.go)
+        # Readers work at once, before anything has been put right.
+        lists = state.listed(store, store.orlop)
+        but = {**self.between, **state.unfinished(store, lists)}
+        self.note(state.each_before_or_after(self.objects(store, lists), self.before, self.after, but, "a reader at once"))
+        probe(store)
+        now = self.settled(store, "after the next writer", go_first)
+        outcome = "before" if now == self.before else "after" if now == self.after else "between"
+        if others:
+            self.others_read(store)
+        self.again(store, words, now)
+        if others:
+            self.mounts_go(store)
+        return outcome
+
+    def settled(self, store, what, go_first=False):
+        """The objects, each as before or as after, with all gone that a crash may leave."""
+        lists = state.listed(store, store.orlop)
+        now = self.objects(store, lists)
+        but = {**self.between, **(state.unfinished(store, lists) if go_first else {})}
+        self.note(state.each_before_or_after(now, self.before, self.after, but, what)
+                  | state.sound(store, lists, what, self.scene.orphans, go_first))
+        return now
+
+    def again(self, store, words, now):
+        """A repeat does what is still to do, or says that it is done."""
+        repeat = self.run(store, words, ok=None)
+        found = self.settled(store, "after the repeat")
+        left = differing(found, self.after)
+        if repeat.code == 0:
+            check(not left, f"the repeat succeeded, but {left}")
+            return
+        check(any(word in repeat.error for word in self.scene.done), f"the repeat failed: {repeat.error}")
+        check(found == now, "the repeat failed, but changed something")
+        stays = all(key[0] == "layer" and key in self.before and found.get(key) == self.before[key]
+                    for key in set(found) ^ set(self.after))
+        check(not left or self.scene.stays and stays, f"the repeat says that all is done, but {left}")
+        self.note([self.scene.stays] if left else [])
+
+    def others_read(self, store):
+        """podman and the Go command read the store as orlop does."""
+        told, read = state.listed(store, store.orlop), state.listed(store, store.go)
+        for kind in state.KINDS:
+            harness.equal(read[kind], told[kind], f"what the Go command lists of the {kind}")
+        if self.scene.podman:
+            seen = store.podman("images", "-a", "-q", "--no-trunc").text.split()
+            harness.equal(sorted(set(seen)), sorted("sha256:" + r["id"] for r in told["images"]),
+                          "what podman lists of the images")
+            seen = store.podman("ps", "-a", "--external", "--no-trunc", "--format", "{{.ID}}").text.split()
+            harness.equal(sorted(seen), sorted(r["id"] for r in told["containers"]), "what podman lists of the containers")
+
+    def mounts_go(self, store):
+        """What a killed process has mounted, the next mount uses; it is gone after unmounting or deleting."""
+        if not any(key == ("container", BOX) for key in self.objects(store)):
+            check(not state.mounts(store), f"still mounted: {state.mounts(store)}")
+            return
+        point = store.mounted(store.orlop, BOX)
+        found = state.mounts(store)
+        check(found == [point], f"after one more mount {found} are mounted, not {point} once")
+        store.orlop("unmount", "-f", BOX)
+        check(not state.mounts(store), f"still mounted after unmount: {state.mounts(store)}")
+        check(not state.counts(store), f"still counted as mounted after unmount: {state.counts(store)}")
+
+    def fail(self, point, error):
+        """Let the call fail; what came of it, in a word or two."""
+        store, words, done = self.strike(point, f"error={error}")
+        check(done.code in (0, 1), f"ended with code {done.code}: {done.error}")
+        if done.code == 0:
+            why = "retried" if error == "EINTR" else reason(BEST_EFFORT, self.scene, point)
+            check(why, f"the error went unnoticed: {done.error}")
+            outcome = "retried" if error == "EINTR" else "ignored"
+            self.note([why] if outcome == "ignored" else [])
+            probe(store)
+            now = self.settled(store, "after success")
+            check(now == self.after, f"succeeded, but {differing(now, self.after)}")
+        else:
+            self.clear(done.error, error, words)
+            at_once = state.files(store)
+            probe(store)
+            now = self.settled(store, "after the error")
+            late = reason(LATE, self.scene, point)
+            if late and (now != self.before or state.mounts(store) != self.old_mounts):
+                outcome = "done, late"
+                self.note([late])
+            else:
+                outcome = "unchanged"
+                check(now == self.before, f"failed, but {differing(now, self.before)}\n{done.error.strip()}")
+                check(state.mounts(store) == self.old_mounts, f"mounts changed: {state.mounts(store)}")
+                if not late:
+                    same_files(at_once, self.old_files, self.opened_files, f"at once after {done.error.strip()}")
+                same_files(state.files(store), self.opened_files, self.old_files, "after the next writer")
+        self.again(store, words, now)
+        return outcome
+
+    def clear(self, text, error, words):
+        """An error is one line that names an object or a path, and the cause."""
+        lines = [line for line in text.strip().splitlines() if "level=warning" not in line]
+        check(len(lines) == 1, f"not one line of error: {text!r}")
+        check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
+        named = [self.stage.area.path, "standard output"] + [word for word in words[1:] if not word.startswith("-")]
+        check(any(name in lines[0] for name in named), f"names no object and no path: {text}")
+
+
+def probe(store):
+    """An opening for writing: whatever that clears up is cleared up after it."""
+    store.orlop("create-layer", "-i", state.PROBE)
+    store.orlop("delete-layer", state.PROBE)
+
+
+def same_files(found, wanted, allowed, when):
+    """No file is new, gone or changed, but for what any opening for writing makes."""
+    wrong = [f"{path} is {found.get(path)}, was {wanted.get(path)}" for path in sorted(set(found) | set(wanted))
+             if found.get(path) not in (wanted.get(path), allowed.get(path))]
+    check(not wrong, f"{when}: {wrong[:6]}")
+
+
+def differing(found, wanted):
+    """What `found` has otherwise than `wanted`, in words; empty if nothing."""
+    keys = [k for k in sorted(set(found) | set(wanted)) if found.get(k) != wanted.get(k)]
+    word = {(True, True): "differs", (True, False): "is there", (False, True): "is not there"}
+    return "; ".join(f"{' '.join(k)} {word[k in found, k in wanted]}" for k in keys)
