@@ -21,23 +21,23 @@ deps: ## install what building and testing need (Debian, Ubuntu)
 
 .PHONY: build
 build: ## build the orlop command, optimised
-	$(CARGO) build --locked --release --workspace
+	$(CARGO) build --locked --release
 
 .PHONY: install
 install: build ## install the command to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 target/release/orlop "$(DESTDIR)$(or $(PREFIX),/usr/local)/bin/orlop"
 
 .PHONY: reference
-reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy ## build the Go programs to compare with
+reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy $(REFERENCE)/in-process ## build the Go programs to compare with
 
 $(REFERENCE)/containers-storage: tests/go/reference/go.mod tests/go/reference/go.sum
 	@mkdir -p $(REFERENCE)
 	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" \
 		-o $(abspath $@) go.podman.io/storage/cmd/containers-storage
 
-$(REFERENCE)/imagecopy: tests/go/reference/go.mod tests/go/reference/go.sum $(wildcard tests/go/reference/imagecopy/*.go)
+$(REFERENCE)/imagecopy $(REFERENCE)/in-process: tests/go/reference/go.mod tests/go/reference/go.sum $(wildcard tests/go/reference/*/*.go)
 	@mkdir -p $(REFERENCE)
-	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" -o $(abspath $@) ./imagecopy
+	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" -o $(abspath $@) ./$(@F)
 
 .PHONY: test
 test: ## everything a change must pass, within 20 minutes
@@ -61,9 +61,22 @@ stress: build reference ## only the many processes on one store
 crash-sweep: build reference ## kill and fail orlop at every system call that changes anything (an hour)
 	tests/crash/sweep --random 500
 
+.PHONY: powercut
+powercut: build reference ## only the power cuts of a virtual machine
+	tests/powercut/run
+
 .PHONY: bench
-bench: build reference ## compare orlop with the Go command, in four minutes
-	scripts/compare
+bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: in 4)
+	benches/run $(BENCH)
+
+.PHONY: bench-programs
+bench-programs: build reference ## build what make bench runs
+	@scripts/deps
+	$(CARGO) build --locked --release --example in-process
+	$(CARGO) build --locked --release --package floor-codecs
+	@mkdir -p $(BUILD)/bench
+	cc -O2 -Wall -Wextra -pthread -o $(BUILD)/bench/floor benches/floor/*.c \
+		$(or $(CARGO_TARGET_DIR),target)/release/libfloor_codecs.a -l:libcrypto.a -lm
 
 .PHONY: fmt
 fmt: ## format the sources

@@ -30,6 +30,7 @@ struct Cli {
 
 /// One command with its flags and arguments.
 #[derive(Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Load images from a docker archive, an OCI archive or an OCI layout folder
     Load(images::Load),
@@ -240,7 +241,7 @@ impl Command {
 /// # Errors
 /// [`crate::usage::report`] puts them into words.
 pub(crate) fn parse(typed: &Typed) -> Result<(GlobalArgs, Command), clap::Error> {
-    let matches = quick_surface().try_get_matches_from(typed.words())?;
+    let matches = quick_surface(typed).try_get_matches_from(typed.words())?;
     let Cli { mut global, command } = Cli::from_arg_matches(&matches)?;
     if let Some((_, after)) = matches.subcommand() {
         global.add(GlobalArgs::from_arg_matches(after)?);
@@ -276,16 +277,30 @@ pub(crate) fn operands(typed: &Typed) -> Vec<String> {
 
 /// The whole surface, as help shows it.
 fn surface() -> clap::Command {
-    Cli::command().args_override_self(true).mut_subcommands(with_global_flags)
+    Cli::command()
+        .args_override_self(true)
+        .mut_subcommands(|command| with_global_flags(undeferred(command)))
 }
 
-/// What `forgiving(surface())` is, but that of the commands only the one that is given is completed: with all of them, that
-/// took a quarter of the time of a short command.
-fn quick_surface() -> clap::Command {
+/// What `forgiving(surface())` is, but that of the commands only the one that is given has its flags: to make those of all took
+/// half of the time of a short command.
+fn quick_surface(typed: &Typed) -> clap::Command {
     let surface = Cli::command().args_override_self(true).mut_args(forgive);
-    surface.mut_subcommands(|command| {
-        command.defer(|command| with_global_flags(command).mut_args(forgive))
-    })
+    let given = typed.command().and_then(|name| surface.find_subcommand(name));
+    match given.map(|command| command.get_name().to_owned()) {
+        Some(name) => surface.mut_subcommand(name, |command| {
+            with_global_flags(undeferred(command)).mut_args(forgive)
+        }),
+        None => surface,
+    }
+}
+
+/// The command with the flags and arguments that it would get once it is given.
+fn undeferred(command: clap::Command) -> clap::Command {
+    let mut built = command.clone();
+    built.build();
+    let own = built.get_arguments().filter(|arg| arg.get_id() != "help").cloned();
+    command.defer(|command| command).args(own).groups(built.get_groups().cloned())
 }
 
 fn with_global_flags(command: clap::Command) -> clap::Command {
@@ -356,7 +371,10 @@ mod tests {
     fn the_surface_is_consistent() {
         surface().debug_assert();
         forgiving(surface()).debug_assert();
-        quick_surface().debug_assert();
+        for command in surface().get_subcommands() {
+            let typed = Typed::new(["orlop".into(), command.get_name().into()].into());
+            quick_surface(&typed).debug_assert();
+        }
     }
 
     #[test]
@@ -379,6 +397,7 @@ mod tests {
             let Ok((_, Command::Layers(layers))) = parse_line(line) else { panic!("{line}") };
             assert_eq!((layers.json, layers.quick), (json, quick), "{line}");
         }
+        assert!(matches!(parse_line("orlop createlayer -r"), Ok((_, Command::CreateLayer(_)))));
         let line = "orlop set-metadata -m -dashed- id";
         let Ok((_, Command::SetMetadata(set))) = parse_line(line) else { panic!("{line}") };
         assert_eq!(set.metadata.metadata.as_deref(), Some("-dashed-"));

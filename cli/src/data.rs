@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use orlop::store::{BigDataItem, Store};
@@ -69,7 +69,7 @@ impl GetItem {
     pub(crate) fn run(self, cx: &mut Context, kind: Kind) -> Outcome {
         let store = cx.store()?;
         let Item { id, name } = &self.item;
-        let id = kind.id(&store, id)?;
+        let id = kind.id(store, id)?;
         // As with the Go command, the file is there (and empty) even if the item is not.
         let (mut to, what) = match self.file {
             Some(path) => (input::create(&path)?, path),
@@ -80,14 +80,25 @@ impl GetItem {
             Kind::Image => Box::new(io::Cursor::new(store.image_big_data(&id, name)?)),
             Kind::Container => Box::new(io::Cursor::new(store.container_big_data(&id, name)?)),
         };
-        copy(&mut item, &mut to).map_err(|e| Error::io("writing", what, e))?;
+        copy(&mut item, name, &mut to, &what)?;
         Ok(0)
     }
 }
 
-fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<()> {
-    io::copy(from, to)?;
-    to.flush()
+/// Whichever of the two fails is the one that is named.
+fn copy(item: &mut dyn Read, name: &str, to: &mut File, what: &Path) -> orlop::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = match item.read(&mut buffer) {
+            Ok(0) => return to.flush().map_err(|e| Error::io("writing", what, e)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            read => {
+                read.map_err(|e| Error::io(format!("reading the data item {name:?}"), "", e))?
+            }
+        };
+        let piece = buffer.get(..read).unwrap_or_default();
+        to.write_all(piece).map_err(|e| Error::io("writing", what, e))?;
+    }
 }
 
 /// An item of a layer, image or container.
@@ -104,7 +115,7 @@ pub(crate) struct Item {
 impl Item {
     /// `get-…-data-size`.
     pub(crate) fn size(self, cx: &mut Context, kind: Kind) -> Outcome {
-        let (sizes, _) = kind.items(&cx.store()?, &self.id)?;
+        let (sizes, _) = kind.items(cx.store()?, &self.id)?;
         let size = sizes.get(&self.name).ok_or_else(|| self.missing(ErrorKind::SizeUnknown))?;
         cx.out.line(size)?;
         Ok(0)
@@ -112,7 +123,7 @@ impl Item {
 
     /// `get-…-data-digest`.
     pub(crate) fn digest(self, cx: &mut Context, kind: Kind) -> Outcome {
-        let (_, digests) = kind.items(&cx.store()?, &self.id)?;
+        let (_, digests) = kind.items(cx.store()?, &self.id)?;
         let digest = digests.get(&self.name).ok_or_else(|| {
             self.missing(ErrorKind::DataUnknown).detail("could not compute digest of item")
         })?;
@@ -140,7 +151,7 @@ impl SetItem {
     pub(crate) fn run(self, cx: &mut Context, kind: Kind) -> Outcome {
         let store = cx.store()?;
         let Item { id, name } = self.item;
-        let id = kind.id(&store, &id)?;
+        let id = kind.id(store, &id)?;
         let file = self.file.as_deref();
         match kind {
             Kind::Layer => store.set_layer_big_data(&id, &name, &mut Input::open(file)?.stream)?,
@@ -200,7 +211,7 @@ impl Directory {
         cx: &mut Context,
         find: fn(&Store, &str) -> orlop::Result<PathBuf>,
     ) -> Outcome {
-        let path = find(&cx.store()?, &self.id)?;
+        let path = find(cx.store()?, &self.id)?;
         cx.out.line(path.display())?;
         Ok(0)
     }

@@ -31,7 +31,7 @@ impl Delete {
         let store = cx.store()?;
         let mut outcomes = BTreeMap::new();
         for id in &self.ids {
-            let error = delete(&store, id).err().map(|error| cx.advise(&error));
+            let error = delete(store, id).err().map(|error| cx.advise(&error));
             if let (Some(error), false) = (&error, self.json) {
                 output::complain(&format!("{id}: {error}"));
             }

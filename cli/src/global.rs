@@ -107,12 +107,14 @@ impl Context {
         Ok(Self { global, out: Output::new()?, configured_root: None })
     }
 
-    /// Opens the store.
+    /// Opens the store, which lives as long as the process: to take apart at the end what it has read, record by record, would
+    /// be for nothing.
     ///
     /// # Errors
     /// [`Reported`]: the configuration or the store cannot be read, which has been told.
-    pub(crate) fn store(&mut self) -> anyhow::Result<Store> {
-        self.try_store().map_err(|e| self.initialization_failed(e))
+    pub(crate) fn store(&mut self) -> anyhow::Result<&'static Store> {
+        let store = self.try_store().map_err(|e| self.initialization_failed(e))?;
+        Ok(Box::leak(Box::new(store)))
     }
 
     fn try_store(&mut self) -> orlop::Result<Store> {

@@ -100,7 +100,7 @@ impl Load {
         } else {
             Source::Path(self.input)
         };
-        let loaded = image::load(&cx.store()?, source, &options)?;
+        let loaded = image::load(cx.store()?, source, &options)?;
         for image in loaded {
             if image.names.is_empty() {
                 cx.out.line(format_args!("Loaded image: sha256:{}", image.image_id))?;
@@ -126,7 +126,7 @@ impl Save {
         if !is_standard_stream(&self.output) {
             let store = cx.store()?;
             let path = Output::Path(self.output.clone());
-            image::save(&store, &self.images, format, path, &options)
+            image::save(store, &self.images, format, path, &options)
                 .map_err(|e| output::naming(e, &self.output))?;
             return Ok(0);
         }
@@ -137,7 +137,7 @@ impl Save {
                 .into());
         }
         let mut out = BufWriter::with_capacity(1 << 18, output::stdout_file()?);
-        image::save(&cx.store()?, &self.images, format, Output::Writer(&mut out), &options)
+        image::save(cx.store()?, &self.images, format, Output::Writer(&mut out), &options)
             .map_err(|e| output::naming(e, Path::new("/dev/stdout")))?;
         out.flush().map_err(|e| Error::io("writing", "/dev/stdout", e))?;
         Ok(0)
@@ -156,7 +156,7 @@ impl Commit {
             temp_dir: temp_dir(),
             progress: &*progress,
         };
-        let id = image::commit(&cx.store()?, &self.container, &self.name, &options)?;
+        let id = image::commit(cx.store()?, &self.container, &self.name, &options)?;
         cx.out.line(id)?;
         Ok(0)
     }

@@ -53,7 +53,7 @@ impl Mount {
             };
             let (mountpoint, error) = match mounted {
                 Ok(path) => (path.display().to_string(), String::new()),
-                Err(error) => (String::new(), cx.advise(&not_mountable(error, &store, id))),
+                Err(error) => (String::new(), cx.advise(&not_mountable(error, store, id))),
             };
             outcomes.push(MountOutcome { id, mountpoint, error });
         }
@@ -104,7 +104,7 @@ impl Unmount {
                 // An image then; if that fails too, the first error is the telling one.
                 Err(error) => {
                     if store.unmount_image(id, self.force).is_err() {
-                        text = cx.advise(&not_mountable(error, &store, id));
+                        text = cx.advise(&not_mountable(error, store, id));
                     }
                 }
             }
@@ -134,7 +134,7 @@ impl Mounted {
             match store.mounted(id) {
                 Ok(count) if count > 0 => cx.out.line(format_args!("{id} mounted"))?,
                 Ok(_) => {}
-                Err(error) => text = cx.advise(&not_mountable(error, &store, id)),
+                Err(error) => text = cx.advise(&not_mountable(error, store, id)),
             }
             outcomes.push(IdOutcome { id, error: text });
         }

@@ -166,7 +166,7 @@ pub(crate) struct GetNames {
 
 impl GetNames {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
-        let object = look_up(&cx.store()?, &self.id)?;
+        let object = look_up(cx.store()?, &self.id)?;
         if self.json {
             cx.out.json(object.names())?;
         } else {
@@ -202,8 +202,8 @@ impl ChangeNames {
         let Some(id) = self.ids.first() else { return Ok(1) };
         let store = cx.store()?;
         // The id stays what it is, even if the name it was found by goes.
-        let id = look_up(&store, id)?.id().to_owned();
-        change(&store, &id, &self.name)?;
+        let id = look_up(store, id)?.id().to_owned();
+        change(store, &id, &self.name)?;
         if self.json {
             cx.out.json_or_null(store.lookup(&id)?.names())?;
         }

@@ -3,7 +3,7 @@
 //! The writing side ends the stream by [`Sender::finish`]; dropped without it, the reading side gets an error instead of
 //! an end, so that a failed stage never looks like a complete one.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Size of a buffer.
@@ -17,13 +17,16 @@ const BUFFERS: usize = 8;
 #[error("the other end of the pipeline has stopped")]
 pub(super) struct Stopped;
 
+/// What goes through a pipe: bytes, the end, or an error in their place.
+type Piece = io::Result<Option<Vec<u8>>>;
+
 pub(super) struct Sender {
-    full: SyncSender<Option<Vec<u8>>>,
+    full: SyncSender<Piece>,
     empty: Receiver<Vec<u8>>,
 }
 
 pub(super) struct Source {
-    full: Receiver<Option<Vec<u8>>>,
+    full: Receiver<Piece>,
     empty: SyncSender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
@@ -52,12 +55,64 @@ impl Sender {
     }
 
     pub(super) fn send(&self, buffer: Vec<u8>) -> Result<(), Stopped> {
-        self.full.send(Some(buffer)).map_err(|_| Stopped)
+        self.full.send(Ok(Some(buffer))).map_err(|_| Stopped)
     }
 
     /// The stream is complete.
     pub(super) fn finish(self) -> Result<(), Stopped> {
-        self.full.send(None).map_err(|_| Stopped)
+        self.full.send(Ok(None)).map_err(|_| Stopped)
+    }
+
+    /// The stream ends with an error, which the reading side gets after all that was sent.
+    pub(super) fn fail(self, error: io::Error) {
+        // A reader that has gone has an error of its own.
+        let _ = self.full.send(Err(error));
+    }
+}
+
+/// Writes into a pipe.
+pub(super) struct PipeWriter {
+    pipe: Sender,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl PipeWriter {
+    pub(super) fn new(pipe: Sender) -> Self {
+        Self { pipe, buffer: Vec::new(), filled: 0 }
+    }
+
+    /// The stream is complete.
+    pub(super) fn finish(mut self) -> Result<(), Stopped> {
+        self.send()?;
+        self.pipe.finish()
+    }
+
+    fn send(&mut self) -> Result<(), Stopped> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.truncate(std::mem::take(&mut self.filled));
+        if buffer.is_empty() { Ok(()) } else { self.pipe.send(buffer) }
+    }
+}
+
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.filled == self.buffer.len() {
+            self.send().map_err(io::Error::other)?;
+            self.buffer = self.pipe.buffer().map_err(io::Error::other)?;
+        }
+        let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+        let n = room.len().min(bytes.len());
+        if let (Some(from), Some(to)) = (bytes.get(..n), room.get_mut(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.filled += n;
+        Ok(n)
+    }
+
+    /// Buffers go when they are full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -84,8 +139,9 @@ impl BufRead for Source {
             }
             self.at = 0;
             match self.full.recv() {
-                Ok(Some(buffer)) => self.current = buffer,
-                Ok(None) => self.ended = true,
+                Ok(Ok(Some(buffer))) => self.current = buffer,
+                Ok(Ok(None)) => self.ended = true,
+                Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(io::Error::other(Stopped)),
             }
         }
@@ -145,6 +201,18 @@ mod tests {
         thread.join().unwrap();
         assert_eq!(all.len(), 50_000);
         assert!(all.chunks(1000).enumerate().all(|(i, c)| c.iter().all(|b| usize::from(*b) == i)));
+    }
+
+    #[test]
+    fn an_error_comes_in_its_place() {
+        let (sender, mut source) = pipe();
+        let mut writer = PipeWriter::new(sender);
+        writer.write_all(&[7; BUFFER + 1]).unwrap();
+        writer.send().unwrap();
+        writer.pipe.fail(io::ErrorKind::InvalidData.into());
+        let mut bytes = Vec::new();
+        let error = source.read_to_end(&mut bytes).unwrap_err();
+        assert_eq!((error.kind(), bytes.len()), (io::ErrorKind::InvalidData, BUFFER + 1));
     }
 
     #[test]

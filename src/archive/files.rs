@@ -1,26 +1,29 @@
 //! The files of a layer as the source of a tar's content.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::scope;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 
 use super::FileSource;
-use super::channel::BUFFER;
-use super::names::clean;
+use super::channel::{PipeWriter, Sender, Source, fill, pipe};
+use super::names::{clean, split};
+use super::stage::{join, spawn};
 use crate::sys::beneath::Beneath;
 use crate::{Error, ErrorKind, Result};
 
 /// The files below some directories: a layer's own, then those of the layers below it (REM-15).
 pub struct TreeFiles {
-    roots: Vec<OwnedFd>,
+    roots: Vec<Root>,
 }
 
 impl TreeFiles {
     /// Files are looked for below `roots` in this order.
     pub fn new(roots: Vec<OwnedFd>) -> Self {
-        Self { roots }
+        Self { roots: roots.into_iter().map(|fd| Root { fd, last: Mutex::default() }).collect() }
     }
 }
 
@@ -29,7 +32,7 @@ impl FileSource for TreeFiles {
         let path = clean(name);
         let mut first = None;
         for root in &self.roots {
-            match open_regular(Beneath::new(root.as_fd()), &path) {
+            match root.open_regular(&path) {
                 Ok(Some(file)) => return Ok(Box::new(file)),
                 Ok(None) => {}
                 Err(e) => {
@@ -44,40 +47,125 @@ impl FileSource for TreeFiles {
     }
 }
 
-/// Opens a regular file; `None` if it is of another kind. Those are not opened at all: to open a device node can do things.
-fn open_regular(root: Beneath<'_>, path: &[u8]) -> rustix::io::Result<Option<File>> {
-    let found = root.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::RegularFile {
-        return Ok(None);
+struct Root {
+    fd: OwnedFd,
+    /// The directory of the last file, where most likely the next one is.
+    last: Mutex<Option<(Vec<u8>, Arc<OwnedFd>)>>,
+}
+
+impl Root {
+    /// Opens a regular file; `None` if it is of another kind. Those are not opened at all: to open a device node can do
+    /// things.
+    fn open_regular(&self, path: &[u8]) -> rustix::io::Result<Option<File>> {
+        let (parent, base) = split(path);
+        let dir = self.directory(parent)?;
+        if base.is_empty() {
+            return Ok(None);
+        }
+        let stat = rustix::fs::statat(&dir, base, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Beneath::new(dir.as_fd()).open(base, flags).map(|fd| Some(File::from(fd)))
     }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
-    rustix::fs::open(same, flags, Mode::empty()).map(|fd| Some(File::from(fd)))
+
+    fn directory(&self, path: &[u8]) -> rustix::io::Result<Arc<OwnedFd>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, dir)) = last.as_ref().filter(|(of, _)| of == path) {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = Arc::new(Beneath::new(self.fd.as_fd()).directory(path, None)?);
+        *last = Some((path.to_vec(), Arc::clone(&dir)));
+        Ok(dir)
+    }
 }
 
 /// Puts the tar together from its gzip-compressed tar-split and the layer's files; returns its length.
+///
+/// The tar-split is decompressed, and the files are read and checked, by threads that run ahead of `out`.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] when the tar-split is malformed, [`ErrorKind::DigestMismatch`] when a file is not what the
 /// tar-split says, [`ErrorKind::Io`] when a file cannot be read or `out` fails.
 pub fn reassemble(
-    tar_split_gz: &mut dyn Read,
+    tar_split_gz: &mut (dyn Read + Send),
     files: &dyn FileSource,
     out: &mut dyn Write,
 ) -> Result<u64> {
-    let log = io::BufReader::with_capacity(BUFFER, flate2::read::MultiGzDecoder::new(tar_split_gz));
-    let open = |name: &[u8]| files.open(name).map(|file| file as Box<dyn Read + '_>);
-    tar_split_rs::assemble(log, &open, out).map_err(|e| {
-        use tar_split_rs::Error as E;
-        let kind = match &e {
-            E::Checksum { .. } | E::Length { .. } => ErrorKind::DigestMismatch,
-            E::Content { .. } => ErrorKind::Io,
-            // What the decompressor says of damaged bytes.
-            E::Io { source, .. } if !is_damage(source.kind()) => ErrorKind::Io,
-            _ => ErrorKind::Corrupt,
-        };
-        Error::new(kind, "putting a layer's tar together").caused_by(e)
+    let (to_assembler, log) = pipe();
+    let (to_out, mut tar) = pipe();
+    scope(|s| {
+        let gunzip = || decompress(tar_split_gz, to_assembler);
+        let gunzip = spawn(s, "orlop-tar-split", gunzip)?;
+        let assembler = spawn(s, "orlop-assemble", || assemble(log, files, to_out))?;
+        let written = copy(&mut tar, out);
+        // What still runs has nobody left to write for.
+        drop(tar);
+        let assembled = join(assembler)?;
+        join(gunzip)?;
+        match written {
+            Err(source) => {
+                Err(tar_split_rs::Error::Io { action: "writing the tar stream", source })
+            }
+            Ok(()) => assembled,
+        }
+        .map_err(failed)
     })
+}
+
+/// An error of the codec goes the way of the bytes.
+fn decompress(tar_split_gz: &mut (dyn Read + Send), out: Sender) {
+    let mut log = flate2::read::MultiGzDecoder::new(tar_split_gz);
+    while let Ok(mut buffer) = out.buffer() {
+        match fill(&mut log, &mut buffer) {
+            Err(e) => return out.fail(e),
+            Ok(()) if buffer.is_empty() => break,
+            Ok(()) => {}
+        }
+        if out.send(buffer).is_err() {
+            return;
+        }
+    }
+    let _ = out.finish();
+}
+
+fn assemble(
+    log: Source,
+    files: &dyn FileSource,
+    out: Sender,
+) -> std::result::Result<u64, tar_split_rs::Error> {
+    let open = |name: &[u8]| files.open(name).map(|file| file as Box<dyn Read + '_>);
+    let mut out = PipeWriter::new(out);
+    let bytes = tar_split_rs::assemble(log, &open, &mut out)?;
+    // Where the other side has gone, its own error counts.
+    let _ = out.finish();
+    Ok(bytes)
+}
+
+/// Writes what comes, until the end or until the assembler stops, which says why.
+fn copy(tar: &mut Source, out: &mut dyn Write) -> io::Result<()> {
+    while let Ok(piece) = tar.fill_buf() {
+        if piece.is_empty() {
+            break;
+        }
+        let n = piece.len();
+        out.write_all(piece)?;
+        tar.consume(n);
+    }
+    Ok(())
+}
+
+fn failed(e: tar_split_rs::Error) -> Error {
+    use tar_split_rs::Error as E;
+    let kind = match &e {
+        E::Checksum { .. } | E::Length { .. } => ErrorKind::DigestMismatch,
+        E::Content { .. } => ErrorKind::Io,
+        // What the decompressor says of damaged bytes.
+        E::Io { source, .. } if !is_damage(source.kind()) => ErrorKind::Io,
+        _ => ErrorKind::Corrupt,
+    };
+    Error::new(kind, "putting a layer's tar together").caused_by(e)
 }
 
 fn is_damage(kind: io::ErrorKind) -> bool {

@@ -4,13 +4,12 @@
 //! after the other are the stream (RFC 1951, section 3.2.4; RFC 1952). What comes out depends on the input alone, not on the
 //! number of threads or on how the input was cut into writes.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+
+use super::channel::Stopped;
+use super::pool::{Pool, processors};
 
 /// Bytes in a block.
 const BLOCK: usize = 512 * 1024;
@@ -21,8 +20,13 @@ const WINDOW: usize = 32 * 1024;
 /// Threads at most: the input has to come from somewhere too.
 const THREADS: usize = 8;
 
-/// Smaller than what Go's default level makes of most layers, in about the same processor time.
+/// About as small as what Go writes by default: 0.1 % smaller for many small files of random bytes and text, 4 % larger for
+/// a `/usr`. The next lower level takes two thirds of the time, and is 5 % and 22 % larger.
 const LEVEL: u32 = 2;
+
+/// So many bytes of so many are a sample.
+const SAMPLE: usize = 1024;
+const SAMPLE_EVERY: usize = 32 * 1024;
 
 /// No flags, no time, operating system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -30,12 +34,11 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// A compressed block, and the checksum of what it was made of.
 type Packed = io::Result<(Vec<u8>, Crc)>;
 
-/// A part of the input, and where its compressed form goes.
+/// A part of the input.
 struct Job {
     block: Vec<u8>,
     dictionary: Vec<u8>,
     last: bool,
-    done: SyncSender<Packed>,
 }
 
 /// A gzip stream that is written to `out`; without [`GzipWriter::finish`] it has no end.
@@ -44,34 +47,21 @@ pub(super) struct GzipWriter<W: Write> {
     /// What is not yet a whole block.
     block: Vec<u8>,
     dictionary: Vec<u8>,
-    workers: Option<Workers>,
-    /// The blocks on their way, in order.
-    pending: VecDeque<Receiver<Packed>>,
-    most_pending: usize,
+    pool: Option<Pool<Job, Packed>>,
     crc: Crc,
 }
 
 impl<W: Write> GzipWriter<W> {
     pub(super) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&HEADER)?;
-        Ok(Self {
-            out,
-            block: Vec::new(),
-            dictionary: Vec::new(),
-            workers: None,
-            pending: VecDeque::new(),
-            most_pending: 0,
-            crc: Crc::new(),
-        })
+        Ok(Self { out, block: Vec::new(), dictionary: Vec::new(), pool: None, crc: Crc::new() })
     }
 
     /// Ends the stream and returns what is behind.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        if self.workers.is_some() {
+        if self.pool.is_some() {
             self.submit(true)?;
-            while !self.pending.is_empty() {
-                self.collect()?;
-            }
+            while self.collect()? {}
         } else {
             // No more than a block: not worth a thread.
             let (bytes, crc) = deflate(&self.block, &[], true)?;
@@ -85,60 +75,29 @@ impl<W: Write> GzipWriter<W> {
 
     /// Hands the block over, and waits for the oldest one where too many are on their way.
     fn submit(&mut self, last: bool) -> io::Result<()> {
-        let workers = match self.workers.take() {
-            Some(workers) => workers,
-            None => self.start()?,
+        let threads = processors().min(THREADS);
+        let pool = match &mut self.pool {
+            Some(pool) => pool,
+            None => self.pool.insert(Pool::start("orlop-gzip", threads, |job: Job| {
+                deflate(&job.block, &job.dictionary, job.last)
+            })?),
         };
         let block = std::mem::take(&mut self.block);
         let tail = block.get(block.len().saturating_sub(WINDOW)..).unwrap_or_default().to_vec();
         let dictionary = std::mem::replace(&mut self.dictionary, tail);
-        let (done, result) = sync_channel(1);
-        let sent = workers.jobs.as_ref().map(|j| j.send(Job { block, dictionary, last, done }));
-        self.workers = Some(workers);
-        sent.and_then(Result::ok).ok_or_else(stopped)?;
-        self.pending.push_back(result);
-        if self.pending.len() > self.most_pending {
+        pool.submit(Job { block, dictionary, last }).map_err(stopped)?;
+        if pool.pending() > 2 * threads {
             self.collect()?;
         }
         Ok(())
     }
 
-    fn collect(&mut self) -> io::Result<()> {
-        let Some(result) = self.pending.pop_front() else { return Ok(()) };
-        let (bytes, crc) = result.recv().map_err(|_| stopped())??;
+    /// Writes the oldest block; false where there is none.
+    fn collect(&mut self) -> io::Result<bool> {
+        let Some(result) = self.pool.as_mut().and_then(Pool::collect) else { return Ok(false) };
+        let (bytes, crc) = result.map_err(stopped)??;
         self.crc.combine(&crc);
-        self.out.write_all(&bytes)
-    }
-
-    fn start(&mut self) -> io::Result<Workers> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        self.most_pending = 2 * threads;
-        let (jobs, queue) = sync_channel(self.most_pending + 1);
-        let queue = Arc::new(Mutex::new(queue));
-        let mut workers = Workers { jobs: Some(jobs), threads: Vec::with_capacity(threads) };
-        for _ in 0..threads {
-            let queue = Arc::clone(&queue);
-            let thread =
-                Builder::new().name("orlop-gzip".to_owned()).spawn(move || work(&queue))?;
-            workers.threads.push(thread);
-        }
-        Ok(workers)
-    }
-}
-
-/// The threads that compress; none outlives this.
-struct Workers {
-    jobs: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        // No more jobs: that is what ends them.
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.out.write_all(&bytes).map(|()| true)
     }
 }
 
@@ -147,7 +106,7 @@ impl<W: Write> Write for GzipWriter<W> {
         if self.block.len() >= BLOCK {
             self.submit(false)?;
         }
-        if self.block.capacity() == 0 && self.workers.is_some() {
+        if self.block.capacity() == 0 && self.pool.is_some() {
             self.block.reserve_exact(BLOCK);
         }
         let room = BLOCK.saturating_sub(self.block.len());
@@ -162,17 +121,8 @@ impl<W: Write> Write for GzipWriter<W> {
     }
 }
 
-fn stopped() -> io::Error {
-    io::Error::other("a thread that compresses has stopped")
-}
-
-fn work(queue: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        // Nobody waits for the result any more if the writer failed.
-        let _ = job.done.send(deflate(&job.block, &job.dictionary, job.last));
-    }
+fn stopped(e: Stopped) -> io::Error {
+    io::Error::other(e)
 }
 
 /// A new compressor for every block: one that is used again may choose other matches than a fresh one, and the output would
@@ -199,22 +149,23 @@ fn deflate(block: &[u8], dictionary: &[u8], last: bool) -> Packed {
 }
 
 /// Whether the bytes are spread as evenly as in what is compressed already: to look for matches in it would be the most
-/// expensive part of writing a layer, and in vain.
+/// expensive part of writing a layer, and in vain. Most blocks are told by a small part of them.
 fn is_random(block: &[u8]) -> bool {
+    let sample = block.chunks(SAMPLE_EVERY).flat_map(|part| part.iter().take(SAMPLE));
+    entropy(sample) > 7.9 && entropy(block.iter()) > 7.99
+}
+
+/// Bits of information in a byte, from how often each value is there. Of few bytes it is never high.
+fn entropy<'b>(bytes: impl Iterator<Item = &'b u8>) -> f64 {
     let mut counts = [0u32; 256];
-    for byte in block {
+    for byte in bytes {
         if let Some(count) = counts.get_mut(usize::from(*byte)) {
             *count += 1;
         }
     }
-    let total = f64::from(u32::try_from(block.len()).unwrap_or(u32::MAX));
-    let bits: f64 = counts
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f64::from(*count) * (total / f64::from(*count)).log2())
-        .sum();
-    // Too few bytes never look even.
-    bits > 7.99 * total
+    let total = f64::from(counts.iter().sum::<u32>());
+    let information = |count: &u32| f64::from(*count) / total * (total / f64::from(*count)).log2();
+    counts.iter().filter(|count| **count > 0).map(information).sum()
 }
 
 #[cfg(test)]

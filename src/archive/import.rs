@@ -1,10 +1,11 @@
 //! The pipeline that takes a layer in: one pass over the stream, a thread for each stage.
 //!
 //! ```text
-//! source → [sha256] ═ pipe ═ decompress ═ pipe ═ [sha256] ═ pipe ═ tar → tar-split, unpack
+//! source → [sha256] ═ pipe ═ decompress ═ pipe ═ [sha256] ═ pipe ═ tar ═ pipe ═ gzip → tar-split
+//!                                                                  ╚═ small files ═ write
 //! ```
 //!
-//! The two stages in the middle are only there where the stream is compressed.
+//! Of a stream that is not compressed there is one digest only, and nothing to decompress.
 //!
 //! The first stage that fails puts its error in a slot before it lets go of its pipes; whatever the others meet because of
 //! that comes too late for the slot, so the cause is what the caller gets.
@@ -12,15 +13,16 @@
 use std::io::{self, BufRead, Cursor, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
-use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+use std::thread::{ScopedJoinHandle, scope};
 
 use flate2::GzBuilder;
 use tar_split_rs::Disassembler;
 
-use super::channel::{BUFFER, Sender, Source, Stopped, fill, pipe};
+use super::channel::{BUFFER, PipeWriter, Sender, Source, Stopped, fill, pipe};
 use super::compression::{decode, sniff};
 use super::digest::Hasher;
-use super::unpack::{Unpacked, Unpacker};
+use super::stage::{join, spawn};
+use super::unpack::{Unpacked, Unpacker, writers};
 use super::{Compression, LayerFacts, UnpackOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -42,35 +44,48 @@ pub fn import(
     options: &UnpackOptions,
     tar_split_gz: Option<&mut (dyn Write + Send)>,
 ) -> Result<LayerFacts> {
+    import_with(writers(), source, root, options, tar_split_gz)
+}
+
+/// As [`import`], with so many threads that write small files.
+pub(super) fn import_with(
+    writers: usize,
+    source: &mut (dyn Read + Send),
+    root: BorrowedFd<'_>,
+    options: &UnpackOptions,
+    tar_split_gz: Option<&mut (dyn Write + Send)>,
+) -> Result<LayerFacts> {
     let (compression, magic) = sniff(&mut *source).map_err(unreadable)?;
     let mut source = Cursor::new(magic).chain(source);
     let failure = Failure::default();
     let results = scope(|s| {
         let (to_next, read) = pipe();
-        let reader = spawn(s, "orlop-read", || read_stage(&mut source, to_next, &failure))?;
-        let (plain, between) = if compression == Compression::None {
-            (read, None)
+        let is_plain = compression == Compression::None;
+        let compressed = (!is_plain).then(Hasher::default);
+        let reader =
+            spawn(s, "orlop-read", || read_stage(&mut source, compressed, to_next, &failure))?;
+        let (decoder, decoded) = if is_plain {
+            (None, read)
         } else {
             let (to_digest, decoded) = pipe();
-            let (to_tar, plain) = pipe();
             let decode = || decode_stage(compression, read, to_digest, &failure);
-            let decoder = spawn(s, "orlop-decode", decode)?;
-            let digester = spawn(s, "orlop-digest", || digest_stage(decoded, to_tar))?;
-            (plain, Some((decoder, digester)))
+            (Some(spawn(s, "orlop-decode", decode)?), decoded)
         };
-        let unpacked = unpack_stage(plain, root, options, tar_split_gz, &failure);
-        let digested = between.map(|(decoder, digester)| join(decoder).and(join(digester)));
-        Ok::<_, Error>((join(reader), digested.transpose(), unpacked))
+        let (to_tar, plain) = pipe();
+        let digester = spawn(s, "orlop-digest", || digest_stage(decoded, to_tar))?;
+        let unpacked = unpack_stage(plain, root, options, writers, tar_split_gz, &failure);
+        let decoded = decoder.map_or(Ok(()), flat);
+        Ok::<_, Error>((flat(reader), decoded.and(flat(digester)), unpacked))
     });
     if let Some(error) = failure.0.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(error);
     }
     let (read, digested, unpacked) = results?;
     let unpacked = unpacked?;
-    let (compressed_digest, compressed_size) = read?.finish();
-    let (diff_digest, diff_size) = match digested? {
+    let (diff_digest, diff_size) = digested?.finish();
+    let (compressed_digest, compressed_size) = match read? {
         Some(hasher) => hasher.finish(),
-        None => (compressed_digest.clone(), compressed_size),
+        None => (diff_digest.clone(), diff_size),
     };
     Ok(LayerFacts {
         compression,
@@ -81,6 +96,7 @@ pub fn import(
         uids: unpacked.uids,
         gids: unpacked.gids,
         unpacked_size: unpacked.size,
+        root_entry: unpacked.root,
     })
 }
 
@@ -103,29 +119,20 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Internal, "importing a layer").caused_by(Stopped)
 }
 
-fn spawn<'scope, T: Send + 'scope>(
-    s: &'scope Scope<'scope, '_>,
-    name: &str,
-    stage: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>> {
-    Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(s, stage)
-        .map_err(|e| Error::new(ErrorKind::Io, "starting a thread").caused_by(e))
-}
-
-fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Internal, "importing a layer").detail("a stage has panicked"))
-    })
+fn flat<T>(stage: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    join(stage).and_then(|result| result)
 }
 
 fn unreadable(e: io::Error) -> Error {
     Error::new(ErrorKind::Io, "reading the stream of a layer").caused_by(e)
 }
 
-fn read_stage(source: &mut (dyn Read + Send), out: Sender, failure: &Failure) -> Result<Hasher> {
-    let mut hasher = Hasher::default();
+fn read_stage(
+    source: &mut (dyn Read + Send),
+    mut hasher: Option<Hasher>,
+    out: Sender,
+    failure: &Failure,
+) -> Result<Option<Hasher>> {
     loop {
         // Only a stage that has failed stops before its input ends.
         let Ok(mut buffer) = out.buffer() else { return Err(stopped()) };
@@ -133,7 +140,9 @@ fn read_stage(source: &mut (dyn Read + Send), out: Sender, failure: &Failure) ->
         if buffer.is_empty() {
             return out.finish().map(|()| hasher).map_err(|_| stopped());
         }
-        hasher.update(&buffer);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&buffer);
+        }
         if out.send(buffer).is_err() {
             return Err(stopped());
         }
@@ -195,43 +204,62 @@ fn unpack_stage(
     plain: Source,
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
+    writers: usize,
     tar_split_gz: Option<&mut (dyn Write + Send)>,
     failure: &Failure,
 ) -> Result<Unpacked> {
     // The pipe is a reference so that it outlives the error: its sender must not see it go before the slot is filled.
     let mut plain = plain;
-    let result = match tar_split_gz {
-        None => take_apart(&mut plain, io::sink(), root, options).map(|(facts, _)| facts),
-        Some(out) => {
-            let gzip = GzBuilder::new()
-                .mtime(TAR_SPLIT_MTIME)
-                .operating_system(GZIP_OS_UNKNOWN)
-                .write(out, flate2::Compression::fast());
-            let log = io::BufWriter::with_capacity(BUFFER, gzip);
-            take_apart(&mut plain, log, root, options).and_then(|(facts, log)| {
-                let written = log.into_inner().map_err(io::IntoInnerError::into_error);
-                written.and_then(flate2::write::GzEncoder::finish).map(|_| facts).map_err(|e| {
-                    Error::new(ErrorKind::Io, "writing the tar-split of a layer").caused_by(e)
-                })
-            })
-        }
+    let Some(out) = tar_split_gz else {
+        let tar = Disassembler::without_log(&mut plain);
+        return failure.keep(take_apart(tar, root, options, writers).map(|(facts, _)| facts));
     };
-    failure.keep(result)
+    let (to_gzip, log) = pipe();
+    scope(|s| {
+        let gzip = spawn(s, "orlop-tar-split", || failure.keep(gzip_stage(log, out)))?;
+        // A reference for the same reason.
+        let mut log = PipeWriter::new(to_gzip);
+        let tar = Disassembler::new(&mut plain, &mut log);
+        let taken = take_apart(tar, root, options, writers).map(|(facts, _)| facts);
+        let taken = failure.keep(taken);
+        let ended = taken.and_then(|facts| log.finish().map(|()| facts).map_err(|_| stopped()));
+        flat(gzip).and(ended)
+    })
+}
+
+fn gzip_stage(mut log: Source, out: &mut (dyn Write + Send)) -> Result<()> {
+    let mut gzip = GzBuilder::new()
+        .mtime(TAR_SPLIT_MTIME)
+        .operating_system(GZIP_OS_UNKNOWN)
+        .write(out, flate2::Compression::fast());
+    io::copy(&mut log, &mut gzip)
+        .and_then(|_| gzip.finish())
+        .map(|_| ())
+        .map_err(|e| Error::new(ErrorKind::Io, "writing the tar-split of a layer").caused_by(e))
 }
 
 fn take_apart<R: Read, W: Write>(
-    tar: R,
-    log: W,
+    mut tar: Disassembler<R, W>,
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
+    writers: usize,
 ) -> Result<(Unpacked, W)> {
-    let mut disassembler = Disassembler::new(tar, log);
-    let mut unpacker = Unpacker::new(root, options)?;
-    while let Some(member) = disassembler.next_member().map_err(super::tar_error)? {
-        unpacker.member(&member, &mut disassembler)?;
-    }
-    let (_, log) = disassembler.finish().map_err(super::tar_error)?;
+    let mut unpacker = Unpacker::new(root, options, writers)?;
+    let result = unpack_members(&mut tar, &mut unpacker);
+    unpacker.wait()?;
+    result?;
+    let (_, log) = tar.finish().map_err(super::tar_error)?;
     Ok((unpacker.finish()?, log))
+}
+
+fn unpack_members<R: Read, W: Write>(
+    tar: &mut Disassembler<R, W>,
+    unpacker: &mut Unpacker<'_>,
+) -> Result<()> {
+    while let Some(member) = tar.next_member().map_err(super::tar_error)? {
+        unpacker.member(&member, tar)?;
+    }
+    Ok(())
 }
 
 /// Unpacks an uncompressed tar below `root`; returns the bytes of file content.
@@ -243,6 +271,6 @@ pub fn unpack(
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
 ) -> Result<u64> {
-    let tar = io::BufReader::with_capacity(BUFFER, tar);
-    take_apart(tar, io::sink(), root, options).map(|(facts, _)| facts.size)
+    let tar = Disassembler::without_log(io::BufReader::with_capacity(BUFFER, tar));
+    take_apart(tar, root, options, writers()).map(|(facts, _)| facts.size)
 }

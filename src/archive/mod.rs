@@ -12,6 +12,8 @@ mod gzip;
 mod import;
 mod names;
 mod pack;
+mod pool;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod types;

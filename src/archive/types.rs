@@ -88,6 +88,8 @@ pub struct LayerFacts {
     pub gids: BTreeSet<u32>,
     /// Bytes of file content written.
     pub unpacked_size: u64,
+    /// Whether an entry stands for the root itself and has set its owner and mode.
+    pub root_entry: bool,
 }
 
 /// What happened to a path between two trees.
@@ -120,7 +122,7 @@ pub struct DiskUsage {
 }
 
 /// Where the content of the members of a tar-split comes from: a layer's files, by the name in the tar.
-pub trait FileSource: Send {
+pub trait FileSource: Send + Sync {
     /// Opens the regular file of that (uncleaned) member name.
     ///
     /// # Errors

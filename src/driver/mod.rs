@@ -65,11 +65,13 @@ impl MountOptions {
 }
 
 /// A layer's content in the making, outside any layer and any lock; dropped without commit, it vanishes.
-pub trait Staging: Send {
+pub trait Staging: Send + Sync {
     /// The directory to unpack into.
     fn root(&self) -> BorrowedFd<'_>;
     /// How to unpack into it: whiteout format and so on.
     fn unpack_options(&self) -> &UnpackOptions;
+    /// Says that the content has an entry for its root, whose owner and mode stay; without, the root gets the parent's at commit.
+    fn keep_root(&mut self);
     /// For the driver that made it, at commit.
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
 }
@@ -178,20 +180,30 @@ pub trait Driver: Send + Sync {
     /// A missing layer is none.
     fn deferred_remove(&self, id: &LayerId) -> Result<Box<dyn Trash>>;
 
+    /// Whether a layer's own content is all that is staged: the parent then plays no part until commit, and the layers of a
+    /// chain can be staged in any order, or at the same time. Where content begins as a copy of the parent's, they cannot.
+    fn stages_apart(&self) -> bool;
+
     /// Begins a layer's content outside of the lock (APL-3).
     ///
     /// # Errors
-    /// [`crate::ErrorKind::LayerUnknown`] if the parent has vanished; the caller may retry.
+    /// [`crate::ErrorKind::LayerUnknown`] if a parent that is needed has vanished; the caller may retry.
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>>;
 
     /// Begins the content of a layer that will lie on another one which is staged itself, complete and not committed yet.
     ///
     /// # Errors
     /// When a system call fails.
-    fn stage_upon(&self, parent: &dyn Staging, options: &CreateOptions)
-    -> Result<Box<dyn Staging>>;
+    fn stage_upon(
+        &self,
+        _parent: &dyn Staging,
+        options: &CreateOptions,
+    ) -> Result<Box<dyn Staging>> {
+        self.stage(None, options)
+    }
 
-    /// Makes staged content the content of the freshly created layer `id` (APL-4).
+    /// Makes staged content the content of the freshly created layer `id` (APL-4), whose root's owner and mode it takes unless
+    /// it has its own.
     ///
     /// # Errors
     /// When the layer already has content.

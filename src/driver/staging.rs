@@ -17,6 +17,7 @@ pub(super) struct TempStaging {
     path: PathBuf,
     root: OwnedFd,
     options: UnpackOptions,
+    keeps_root: bool,
 }
 
 impl TempStaging {
@@ -33,7 +34,7 @@ impl TempStaging {
         let mut temp = TempDir::create(temp_root)?;
         let path = temp.addition();
         let root = make_dir(&path, look)?;
-        Ok(Self { home: home.to_path_buf(), temp, path, root, options })
+        Ok(Self { home: home.to_path_buf(), temp, path, root, options, keeps_root: false })
     }
 
     /// Takes back what [`super::Driver::stage`] of the driver at `home` gave out.
@@ -47,6 +48,22 @@ impl TempStaging {
                 .id(id.as_str())
                 .detail("the content was staged by another driver")
         })
+    }
+
+    /// Gives the root the owner and mode of the directory `target`, unless the content has brought its own.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub(super) fn adopt_root(&self, target: &Path) -> Result<()> {
+        if self.keeps_root {
+            return Ok(());
+        }
+        let failed = |e| Error::io("examining", target, e);
+        let wanted = DirLook::of(target).map_err(failed)?;
+        if DirLook::of_open(self.root.as_fd()).map_err(failed)? == wanted {
+            return Ok(());
+        }
+        wanted.apply(self.root.as_fd(), &self.path)
     }
 
     /// Renames the staged directory over the empty directory `target`, and lets the temp dir go.
@@ -97,6 +114,10 @@ impl Staging for TempStaging {
 
     fn unpack_options(&self) -> &UnpackOptions {
         &self.options
+    }
+
+    fn keep_root(&mut self) {
+        self.keeps_root = true;
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -19,6 +19,12 @@ impl TempTrash {
     }
 }
 
+impl Trash for TempDir {
+    fn empty(self: Box<Self>) -> Result<()> {
+        self.cleanup()
+    }
+}
+
 impl Trash for TempTrash {
     fn empty(self: Box<Self>) -> Result<()> {
         self.0.map_or(Ok(()), TempDir::cleanup)

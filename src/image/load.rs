@@ -1,30 +1,28 @@
 //! Images in: from the plans of a source to layers and records, which are those that the Go image library makes.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::batch::{Batch, Staged, layer_of_id};
-use super::model::{
-    DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, layer_id, write_docker_manifest,
-};
+use super::model::{DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, write_docker_manifest};
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
 use super::policy::{Policy, Transport};
 use super::record::record_image;
 use super::reference::Reference;
+use super::resolve::{Ready, Resolver};
 use super::source::ImageSource;
 use super::spool::{Source, TEMP_DIR};
-use super::verify::{Hashed, Hasher, check};
-use super::{docker_archive, oci};
-use crate::archive::decompressor;
-use crate::progress::{Counted, Progress, ProgressItem, Silent};
+use super::{docker_archive, oci, unpack};
+use crate::progress::{Progress, Silent};
 use crate::record::Timestamp;
-use crate::store::{BigDataItem, LayerInfo, NewImage, NewLayer, Store};
+use crate::store::{BigDataItem, NewImage, Store};
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// How often a loading or committing is tried that others cross by deleting what it relies on.
 pub(super) const MAX_ATTEMPTS: u32 = 10;
+
+/// How many layers are staged at most before they are committed: each holds a few descriptors open. More than images have.
+const MAX_STAGED: usize = 128;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -98,9 +96,8 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
             store,
             source: &source,
             progress: options.progress,
-            batch: Batch::new(store),
+            new_layers: Vec::new(),
             new_images: Vec::new(),
-            blobs: HashMap::new(),
         };
         match loader.load(&plans) {
             Ok(loaded) => return Ok(loaded),
@@ -138,36 +135,23 @@ struct Loader<'a> {
     store: &'a Store,
     source: &'a ImageSource,
     progress: &'a dyn Progress,
-    /// The layers made by this call.
-    batch: Batch<'a>,
+    /// Ids of the layers made by this call, in order.
+    new_layers: Vec<String>,
     /// Ids of the images made by this call.
     new_images: Vec<String>,
-    /// The diff digests of the blobs of the image at hand that the source, not the store, has told.
-    blobs: HashMap<Digest, Digest>,
-}
-
-/// A layer that is in the store.
-struct Ready {
-    id: String,
-    /// Bytes of its uncompressed tar.
-    size: u64,
 }
 
 impl Loader<'_> {
     /// All layers of all images come first, then the records: a bad layer in the last image is found before any name moves. And
     /// all are brought to the disk by one call before the first of them counts.
     fn load(&mut self, plans: &[Plan]) -> Result<Vec<Loaded>> {
-        let mut ready = Vec::new();
-        for plan in plans {
-            let layers =
-                self.layers(plan).map_err(|e| e.context(format!("loading {}", plan.label)))?;
-            ready.push((plan, layers));
-        }
-        self.batch.commit()?;
+        // Where the images cannot be read, none could be recorded at the end.
+        self.store.images()?;
+        let layers = self.layers(plans)?;
         let mut loaded = Vec::new();
-        for (plan, layers) in ready {
+        for (plan, layers) in plans.iter().zip(&layers) {
             loaded.push(
-                self.image(plan, &layers)
+                self.image(plan, layers)
                     .map_err(|e| e.context(format!("loading {}", plan.label)))?,
             );
         }
@@ -181,181 +165,49 @@ impl Loader<'_> {
                 tracing::warn!("image {id} of a failed loading stays: {e}");
             }
         }
-        self.batch.undo();
-    }
-
-    fn layers(&mut self, plan: &Plan) -> Result<Vec<Ready>> {
-        self.blobs.clear();
-        self.batch.begin_image();
-        let mut ready: Vec<Ready> = Vec::new();
-        for (at, layer) in plan.layers.iter().enumerate() {
-            let parent = ready.last().map(|l| l.id.as_str());
-            let done = self.layer(parent, layer).map_err(|e| {
-                e.context(format!("layer {} of {} ({})", at + 1, plan.layers.len(), layer.blob))
-            })?;
-            ready.push(done);
-        }
-        Ok(ready)
-    }
-
-    fn layer(&mut self, parent: Option<&str>, layer: &PlannedLayer) -> Result<Ready> {
-        let size = self.source.open_file(&layer.file)?.map(|blob| blob.size);
-        let item = self.progress.start(&short(&layer.blob), size);
-        let in_image = self.blobs.get(&layer.blob).cloned();
-        let stored = if in_image.is_some() { None } else { self.stored(&layer.blob)? };
-        let mut known = in_image.or_else(|| stored.as_ref().map(|s| s.diff.clone()));
-        if known.is_none() {
-            // Without unpacking: to learn the diff digest where the config has none, or to check a blob whose layer is there.
-            let there = match &layer.diff {
-                None => true,
-                Some(diff) => self.existing(&layer_id(parent, diff))?.is_some(),
-            };
-            if there {
-                known = Some(self.examine(layer, &*item)?);
+        for id in self.new_layers.iter().rev() {
+            match self.store.delete_layer(id) {
+                // Gone already is as good.
+                Err(e) if !matches!(e.kind(), ErrorKind::LayerUnknown | ErrorKind::NotFound) => {
+                    tracing::warn!("layer {id} of a failed loading stays: {e}");
+                }
+                _ => {}
             }
         }
-        if let (Some(known), Some(wanted)) = (&known, &layer.diff)
-            && known != wanted
-        {
-            return Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
-                .detail(format!(
-                    "its uncompressed content is {known}, the image's config says {wanted}"
-                )));
-        }
-        let Some(diff) = known.clone().or_else(|| layer.diff.clone()) else {
-            return Err(Error::new(ErrorKind::Internal, "loading a layer of unknown content"));
-        };
-        let id = layer_id(parent, &diff);
-        if stored.is_none() {
-            self.blobs.insert(layer.blob.clone(), diff.clone());
-        }
-        if known.is_some()
-            && let Some(ready) = self.existing(&id)?
-        {
-            item.finish("already exists");
-            return Ok(ready);
-        }
-        let ready = self.import(parent, layer, &diff, id, stored, &*item)?;
-        item.finish("done");
-        Ok(ready)
     }
 
-    /// What the store knows of a blob from a layer that was made of it.
-    fn stored(&self, blob: &Digest) -> Result<Option<StoredBlob>> {
-        // What an earlier image of this loading brings counts as stored, as if its layers were committed already.
-        let staged = || self.batch.earlier().map(Staged::facts);
-        let by_diff = none_if_unknown(self.store.layers_by_diff_digest(blob))?;
-        let diff = if by_diff.is_empty() && !staged().any(|facts| facts.diff == *blob) {
-            let by_blob = none_if_unknown(self.store.layers_by_compressed_digest(blob))?;
-            let in_store = by_blob.iter().find_map(|l| Digest::parse(l.diff_digest.as_str()).ok());
-            let diff = in_store
-                .or_else(|| staged().find(|facts| facts.blob == *blob).map(|facts| facts.diff));
-            match diff {
-                Some(diff) => diff,
-                None => return Ok(None),
+    /// Makes the layers that are not there yet, and tells what each image's are.
+    ///
+    /// Whoever makes layers holds the locks of their digests: who comes second waits here, and finds them made.
+    fn layers(&mut self, plans: &[Plan]) -> Result<Vec<Vec<Ready>>> {
+        let mut resolver = Resolver::new(self.store, self.source, self.progress);
+        let mut found = resolver.resolve(plans)?;
+        if found.jobs.is_empty() {
+            self.store.recover()?;
+        }
+        let mut sizes = HashMap::new();
+        let mut done = 0;
+        while let Some(jobs) = found.jobs.get(done..).filter(|jobs| !jobs.is_empty()) {
+            let jobs = jobs.get(..MAX_STAGED).unwrap_or(jobs);
+            let _locks = self.store.lock_digests(&jobs.iter().map(|job| &job.diff).collect())?;
+            if resolver.any_is_there(jobs)? {
+                found = resolver.resolve(plans)?;
+                done = 0;
+                continue;
             }
-        } else {
-            blob.clone()
-        };
-        let original = match none_if_unknown(self.store.layers_by_diff_digest(&diff))?.first() {
-            Some(layer) if layer.compressed_digest == blob.as_str() => {
-                u64::try_from(layer.compressed_size).ok()
+            let staged = unpack::stage(self.store, self.source, resolver.items(), jobs)?;
+            for (job, (_, content)) in jobs.iter().zip(&staged) {
+                sizes.insert(job.id.clone(), content.facts().diff_size);
             }
-            Some(_) => None,
-            None => staged()
-                .find(|facts| facts.diff == diff)
-                .filter(|facts| facts.blob == *blob)
-                .map(|facts| facts.blob_size),
-        };
-        let original = original.filter(|size| *size > 0).map(|size| (blob.clone(), size));
-        Ok(Some(StoredBlob { diff, original }))
-    }
-
-    /// A layer of exactly that id.
-    fn existing(&self, id: &str) -> Result<Option<Ready>> {
-        if let Some(staged) = self.batch.find(id) {
-            return Ok(Some(Ready { id: id.to_string(), size: staged.facts().diff_size }));
+            // Where another process was faster, its layer has the same content, as the id is made of the digests.
+            let made = self.store.commit_layers(staged)?;
+            self.new_layers.extend(made.into_iter().map(|layer| layer.record.id));
+            done += jobs.len();
         }
-        Ok(layer_of_id(self.store, id)?.map(|layer| Ready {
-            id: id.to_string(),
-            size: u64::try_from(layer.diff_size).unwrap_or(0),
-        }))
-    }
-
-    fn open(&self, layer: &PlannedLayer) -> Result<super::source::Blob> {
-        let Some(blob) = self.source.open_file(&layer.file)? else {
-            return Err(self.source.missing(&layer.file));
-        };
-        match layer.size {
-            Some(size) if size != blob.size => {
-                Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", layer.blob))
-                    .detail(format!("the file has {} bytes, the manifest says {size}", blob.size))
-                    .hint("the image file is damaged"))
-            }
-            _ => Ok(blob),
+        for ready in found.layers.iter_mut().flatten() {
+            ready.size = ready.size.or_else(|| sizes.get(&ready.id).copied());
         }
-    }
-
-    /// Reads a blob to its end, checks its digest and tells that of its uncompressed content.
-    fn examine(&self, layer: &PlannedLayer, item: &dyn ProgressItem) -> Result<Digest> {
-        let failed = |e: io::Error| {
-            Error::new(ErrorKind::InvalidArchive, format!("reading {}", layer.blob)).caused_by(e)
-        };
-        let blob = self.open(layer)?;
-        let mut raw = Hashed::new(Counted::new(blob.reader, item), Hasher::like(&layer.blob));
-        let mut content = Hashed::new(io::sink(), Hasher::sha256());
-        {
-            let (_, mut plain) = decompressor(Box::new(&mut raw))?;
-            io::copy(&mut plain, &mut content).map_err(failed)?;
-        }
-        io::copy(&mut raw, &mut io::sink()).map_err(failed)?;
-        if !layer.uncompress {
-            check(raw.hasher, &layer.blob)?;
-        }
-        Digest::parse(content.hasher.text())
-    }
-
-    /// Makes the layer. What the record then says of the blob is what the Go library says: of a blob that the store knew already
-    /// it takes the uncompressed content (of the other layer), so that the record shows no compression.
-    fn import(
-        &mut self,
-        parent: Option<&str>,
-        layer: &PlannedLayer,
-        diff: &Digest,
-        id: String,
-        stored: Option<StoredBlob>,
-        item: &dyn ProgressItem,
-    ) -> Result<Ready> {
-        let blob = self.open(layer)?;
-        let length = blob.size;
-        let mut raw = Hashed::new(Counted::new(blob.reader, item), Hasher::like(&layer.blob));
-        let ordinary = layer.blob.algorithm() == "sha256";
-        let as_it_is = !layer.uncompress && stored.is_none();
-        let mut new = NewLayer {
-            id: Some(id.clone()),
-            parent: parent.map(str::to_string),
-            read_only: true,
-            expected_diff_digest: Some(diff.clone()),
-            ..NewLayer::default()
-        };
-        if as_it_is && ordinary {
-            new.expected_compressed_digest = Some(layer.blob.clone());
-        } else if as_it_is {
-            new.original_blob = Some((layer.blob.clone(), length));
-        } else {
-            new.original_blob = stored.and_then(|s| s.original);
-        }
-        let size = if as_it_is && ordinary {
-            self.batch.stage(new, &mut raw.inner)?
-        } else if as_it_is {
-            // The store's own check knows sha256 alone.
-            let mut checked = Checked { raw, digest: layer.blob.clone(), done: false };
-            self.batch.stage(new, &mut checked)?
-        } else {
-            let (_, mut plain) = decompressor(Box::new(&mut raw.inner))?;
-            self.batch.stage(new, &mut plain)?
-        };
-        Ok(Ready { id, size })
+        Ok(found.layers)
     }
 
     fn image(&mut self, plan: &Plan, layers: &[Ready]) -> Result<Loaded> {
@@ -406,13 +258,6 @@ impl Loader<'_> {
     }
 }
 
-/// A blob that the store has made a layer of.
-struct StoredBlob {
-    diff: Digest,
-    /// Digest and size of the compressed blob, where the layer's record has them.
-    original: Option<(Digest, u64)>,
-}
-
 /// Go's zero time stands for no time.
 pub(super) fn created(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| Timestamp::parse(text).ok()).filter(|t| *t != Timestamp::default())
@@ -430,39 +275,8 @@ fn docker_manifest(
         .iter()
         .zip(layers)
         .map(|(planned, ready)| {
-            WrittenBlob::new(DOCKER_LAYER_GZIP, planned.blob.clone(), ready.size)
+            WrittenBlob::new(DOCKER_LAYER_GZIP, planned.blob.clone(), ready.size.unwrap_or(0))
         })
         .collect();
     write_docker_manifest(&WrittenBlob::new(DOCKER_CONFIG, digest.clone(), length), &blobs)
-}
-
-fn none_if_unknown(found: Result<Vec<LayerInfo>>) -> Result<Vec<LayerInfo>> {
-    match found {
-        Err(e) if e.kind() == ErrorKind::LayerUnknown => Ok(Vec::new()),
-        found => found,
-    }
-}
-
-/// `sha256:0123456789ab`, for people.
-fn short(digest: &Digest) -> String {
-    format!("{}:{}", digest.algorithm(), digest.hex().get(..12).unwrap_or_default())
-}
-
-/// Fails at the end of a stream whose digest is not the right one.
-struct Checked<R> {
-    raw: Hashed<R>,
-    digest: Digest,
-    done: bool,
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.raw.read(buf)?;
-        if n == 0 && !buf.is_empty() && !self.done {
-            self.done = true;
-            check(self.raw.hasher.clone(), &self.digest)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-        }
-        Ok(n)
-    }
 }

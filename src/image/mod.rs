@@ -27,10 +27,10 @@
 //! # }
 //! ```
 
-mod batch;
 mod changes;
 mod commit;
 mod docker_archive;
+mod durable;
 mod lenient;
 mod load;
 mod model;
@@ -40,6 +40,7 @@ mod platform;
 mod policy;
 mod record;
 mod reference;
+mod resolve;
 mod save;
 mod save_docker;
 mod save_oci;
@@ -50,6 +51,7 @@ mod tar_index;
 mod tar_write;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod verify;
 
 pub use commit::{CommitFormat, CommitOptions, commit};

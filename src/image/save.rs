@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::durable::Durable;
 use super::reference::Reference;
 use super::save_docker;
 use super::save_oci::{self, Layout};
@@ -48,8 +49,9 @@ impl FromStr for SaveFormat {
 
 /// Where a saved image goes.
 pub enum Output<'a> {
-    /// A path, at which there may be no file or directory with content. It appears when it is complete. An empty file or directory,
-    /// a pipe or a device is written to as it is, and keeps its owner and mode.
+    /// A path, at which there may be no file or directory with content. It appears when it is complete, and when the call returns
+    /// a loss of power takes nothing of it, unless `sync = "none"` is configured. An empty file or directory, a pipe or a device is
+    /// written to as it is, and keeps its owner and mode.
     Path(PathBuf),
     /// A stream; not for a directory.
     Writer(&'a mut (dyn Write + Send)),
@@ -105,6 +107,7 @@ pub fn save(
     options: &SaveOptions<'_>,
 ) -> Result<()> {
     let wanted = collect(store, images)?;
+    let durable = Durable(store.syncs());
     let temp_dir = options.temp_dir.clone().unwrap_or_else(|| TEMP_DIR.into());
     let archive = |out: &mut (dyn Write + Send)| -> Result<()> {
         match format {
@@ -127,11 +130,11 @@ pub fn save(
                 .detail("it cannot be written to a stream")
                 .hint("name a directory, or save as oci-archive"))
         }
-        (SaveFormat::OciDir, Output::Path(path)) => to_directory(&path, |dir| {
+        (SaveFormat::OciDir, Output::Path(path)) => to_directory(&path, durable, |dir| {
             save_oci::write(store, &wanted, &mut Layout::Directory(dir), options.progress)
         }),
         (_, Output::Writer(out)) => archive(out),
-        (_, Output::Path(path)) => to_file(&path, archive),
+        (_, Output::Path(path)) => to_file(&path, durable, archive),
     }
 }
 
@@ -163,6 +166,7 @@ const OPEN_FILES: &str = "/proc/self/fd";
 /// Writes to a new file, which takes its name when it is complete.
 pub(super) fn to_file(
     path: &Path,
+    durable: Durable,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
 ) -> Result<()> {
     let failed = |e: io::Error| Error::io("writing the image file", path, e);
@@ -176,6 +180,7 @@ pub(super) fn to_file(
             let mut out = BufWriter::with_capacity(1 << 18, file);
             let made = write(&mut out).and_then(|()| out.flush().map_err(failed));
             let (file, _) = out.into_parts();
+            let made = made.and_then(|()| durable.content(&file, path));
             if made.is_err() && meta.is_file() {
                 let _ = file.set_len(0);
             }
@@ -191,11 +196,13 @@ pub(super) fn to_file(
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let made = write(&mut out)
         .and_then(|()| out.flush().map_err(failed))
+        .and_then(|()| durable.content(out.get_ref(), path))
         .and_then(|()| give_name(out.get_ref(), name.as_deref(), path));
     if let (Err(_), Some(name)) = (&made, &name) {
         let _ = fs::remove_file(name);
     }
-    made
+    made?;
+    durable.name(path).inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// Opens a new file in the directory of `path`: one without a name, of which nothing stays if this process dies, or where the file
@@ -233,32 +240,43 @@ fn give_name(file: &File, name: Option<&Path>, path: &Path) -> Result<()> {
     })
 }
 
-pub(super) fn to_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(super) fn to_directory(
+    path: &Path,
+    durable: Durable,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let failed = |e: io::Error| Error::io("writing the image directory", path, e);
     match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(exists(path, "the directory is not empty")),
-        Ok(false) => return into_directory(path, write),
+        Ok(false) => return into_directory(path, durable, write),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed(e)),
     }
     let beside = sibling(path);
     fs::create_dir(&beside).map_err(failed)?;
-    let made = write(&beside).and_then(|()| fs::rename(&beside, path).map_err(failed));
+    let made = write(&beside)
+        .and_then(|()| durable.tree(&beside))
+        .and_then(|()| fs::rename(&beside, path).map_err(failed));
     if made.is_err() {
         let _ = fs::remove_dir_all(&beside);
     }
-    made
+    made?;
+    durable.name(path).inspect_err(|_| drop(fs::remove_dir_all(path)))
 }
 
 /// Fills an empty directory, which keeps owner and mode and may be a mount point. The layout is complete in a directory inside
 /// before it moves out, `index.json` last: without that it is no layout.
-fn into_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn into_directory(
+    path: &Path,
+    durable: Durable,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     const LAST: &str = "index.json";
     let failed = |e: io::Error| Error::io("writing the image directory", path, e);
     let inside = sibling(&path.join("new"));
     fs::create_dir(&inside).map_err(failed)?;
     let mut moved = Vec::new();
-    let made = write(&inside).and_then(|()| {
+    let made = write(&inside).and_then(|()| durable.tree(&inside)).and_then(|()| {
         let mut names = fs::read_dir(&inside)
             .and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect())
             .map_err(failed)
@@ -269,7 +287,8 @@ fn into_directory(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resul
             fs::rename(inside.join(&name), &target).map_err(failed)?;
             moved.push(target);
         }
-        fs::remove_dir(&inside).map_err(failed)
+        fs::remove_dir(&inside).map_err(failed)?;
+        durable.name(&path.join(LAST))
     });
     if made.is_err() {
         for target in moved.iter().rev() {

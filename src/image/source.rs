@@ -1,9 +1,9 @@
 //! The files of an image source by name, whether they are a tar's members or a directory's.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
@@ -39,7 +39,7 @@ pub(super) struct ImageSource {
     /// What to call it in errors.
     pub(super) name: String,
     /// How many bytes [`ImageSource::read_file`] may still read.
-    left: Cell<u64>,
+    left: AtomicU64,
 }
 
 impl ImageSource {
@@ -77,7 +77,7 @@ impl ImageSource {
             transport: Transport::OciArchive,
             path,
             name: format!("the OCI archive {shown}"),
-            left: Cell::new(MAX_TOGETHER),
+            left: AtomicU64::new(MAX_TOGETHER),
         };
         // Newer dockers write archives that are both. Like podman, read those with one entry as OCI archives.
         let as_oci = match (oci, docker) {
@@ -107,7 +107,7 @@ impl ImageSource {
             transport: Transport::OciDir,
             path,
             name: format!("the OCI layout {dir:?}"),
-            left: Cell::new(MAX_TOGETHER),
+            left: AtomicU64::new(MAX_TOGETHER),
         };
         if source.open_file("index.json")?.is_none() {
             return Err(Error::new(ErrorKind::InvalidArchive, format!("opening {dir:?}"))
@@ -148,15 +148,14 @@ impl ImageSource {
         let Some(mut blob) = self.open_file(name)? else { return Err(self.missing(name)) };
         let bytes = read_limited(&mut blob.reader, limit, &what)?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        match self.left.get().checked_sub(length) {
-            Some(left) => self.left.set(left),
-            None => {
-                return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}"))
-                    .detail(format!(
-                        "the manifests and configs have more than {} MiB together",
-                        MAX_TOGETHER >> 20
-                    )));
-            }
+        let spend = |left: u64| left.checked_sub(length);
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_err() {
+            return Err(Error::new(ErrorKind::InvalidArchive, format!("reading {what}")).detail(
+                format!(
+                    "the manifests and configs have more than {} MiB together",
+                    MAX_TOGETHER >> 20
+                ),
+            ));
         }
         Ok(bytes)
     }

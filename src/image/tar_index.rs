@@ -178,7 +178,8 @@ impl TarIndex {
 
     /// The content of a regular member, links followed; `None` if there is no such member.
     pub(super) fn open(&self, name: &str, pick: Pick) -> Result<Option<Region>> {
-        let mut name = clean(name);
+        let asked = clean(name);
+        let mut name = asked.clone();
         for _ in 0..=MAX_LINKS {
             let Some((first, last)) = self.members.get(&name) else { return Ok(None) };
             let member = match pick {
@@ -193,14 +194,14 @@ impl TarIndex {
                 Member::Other => {
                     return Err(Error::new(
                         ErrorKind::InvalidArchive,
-                        format!("opening the member {name:?}"),
+                        format!("opening the member {asked:?}"),
                     )
                     .detail("it is not a regular file"));
                 }
             }
         }
-        Err(Error::new(ErrorKind::InvalidArchive, format!("opening the member {name:?}"))
-            .detail("too many links lead to it"))
+        Err(Error::new(ErrorKind::InvalidArchive, format!("opening the member {asked:?}"))
+            .detail(format!("it is a link, and after {MAX_LINKS} more there is no file")))
     }
 }
 

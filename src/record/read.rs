@@ -1,6 +1,8 @@
 //! Reading JSON as leniently as the Go library does (`store-format.md` 2): `null` for any absent value, lone surrogates, bytes that are
 //! not UTF-8, and numbers rounded correctly.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value};
 
 /// How deep a value of a caller's flags or of an unknown field may be nested; bounds the recursion.
@@ -85,7 +87,7 @@ impl<'a> Reader<'a> {
     /// Calls `member` for each key of the object that follows, to read the value; `null` is an empty one.
     pub(super) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, String) -> Result<()>,
+        mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>,
     ) -> Result<()> {
         if self.null() {
             return Ok(());
@@ -100,7 +102,7 @@ impl<'a> Reader<'a> {
             if self.peek() != Some(b'"') {
                 return self.flaw("expected a key");
             }
-            let key = self.string()?;
+            let key = self.text()?;
             if !self.take(b':') {
                 return self.flaw("expected a colon");
             }
@@ -116,26 +118,36 @@ impl<'a> Reader<'a> {
 
     /// A string; `null` is an empty one.
     pub(super) fn string(&mut self) -> Result<String> {
-        if self.null() {
-            return Ok(String::new());
-        }
-        if !self.take(b'"') {
-            return self.flaw("expected a string");
+        self.text().map(Cow::into_owned)
+    }
+
+    /// As [`Reader::string`], for a look only: what has no escapes is not copied.
+    pub(super) fn text(&mut self) -> Result<Cow<'a, str>> {
+        match self.peek() {
+            Some(b'"') => self.at += 1,
+            _ if self.null() => return Ok(Cow::Borrowed("")),
+            _ => return self.flaw("expected a string"),
         }
         let mut bytes = Vec::new();
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain =
-                rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
-            bytes.extend_from_slice(rest.get(..plain).unwrap_or_default());
+            let plain = plain_prefix(rest);
+            let part = rest.get(..plain).unwrap_or_default();
             self.at += plain;
             match rest.get(plain) {
+                Some(b'"') if bytes.is_empty() => {
+                    self.at += 1;
+                    return Ok(std::str::from_utf8(part)
+                        .map_or_else(|_| into_text(part.to_vec()).into(), Cow::Borrowed));
+                }
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(into_text(bytes));
+                    bytes.extend_from_slice(part);
+                    return Ok(into_text(bytes).into());
                 }
                 Some(b'\\') => {
                     self.at += 1;
+                    bytes.extend_from_slice(part);
                     let c = self.escape()?;
                     bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 }
@@ -252,7 +264,7 @@ impl<'a> Reader<'a> {
             Some(b'{') => {
                 let mut members = Map::new();
                 self.object(|r, key| {
-                    members.insert(key, r.value(depth + 1)?);
+                    members.insert(key.into_owned(), r.value(depth + 1)?);
                     Ok(())
                 })?;
                 Ok(Value::Object(members))
@@ -268,6 +280,16 @@ impl<'a> Reader<'a> {
             _ => self.flaw("expected a value"),
         }
     }
+}
+
+/// How many bytes stand for themselves before the end of a string, an escape or what does not belong into one.
+fn plain_prefix(text: &[u8]) -> usize {
+    let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
+    // Sixteen at a time, which the processor compares at once.
+    let free = |chunk: &&[u8]| !chunk.iter().fold(false, |found, b| found | special(b));
+    let whole = 16 * text.chunks_exact(16).take_while(free).count();
+    let rest = text.get(whole..).unwrap_or_default();
+    whole + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 fn exact(text: &str) -> Option<Number> {

@@ -1,5 +1,6 @@
 //! The four files of records: which field has which key, in Go's order (`store-format.md` 3-6).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer, ser::Error as _};
@@ -27,41 +28,44 @@ trait Record: Default {
     fn write(&self, to: &mut Object<'_>);
 }
 
+/// About the bytes of a record that says next to nothing.
+const SHORT: usize = 128;
+
 fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
-    let mut records: Vec<R> = Vec::new();
     let mut reader = Reader::new(bytes);
     if reader.peek().is_none() {
-        return Ok(records);
+        return Ok(Vec::new());
     }
+    // A list that grew as it went would be copied again and again.
+    let mut records: Vec<R> = Vec::with_capacity(bytes.len() / SHORT + 1);
     // Where the reader is: kept for the message.
-    let mut place = String::new();
+    let mut place = Cow::Borrowed("");
     let outcome = reader.array(|reader| {
-        place.clear();
+        place = Cow::Borrowed("");
         if reader.peek() != Some(b'{') {
             return reader.flaw("expected an object");
         }
         let mut record = R::default();
         let outcome = reader.object(|reader, key| {
-            place.clone_from(&key);
-            let lower = if key.bytes().any(|b| b.is_ascii_uppercase()) {
-                key.to_ascii_lowercase()
+            place = key;
+            let known = if place.bytes().any(|b| b.is_ascii_uppercase()) {
+                record.read(&place.to_ascii_lowercase(), reader)?
             } else {
-                key
+                record.read(&place, reader)?
             };
-            if !record.read(&lower, reader)? {
+            if !known {
                 let value = reader.value(0)?;
                 if let Some(extra) = record.extra() {
-                    extra.insert(std::mem::take(&mut place), value);
+                    extra.insert(std::mem::take(&mut place).into_owned(), value);
                 }
             }
-            place.clear();
+            place = Cow::Borrowed("");
             Ok(())
         });
-        let id = record.id().to_owned();
-        records.push(record);
-        if outcome.is_err() && !id.is_empty() {
-            place = format!("{place}\" of \"{id}");
+        if outcome.is_err() && !record.id().is_empty() {
+            place = format!("{place}\" of \"{}", record.id()).into();
         }
+        records.push(record);
         outcome
     });
     let index = records.len().saturating_sub(usize::from(!place.is_empty()));
@@ -312,7 +316,12 @@ impl Record for MountPoint {
 fn items<T>(from: &mut Reader<'_>, read: impl Fn(&mut Reader<'_>) -> Read<T>) -> Read<Vec<T>> {
     let mut all = Vec::new();
     from.array(|r| {
-        all.push(read(r)?);
+        let item = read(r)?;
+        if all.is_empty() {
+            // Most lists have one.
+            all.reserve_exact(1);
+        }
+        all.push(item);
         Ok(())
     })?;
     Ok(all)
@@ -353,7 +362,7 @@ fn map<T>(
         return Ok(());
     }
     from.object(|r, key| {
-        to.insert(key, read(r)?);
+        to.insert(key.into_owned(), read(r)?);
         Ok(())
     })
 }
@@ -366,7 +375,7 @@ fn time(from: &mut Reader<'_>, to: &mut Timestamp) -> Read<()> {
     if from.null() {
         return Ok(());
     }
-    let text = from.string()?;
+    let text = from.text()?;
     match Timestamp::parse(&text) {
         Ok(time) => *to = time,
         Err(_) => return from.flaw("expected a time, such as 2006-01-02T15:04:05Z"),

@@ -144,9 +144,9 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     if let Some(fraction) = rest.strip_prefix(b".").or(rest.strip_prefix(b",")) {
         let length = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         let (digits, tail) = fraction.split_at_checked(length).filter(|(d, _)| !d.is_empty())?;
-        let padded: Vec<u8> =
-            digits.iter().copied().chain(std::iter::repeat(b'0')).take(9).collect();
-        nanos = u32::try_from(decimal(&padded)?).ok()?;
+        let kept = digits.get(..9).unwrap_or(digits);
+        let missing = u32::try_from(9 - kept.len()).ok()?;
+        nanos = u32::try_from(decimal(kept)? * 10_i64.pow(missing)).ok()?;
         rest = tail;
     }
     let offset = match rest {

@@ -11,7 +11,7 @@ use super::paths::data_file;
 use super::table::{Edit, unknown};
 use super::{BigDataItem, Store, containers, images};
 use crate::record::{Container, Image, Layer};
-use crate::sys::atomic;
+use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
@@ -102,9 +102,8 @@ impl Store {
             }
         };
         let path = data_file(&dir, key)?;
-        File::open(&path)
-            .map(|file| Box::new(file) as Box<dyn Read + Send>)
-            .map_err(|e| item_error(e, &path, key, "layer", &layer.id))
+        let file = open_item(&path, key, "layer", &layer.id)?;
+        Ok(Box::new(file))
     }
 
     /// Stores an item of a layer of the primary store.
@@ -163,11 +162,7 @@ fn save<T: Record, Rank>(edit: &mut Edit<'_, T, Rank>, id: &str) -> Saved {
 
 /// Replaces the file of an item and saves its record, or leaves the file as it was.
 fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) -> Result<()> {
-    let before = match fs::read(path) {
-        Ok(bytes) => Some(bytes),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(Error::io("reading what is to be replaced,", path, e)),
-    };
+    let before = regular::read("reading what is to be replaced,", path)?;
     let done = atomic::replace(path, data, 0o600, true).and_then(|_| save());
     let error = match done {
         Ok(Saved::Yes) => return Ok(()),
@@ -194,16 +189,18 @@ fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) 
 
 fn read_item(dir: &Path, key: &str, kind: &str, id: &str) -> Result<Vec<u8>> {
     let path = data_file(dir, key)?;
-    fs::read(&path).map_err(|e| item_error(e, &path, key, kind, id))
+    let mut bytes = Vec::new();
+    open_item(&path, key, kind, id)?.read_to_end(&mut bytes).map_err(|e| {
+        Error::io(format!("reading the data item {key:?} of {kind} {id}"), &path, e)
+    })?;
+    Ok(bytes)
 }
 
-fn item_error(e: std::io::Error, path: &Path, key: &str, kind: &str, id: &str) -> Error {
+fn open_item(path: &Path, key: &str, kind: &str, id: &str) -> Result<File> {
     let action = format!("reading the data item {key:?} of {kind} {id}");
-    if e.kind() == std::io::ErrorKind::NotFound {
+    regular::open(&action, path)?.ok_or_else(|| {
         Error::new(ErrorKind::DataUnknown, action)
             .id(id)
             .hint(format!("`orlop list-{kind}-data {id}` lists its items"))
-    } else {
-        Error::io(action, path, e)
-    }
+    })
 }

@@ -1,4 +1,5 @@
-//! Deleting, by the rules of `store-format.md` 10.2: nothing that is in use goes, and the bytes go after the locks are released.
+//! Deleting, by the rules of `store-format.md` 10.2: nothing that is in use goes, and the bytes go after the locks are released:
+//! that of the layers is taken first and released last, with what waits to be deleted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +7,6 @@ use super::Store;
 use super::kind::INCOMPLETE;
 use super::lookup::find_container;
 use super::order::{Held, Layers};
-use super::removal::Removed;
 use super::table::{Edit, Lists, unknown};
 use crate::record::{Container, Image, Layer};
 use crate::sys::remove;
@@ -33,10 +33,7 @@ impl Store {
         }
         drop(images);
         let layer = layers.find(id).ok_or_else(|| unknown::<Layer>("deleting", id))?.id.clone();
-        let removed = self.remove_layers(&held, &mut layers, &[layer])?;
-        drop(layers);
-        removed.empty();
-        Ok(())
+        self.remove_layers(&held, &mut layers, &[layer])
     }
 
     /// Deletes a layer that no other layer, image or container uses.
@@ -73,7 +70,7 @@ impl Store {
         if let Some(container) = containers.iter().find(|c| c.layer == layer) {
             return used(ErrorKind::LayerUsedByContainer, &container.id, "container");
         }
-        let removed = self.remove_layers(&held, &mut layers, std::slice::from_ref(&layer))?;
+        self.remove_layers(&held, &mut layers, std::slice::from_ref(&layer))?;
         let mapped: Vec<String> = images
             .iter()
             .filter(|i| i.mapped_layers.contains(&layer))
@@ -82,10 +79,7 @@ impl Store {
         for image in mapped {
             images.get_mut(&image)?.mapped_layers.retain(|l| *l != layer);
         }
-        images.save()?;
-        drop((containers, images, layers));
-        removed.empty();
-        Ok(())
+        images.save()
     }
 
     /// Deletes an image that no container uses, and the layers that nothing else needs; returns their ids, top first. With
@@ -139,9 +133,7 @@ impl Store {
             split.save()?;
         }
         self.remove_image_data(&image.id)?;
-        let removed = self.remove_layers(&held, &mut layers, &unneeded)?;
-        drop((split, containers, images, layers));
-        removed.empty();
+        self.remove_layers(&held, &mut layers, &unneeded)?;
         Ok(unneeded)
     }
 
@@ -161,10 +153,7 @@ impl Store {
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let id =
             find_container(&self.containers.read(&held)?.1, id).map_err(|_| not_one())?.id.clone();
-        let removed = self.remove_container(&held, &mut layers, &id)?;
-        drop(layers);
-        removed.empty();
-        Ok(())
+        self.remove_container(&held, &mut layers, &id)
     }
 
     /// Removes a container: its layer is flagged and moved aside, then its directories and its record go, and the layer's record
@@ -174,7 +163,7 @@ impl Store {
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
         id: &str,
-    ) -> Result<Removed> {
+    ) -> Result<()> {
         let (_, mut containers) = self.containers.write(held)?;
         let layer = match containers.by_id(id) {
             Some(container) => container.layer.clone(),

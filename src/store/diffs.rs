@@ -10,6 +10,7 @@ use super::order::Held;
 use super::table::{Snapshot, unknown};
 use crate::archive::{self, Change, Compression, Compressor};
 use crate::record::Layer;
+use crate::sys::regular;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, LayerId, Result};
 
@@ -30,7 +31,7 @@ impl Store {
     ) -> Result<u64> {
         let Ends { layer, reference, tar_split, held } = self.diff_ends(id, reference)?;
         let kind = compression.unwrap_or_else(|| Compression::from_number(layer.compression));
-        let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0 };
+        let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0, limit: u64::MAX };
         let valid = LayerId::new(layer.id.as_str())?;
         let exact = reference.as_ref().map_or("", |r| r.as_str()) == layer.parent;
         match tar_split.filter(|_| exact) {
@@ -38,8 +39,12 @@ impl Store {
                 // Deleting takes the lock for writing: while it is held for reading here, the files stay as they were found.
                 let _held = held;
                 let files = self.driver.file_source(&valid)?;
+                let name = format!("{valid}.tar-split.gz");
+                if !layer.diff_digest.is_empty() {
+                    sink.limit = u64::try_from(layer.diff_size).unwrap_or(u64::MAX);
+                }
                 archive::reassemble(&mut BufReader::new(file), &*files, &mut sink)
-                    .map_err(|e| e.context(format!("exporting layer {valid}")))?;
+                    .map_err(|e| e.context(format!("exporting layer {valid} by {name}")))?;
             }
             None => {
                 // The driver may have to mount.
@@ -131,11 +136,7 @@ impl Store {
             Some(root) => self.paths.foreign_tar_split(root, &valid),
             None => self.paths.tar_split(&valid),
         };
-        let tar_split = match File::open(&path) {
-            Ok(file) => Some(file),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io("reading the tar-split", &path, e)),
-        };
+        let tar_split = regular::open("reading the tar-split", &path)?;
         let reference = reference.map(LayerId::new).transpose()?;
         Ok(Ends { layer, reference, tar_split, held: layers })
     }
@@ -162,14 +163,19 @@ struct Ends {
     held: Snapshot<Layer>,
 }
 
-/// Counts the bytes on their way to the compressor.
+/// Counts the bytes on their way to the compressor: more than `limit` are a damaged tar-split's, which a few bytes can make endless.
 struct Metered<W> {
     out: W,
     bytes: u64,
+    limit: u64,
 }
 
 impl<W: Write> Write for Metered<W> {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.saturating_add(buf.len() as u64) > self.limit {
+            let why = format!("it gives more than the {} bytes on record", self.limit);
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
         let n = self.out.write(buf)?;
         self.bytes = self.bytes.saturating_add(n as u64);
         Ok(n)

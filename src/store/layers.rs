@@ -145,6 +145,11 @@ impl Store {
         self.commit_layer(layer, staged)
     }
 
+    /// Whether layers can be staged without their parents, in any order ([`crate::driver::Driver::stages_apart`]).
+    pub(crate) fn stages_apart(&self) -> bool {
+        self.driver.stages_apart()
+    }
+
     /// Unpacks a stream outside of every lock; `parent` is the id of the layer that it will lie on, if that is known and
     /// there. Several may be staged at once.
     ///
@@ -177,7 +182,7 @@ impl Store {
 
     fn unpack_staged(
         &self,
-        staging: Box<dyn Staging>,
+        mut staging: Box<dyn Staging>,
         stream: &mut (dyn Read + Send),
     ) -> Result<StagedLayer> {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
@@ -186,6 +191,9 @@ impl Store {
         let facts =
             archive::import(stream, staging.root(), staging.unpack_options(), Some(&mut file))?;
         file.flush().map_err(|e| Error::io("writing the tar-split", &tar_split.path, e))?;
+        if facts.root_entry {
+            staging.keep_root();
+        }
         Ok(StagedLayer { facts, staging, tar_split })
     }
 
@@ -233,11 +241,14 @@ impl Store {
         pass_over_present: bool,
     ) -> Result<Vec<LayerInfo>> {
         self.prepare()?;
-        let (held, mut layers) = self.write_layers(&Held::nothing())?;
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
-        for (new, content) in new {
+        // Declared before the lock is taken: contents that nobody wants are deleted after it is released.
+        let (mut new, mut unwanted) = (new.into_iter(), Vec::new());
+        let (held, mut layers) = self.write_layers(&Held::nothing())?;
+        for (new, content) in new.by_ref() {
             refuse_id_maps(&new.uid_map, &new.gid_map, "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
+                unwanted.push(content);
                 continue;
             }
             let wanted = new.parent.as_deref();
@@ -328,13 +339,8 @@ impl Store {
         ids: &[LayerId],
     ) {
         let ids: Vec<String> = ids.iter().rev().map(LayerId::to_string).collect();
-        match self.remove_layers(held, layers, &ids) {
-            Ok(removed) => removed.empty(),
-            Err(error) => {
-                tracing::warn!(
-                    "what failed to become the layers {ids:?} is left incomplete: {error}"
-                )
-            }
+        if let Err(error) = self.remove_layers(held, layers, &ids) {
+            tracing::warn!("what failed to become the layers {ids:?} is left incomplete: {error}");
         }
     }
 

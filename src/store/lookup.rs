@@ -1,5 +1,6 @@
 //! Listing, and finding by id, name, prefix or digest: the primary store first, then the additional ones in order.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ impl Store {
 
     fn with_mounts(&self, found: Vec<(Layer, bool)>) -> Result<Vec<LayerInfo>> {
         let mounts = if found.is_empty() { Vec::new() } else { self.mounts.read()? };
+        let mounts = by_layer(&mounts);
         Ok(found.into_iter().map(|(record, ro)| layer_info(record, ro, &mounts)).collect())
     }
 
@@ -84,7 +86,7 @@ impl Store {
     pub fn layer(&self, id: &str) -> Result<LayerInfo> {
         let found = find(&self.layers_everywhere()?, id)?;
         let mounts = self.mounts.read()?;
-        Ok(layer_info(found.0, found.1, &mounts))
+        Ok(layer_info(found.0, found.1, &by_layer(&mounts)))
     }
 
     /// An image by id, name, or unique id prefix.
@@ -183,8 +185,13 @@ pub(super) fn find_container<'l>(lists: &'l Lists<Container>, id: &str) -> Resul
         .ok_or_else(|| unknown::<Container>("looking up", id))
 }
 
-fn layer_info(record: Layer, read_only: bool, mounts: &[MountPoint]) -> LayerInfo {
-    let point = mounts.iter().find(|p| p.id == record.id && p.count > 0 && !read_only);
+/// The mount points in use; of several of one layer the first counts.
+fn by_layer(points: &[MountPoint]) -> HashMap<&str, &MountPoint> {
+    points.iter().rev().filter(|p| p.count > 0).map(|p| (p.id.as_str(), p)).collect()
+}
+
+fn layer_info(record: Layer, read_only: bool, mounts: &HashMap<&str, &MountPoint>) -> LayerInfo {
+    let point = mounts.get(record.id.as_str()).filter(|_| !read_only);
     LayerInfo {
         mount_point: point.map(|p| PathBuf::from(&p.path)),
         mount_count: point.map_or(0, |p| p.count),

@@ -6,6 +6,7 @@ mod containers;
 mod data;
 mod delete;
 mod diffs;
+mod digest_locks;
 mod images;
 mod kind;
 mod layers;
@@ -22,6 +23,7 @@ mod rename;
 mod requests;
 mod sizes;
 mod table;
+mod waste;
 mod whole;
 
 #[cfg(test)]
@@ -107,6 +109,11 @@ impl Store {
     /// The driver's name (`overlay`, `vfs`).
     pub fn driver_name(&self) -> &str {
         self.driver.name()
+    }
+
+    /// Whether what is written is brought to the disk before it counts; not with `sync = "none"`.
+    pub(crate) fn syncs(&self) -> bool {
+        self.driver.sync_filesystem()
     }
 
     /// The driver's rows for `status`, in the order in which the Go command prints them.

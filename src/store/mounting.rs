@@ -55,8 +55,10 @@ impl Store {
     }
 
     fn mount_layer(&self, key: &str, mut options: MountOptions) -> Result<PathBuf> {
-        let (graph, _guard) = self.lock_graph(&Held::nothing())?;
+        let (graph, guard) = self.lock_graph(&Held::nothing())?;
         let (held, layers) = self.write_layers(&graph)?;
+        // Released before the layers are let go, and with them what waits to be deleted.
+        let _guard = guard;
         let Some(layer) = layers.find(key) else {
             return Err(match self.find_foreign_layer(&held, key)? {
                 Some((layer, root)) => {
@@ -77,7 +79,7 @@ impl Store {
         let present = mounts
             .get(id.as_str())
             .map(|p| PathBuf::from(&p.path))
-            .filter(|path| self.driver.is_mounted(path));
+            .filter(|path| self.paths.holds(path, &id) && self.driver.is_mounted(path));
         let path = match present {
             Some(path) => path,
             None => self

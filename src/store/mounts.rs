@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::order::{Held, Layers};
+use crate::Result;
 use crate::record::{self, MountPoint};
 use crate::sys::atomic;
 use crate::sys::lock::{LockAccess, LockFile, WriteGuard};
-use crate::{Error, Result};
+use crate::sys::regular;
 
 /// `mountpoints.json` under `mountpoints.lock`, both in the run root.
 pub(crate) struct Mounts {
@@ -22,21 +23,30 @@ impl Mounts {
     /// What is mounted now. Creates nothing. The layers lock may be held or not.
     pub(crate) fn read(&self) -> Result<Vec<MountPoint>> {
         let _guard = LockFile::open(&self.lock, LockAccess::ReadOnly)?.read()?;
-        self.parse()
+        Ok(self.parse()?.unwrap_or_default())
     }
 
     /// Takes the lock for writing, inside the layers lock.
     pub(crate) fn write(&self, _: &Held<Layers>) -> Result<MountEdit> {
         let guard = LockFile::open(&self.lock, LockAccess::ReadWrite)?.write()?;
+        atomic::discard_leftover(&self.file);
         let saved = self.parse()?;
-        Ok(MountEdit { points: saved.clone(), saved, file: self.file.clone(), guard })
+        let points = saved.clone().unwrap_or_default();
+        Ok(MountEdit { points, saved, file: self.file.clone(), guard })
     }
 
-    fn parse(&self) -> Result<Vec<MountPoint>> {
-        match std::fs::read(&self.file) {
-            Ok(bytes) => record::mountpoints::parse(&bytes).map_err(|e| e.path(&self.file)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(e) => Err(Error::io("reading the mount points", &self.file, e)),
+    /// `None` for what is no list of mount points. The file lives no longer than the mounts of a boot, and of these the kernel
+    /// knows more: no reason to refuse the whole store, as Go does.
+    fn parse(&self) -> Result<Option<Vec<MountPoint>>> {
+        let Some(bytes) = regular::read("reading the mount points", &self.file)? else {
+            return Ok(Some(Vec::new()));
+        };
+        match record::mountpoints::parse(&bytes) {
+            Ok(points) => Ok(Some(points)),
+            Err(e) => {
+                tracing::warn!("the mount points are counted anew: {}", e.path(&self.file));
+                Ok(None)
+            }
         }
     }
 }
@@ -44,7 +54,8 @@ impl Mounts {
 /// The mount points under their write lock.
 pub(crate) struct MountEdit {
     points: Vec<MountPoint>,
-    saved: Vec<MountPoint>,
+    /// What the file says; `None` if that cannot be told.
+    saved: Option<Vec<MountPoint>>,
     file: PathBuf,
     guard: WriteGuard,
 }
@@ -68,12 +79,12 @@ impl MountEdit {
 
     /// Writes the file, in the run root: never synced, and not at all when nothing has changed.
     pub(crate) fn save(&mut self) -> Result<()> {
-        if self.points == self.saved {
+        if self.saved.as_ref() == Some(&self.points) {
             return Ok(());
         }
         self.guard.touch()?;
         atomic::replace(&self.file, &record::mountpoints::write(&self.points), 0o600, false)?;
-        self.saved.clone_from(&self.points);
+        self.saved = Some(self.points.clone());
         Ok(())
     }
 }

@@ -43,18 +43,22 @@ pub(crate) fn history(history: &[String], present: &[String]) -> Vec<String> {
 /// Mends what was read: a repeated id in a later file is dropped, a name that two records have stays with the later one.
 /// Returns, for each file, whether memory now differs from it.
 pub(crate) fn mend<T: Record>(files: &mut [Vec<T>]) -> Vec<bool> {
-    let mut ids: HashSet<String> = HashSet::new();
-    for list in files.iter_mut() {
-        // Not a difference to be written: the later file keeps what its writer put there.
-        list.retain(|r| !ids.contains(r.id()));
-        ids.extend(list.iter().map(|r| r.id().to_owned()));
+    // Not a difference to be written: the later file keeps what its writer put there.
+    for later in 1..files.len() {
+        if let Some((list, earlier)) = files.get_mut(..=later).and_then(<[_]>::split_last_mut)
+            && !list.is_empty()
+        {
+            let ids: HashSet<&str> = earlier.iter().flatten().map(|r| r.id()).collect();
+            list.retain(|r| !ids.contains(r.id()));
+        }
     }
-    let mut owners: HashMap<String, (usize, usize)> = HashMap::new();
+    let all = files.iter().flatten().map(|r| r.names().len()).sum();
+    let mut owners: HashMap<&str, (usize, usize)> = HashMap::with_capacity(all);
     let mut losers: Vec<(usize, usize, String)> = Vec::new();
     for (f, list) in files.iter().enumerate() {
         for (r, record) in list.iter().enumerate() {
             for name in record.names() {
-                match owners.insert(name.clone(), (f, r)) {
+                match owners.insert(name, (f, r)) {
                     Some((file, at)) if (file, at) != (f, r) => {
                         losers.push((file, at, name.clone()))
                     }
@@ -73,7 +77,7 @@ pub(crate) fn mend<T: Record>(files: &mut [Vec<T>]) -> Vec<bool> {
         }
     }
     for (list, flag) in files.iter_mut().zip(&mut mended) {
-        for record in list.iter_mut() {
+        for record in list.iter_mut().filter(|r| r.names().len() > 1) {
             let once = unique(record.names());
             if once.len() != record.names().len() {
                 *record.names_mut() = once;

@@ -20,6 +20,9 @@ impl<Rank> Held<Rank> {
 /// Nothing is held: where each operation begins.
 #[derive(Debug)]
 pub(crate) struct Nothing;
+/// The digest locks, around the making of layers; many at once, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Digests;
 /// `storage.lock`, around a whole mount.
 #[derive(Debug)]
 pub(crate) struct Graph;
@@ -57,7 +60,8 @@ macro_rules! order {
 }
 
 order! {
-    Nothing => Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Nothing => Digests, Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Digests => Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
     Graph => Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
     Layers => OtherLayers, Images, OtherImages, Containers, SplitImages;
     OtherLayers => OtherLayers, Images, OtherImages, Containers, SplitImages;

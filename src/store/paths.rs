@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::table::RecordFile;
 use crate::config::StoreOptions;
 use crate::record::big_data;
+use crate::sys::regular::refuse_link;
 use crate::{LayerId, Result};
 
 /// The directories of one store under one driver.
@@ -108,10 +109,26 @@ impl Paths {
         self.below(&self.graph_root, "layers").join(id)
     }
 
+    /// The locks of digests.
+    pub(crate) fn digest_locks(&self) -> PathBuf {
+        self.below(&self.run_root, "locks")
+    }
+
     /// `mountpoints.lock` and `mountpoints.json`.
     pub(crate) fn mount_points(&self) -> (PathBuf, PathBuf) {
         let dir = self.below(&self.run_root, "layers");
         (dir.join("mountpoints.lock"), dir.join("mountpoints.json"))
+    }
+
+    /// Whether a recorded path can be that of a layer's mount: below one of the roots, in a directory named by the id.
+    pub(crate) fn holds(&self, path: &Path, id: &LayerId) -> bool {
+        let roots = [Some(&self.graph_root), Some(&self.run_root), self.image_store.as_ref()];
+        let below = roots.into_iter().flatten().find_map(|root| path.strip_prefix(root).ok());
+        below.is_some_and(|below| {
+            use std::path::Component;
+            below.components().all(|part| matches!(part, Component::Normal(_)))
+                && below.components().any(|part| part == Component::Normal(id.as_str().as_ref()))
+        })
     }
 
     /// Where images live: the image store, else the graph root.
@@ -165,7 +182,8 @@ impl Paths {
     }
 }
 
-/// The file of a big data item in the directory `data` of its record (7).
+/// The file of a big data item in the directory `data` of its record (7), which must not lead elsewhere.
 pub(crate) fn data_file(data: &Path, key: &str) -> Result<PathBuf> {
+    refuse_link(data)?;
     Ok(data.join(big_data::file_name(key)?))
 }

@@ -4,12 +4,23 @@ use super::Store;
 use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
 use super::order::{Before, Held, Layers};
 use super::table::Edit;
+use super::waste::Waste;
 use crate::record::Layer;
 use crate::sys::tempdir;
 use crate::{LayerId, Result};
 
 impl Store {
-    /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first.
+    /// Deals with what interrupted operations left, for a caller that has found nothing to write.
+    ///
+    /// # Errors
+    /// When the layers cannot be locked, read or saved.
+    pub(crate) fn recover(&self) -> Result<()> {
+        self.prepare()?;
+        self.write_layers(&Held::nothing()).map(drop)
+    }
+
+    /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first. Their bytes go with what is
+    /// returned, after the lock is released.
     pub(super) fn write_layers<Outer>(
         &self,
         outer: &Held<Outer>,
@@ -18,7 +29,7 @@ impl Store {
         Outer: Before<Layers>,
     {
         let (held, mut layers) = self.layers.write(outer)?;
-        self.recover_temp_dirs();
+        self.recover_temp_dirs(&mut layers.waste);
         self.recover_incomplete(&held, &mut layers)?;
         // Names that two records had have been sorted out in memory.
         layers.save()?;
@@ -26,12 +37,12 @@ impl Store {
     }
 
     /// A stale temp dir that resists is no reason to refuse work on the rest of the store.
-    fn recover_temp_dirs(&self) {
+    fn recover_temp_dirs(&self, waste: &mut Waste) {
         let mut roots = self.driver.temp_dir_roots();
         roots.push(self.paths.layer_temp());
         for root in roots {
-            if let Err(error) = tempdir::recover(&root) {
-                tracing::warn!("a stale temp dir below {root:?} could not be removed: {error}");
+            if let Err(error) = tempdir::adopt(&root, |dir| waste.add_dir(dir)) {
+                tracing::warn!("a stale temp dir below {root:?} could not be taken over: {error}");
             }
         }
     }
@@ -74,11 +85,8 @@ impl Store {
                 }
                 Some(container) => {
                     tracing::warn!("finishing the interrupted deletion of container {container}");
-                    match self.remove_container(held, layers, container) {
-                        Ok(removed) => removed.empty(),
-                        Err(e) => {
-                            tracing::warn!("container {container} could not be removed: {e}")
-                        }
+                    if let Err(e) = self.remove_container(held, layers, container) {
+                        tracing::warn!("container {container} could not be removed: {e}");
                     }
                 }
                 None => unfinished.push(id),
@@ -92,9 +100,8 @@ impl Store {
             "removing the layers that interrupted operations left incomplete: {}",
             unfinished.join(" ")
         );
-        match self.remove_layers(held, layers, &unfinished) {
-            Ok(removed) => removed.empty(),
-            Err(error) => tracing::warn!("an incomplete layer could not be removed: {error}"),
+        if let Err(error) = self.remove_layers(held, layers, &unfinished) {
+            tracing::warn!("an incomplete layer could not be removed: {error}");
         }
         Ok(())
     }

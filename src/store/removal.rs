@@ -6,42 +6,14 @@ use super::Store;
 use super::kind::INCOMPLETE;
 use super::order::{Held, Layers};
 use super::table::Edit;
-use crate::driver::Trash;
 use crate::record::Layer;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, LayerId, Result};
-
-/// How many removed layers may wait for their bytes to be deleted: each has a temp dir with an open lock file, and a process
-/// often has no more than 1024 descriptors. Those beyond are deleted at once, under the lock.
-const MAX_WAITING: usize = 64;
-
-/// What a removal leaves to delete once the locks are released.
-#[must_use = "the bytes are only deleted by empty()"]
-#[derive(Default)]
-pub(super) struct Removed {
-    trash: Vec<Box<dyn Trash>>,
-    dir: Option<TempDir>,
-}
-
-impl Removed {
-    /// Deletes the bytes. What resists stays in its temp dir, and the next operation that writes tries again.
-    pub(super) fn empty(self) {
-        let results = self
-            .trash
-            .into_iter()
-            .map(Trash::empty)
-            .chain(self.dir.into_iter().map(TempDir::cleanup));
-        for error in results.filter_map(Result::err) {
-            tracing::warn!("a removed layer could not be deleted from the disk yet: {error}");
-        }
-    }
-}
 
 /// Layers that are flagged and whose files are out of the way; their records are still there.
 #[must_use = "the records are only dropped by forget_layers()"]
 pub(super) struct SetAside {
     ids: HashSet<String>,
-    removed: Removed,
     failure: Option<Error>,
 }
 
@@ -58,13 +30,14 @@ impl SetAside {
 
 impl Store {
     /// Removes layers of the primary store, in the given order (10.2): unmount, flag and save, move aside, drop the records and
-    /// save. An id without a record is skipped; one that resists stays flagged, and the others go all the same.
+    /// save. The bytes go when `layers` does. An id without a record is skipped; one that resists stays flagged, and the others go
+    /// all the same.
     pub(super) fn remove_layers(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
         ids: &[String],
-    ) -> Result<Removed> {
+    ) -> Result<()> {
         let aside = self.set_layers_aside(held, layers, ids)?;
         self.forget_layers(layers, aside)
     }
@@ -76,8 +49,7 @@ impl Store {
         layers: &mut Edit<'_, Layer, Layers>,
         ids: &[String],
     ) -> Result<SetAside> {
-        let mut aside =
-            SetAside { ids: HashSet::new(), removed: Removed::default(), failure: None };
+        let mut aside = SetAside { ids: HashSet::new(), failure: None };
         let known: HashSet<&str> = layers.iter_all().map(|l| l.id.as_str()).collect();
         let ids: Vec<&String> = ids.iter().filter(|id| known.contains(id.as_str())).collect();
         if ids.is_empty() {
@@ -91,10 +63,11 @@ impl Store {
                 && layer.flags.insert(INCOMPLETE.to_owned(), flag.clone()) != Some(flag)
         });
         layers.save()?;
+        let mut data = None;
         for id in ids {
             // A record whose id is no path component never had files.
             let moved = match LayerId::new(id.as_str()) {
-                Ok(valid) => self.move_files_aside(&valid, &mut aside.removed),
+                Ok(valid) => self.move_files_aside(&valid, layers, &mut data),
                 Err(_) => Ok(()),
             };
             match moved {
@@ -105,6 +78,7 @@ impl Store {
                 }
             }
         }
+        data.into_iter().for_each(|dir| layers.waste.add_dir(dir));
         Ok(aside)
     }
 
@@ -113,27 +87,28 @@ impl Store {
         &self,
         layers: &mut Edit<'_, Layer, Layers>,
         aside: SetAside,
-    ) -> Result<Removed> {
+    ) -> Result<()> {
         layers.remove_all(&aside.ids);
         layers.save()?;
         match aside.failure {
-            None => Ok(aside.removed),
+            None => Ok(()),
             Some(error) => Err(error),
         }
     }
 
-    fn move_files_aside(&self, id: &LayerId, removed: &mut Removed) -> Result<()> {
-        if removed.trash.len() >= MAX_WAITING {
-            std::mem::take(removed).empty();
-        }
-        removed.trash.push(self.driver.deferred_remove(id)?);
+    /// Moves what the driver has of a layer into a temp dir of its own, and the store's files of it into `data`, made on demand.
+    fn move_files_aside(
+        &self,
+        id: &LayerId,
+        layers: &mut Edit<'_, Layer, Layers>,
+        data: &mut Option<TempDir>,
+    ) -> Result<()> {
+        layers.waste.add(self.driver.deferred_remove(id)?);
         for file in [self.paths.tar_split(id), self.paths.layer_data(id)] {
             if file.symlink_metadata().is_ok() {
-                let dir = match &mut removed.dir {
-                    Some(dir) => dir,
-                    none => none.insert(TempDir::create(&self.paths.layer_temp())?),
-                };
-                dir.take(&file)?;
+                let create = || TempDir::create(&self.paths.layer_temp());
+                let dir = data.take().map_or_else(create, Ok)?;
+                data.insert(dir).take(&file)?;
             }
         }
         Ok(())

@@ -1,12 +1,15 @@
 //! Sizes, and the directories that callers may keep files in.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Store;
 use super::lookup::find;
 use super::open::make_directory;
+use crate::sys::regular::refuse_link;
 use crate::{Error, ErrorKind, Result, archive, id};
 
 impl Store {
@@ -108,15 +111,18 @@ impl Store {
     fn user_dir(&self, kind: &Path, id: &str) -> Result<PathBuf> {
         id::check_component(id)?;
         let dir = kind.join(id).join("userdata");
+        refuse_link(&kind.join(id))?;
+        refuse_link(&dir)?;
         make_directory(&dir)?;
         Ok(dir)
     }
 }
 
 fn tree_size(dir: &Path) -> Result<i64> {
-    match File::open(dir) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(dir, flags, Mode::empty()) {
         Ok(root) => Ok(i64::try_from(archive::disk_usage(root.as_fd())?.size).unwrap_or(i64::MAX)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(Errno::NOENT) => Ok(0),
         Err(e) => Err(Error::io("reading the directory", dir, e)),
     }
 }

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::kind::Record;
 use super::names;
 use super::order::{Before, Held};
+use super::waste::Waste;
 use crate::sys::atomic::{self, FileStamp};
 use crate::sys::lock::{LockAccess, LockFile, ReadGuard, Token, WriteGuard};
+use crate::sys::regular;
 use crate::{Error, ErrorKind, Result};
 
 /// One JSON file of a table.
@@ -84,6 +86,7 @@ impl<T: Record, Rank> Table<T, Rank> {
         for path in &self.locks {
             guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
         }
+        self.files.iter().for_each(|file| atomic::discard_leftover(&file.path));
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
@@ -94,7 +97,10 @@ impl<T: Record, Rank> Table<T, Rank> {
         let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
         let dirty = lists.mended.clone();
         let fresh = Freshness::Read(token);
-        Ok((Held::taken(), Edit { table: self, lists, dirty, guards, fresh }))
+        Ok((
+            Held::taken(),
+            Edit { table: self, lists, dirty, guards, fresh, waste: Waste::default() },
+        ))
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cache<T>>> {
@@ -120,17 +126,8 @@ impl<T: Record, Rank> Table<T, Rank> {
     fn parse(&self) -> Result<Lists<T>> {
         let mut files = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let bytes = match std::fs::read(&file.path) {
-                Ok(bytes) => bytes,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(e) => {
-                    return Err(Error::io(
-                        format!("reading the {} records", T::KIND),
-                        &file.path,
-                        e,
-                    ));
-                }
-            };
+            let action = format!("reading the {} records", T::KIND);
+            let bytes = regular::read(&action, &file.path)?.unwrap_or_default();
             let mut records = T::parse(&bytes).map_err(|e| e.path(&file.path))?;
             for record in &mut records {
                 record.check().map_err(|e| e.path(&file.path))?;
@@ -261,6 +258,8 @@ pub(crate) struct Edit<'t, T: Record, Rank> {
     dirty: Vec<bool>,
     guards: Vec<WriteGuard>,
     fresh: Freshness,
+    /// What the change leaves to delete; the last field, since fields go in their order and the locks must go first.
+    pub(super) waste: Waste,
 }
 
 impl<T: Record, Rank> std::ops::Deref for Edit<'_, T, Rank> {

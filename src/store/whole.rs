@@ -31,10 +31,7 @@ impl Store {
         }
         // Children before parents, so that what a crash leaves has all that it stands on.
         let ids: Vec<String> = layers.iter_all().map(|l| l.id.clone()).rev().collect();
-        let removed = self.remove_layers(&held, &mut layers, &ids)?;
-        drop((containers, images, layers));
-        removed.empty();
-        Ok(())
+        self.remove_layers(&held, &mut layers, &ids)
     }
 
     /// Releases what the driver holds (the private mount of its home). Returns the ids of the layers that are mounted, which
@@ -46,6 +43,8 @@ impl Store {
     pub fn shutdown(&self, force: bool) -> Result<Vec<String>> {
         let (graph, guard) = self.lock_graph(&Held::nothing())?;
         let (held, layers) = self.write_layers(&graph)?;
+        // Released before the layers are let go, and with them what waits to be deleted.
+        let guard = guard;
         let mounted: Vec<String> = self
             .mounts
             .read()?

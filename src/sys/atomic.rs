@@ -22,12 +22,12 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
-    /// The stamp of the file at `path`; `None` if there is none.
+    /// The stamp of the file at `path`, links not followed; `None` if there is none.
     ///
     /// # Errors
     /// A failed stat(2).
     pub(crate) fn of(path: &Path) -> Result<Option<Self>> {
-        match std::fs::metadata(path) {
+        match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Self::from_metadata(&meta))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("reading the attributes of", path, e)),
@@ -46,7 +46,7 @@ impl FileStamp {
 }
 
 /// Replaces the file at `path` by one of `mode` that holds `bytes`; `durable` also syncs the file before it takes the old one's
-/// place and the directory after.
+/// place and the directory after. The caller holds the lock that all who write the file take.
 ///
 /// # Errors
 /// A failed system call: the old file is then as before, and no temporary file stays. Only where the very last step fails, the sync of the
@@ -68,6 +68,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Re
         sync_dir(dir)?;
     }
     Ok(stamp)
+}
+
+/// Removes what a [`replace`] of `path` that was killed has left beside it; the lock is held as there. What resists stays.
+pub(crate) fn discard_leftover(path: &Path) {
+    if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+        let _ = std::fs::remove_file(temporary(dir, name));
+    }
 }
 
 /// Makes the names in `dir` survive a loss of power.
@@ -92,28 +99,29 @@ impl Drop for Temporary {
     }
 }
 
+/// Where the new content of `name` is written first. The same place every time: what a killed process left there is found again.
+fn temporary(dir: &Path, name: &OsStr) -> PathBuf {
+    // Not what Go could take: it ends the names of its own with a decimal number.
+    let (front, back) = (".tmp-", "-orlop");
+    let kept = name.len().min(NAME_MAX - front.len() - back.len());
+    let mut file = OsString::from(front);
+    file.push(OsStr::from_bytes(name.as_bytes().get(..kept).unwrap_or_default()));
+    file.push(back);
+    dir.join(file)
+}
+
 fn create_beside(dir: &Path, name: &OsStr) -> io::Result<(File, Temporary)> {
-    let mut attempts = 0;
-    loop {
-        let number = rand::random::<u32>().to_string();
-        let kept = name.len().min(NAME_MAX - ".tmp-".len() - number.len());
-        let mut temporary = OsString::from(".tmp-");
-        temporary.push(OsStr::from_bytes(name.as_bytes().get(..kept).unwrap_or_default()));
-        temporary.push(number);
-        let path = dir.join(temporary);
-        let made = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(&path);
-        match made {
-            Ok(file) => return Ok((file, Temporary(path))),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempts < 100 => attempts += 1,
-            Err(e) => return Err(e),
+    let path = temporary(dir, name);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
+    let file = match options.open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&path)?;
+            options.open(&path)?
         }
-    }
+        made => made?,
+    };
+    Ok((file, Temporary(path)))
 }
 
 fn fill(file: &mut File, bytes: &[u8], mode: u32, durable: bool) -> io::Result<FileStamp> {
@@ -164,6 +172,23 @@ mod tests {
         assert_eq!(names(dir.path()), ["taken"]);
         assert!(replace(&dir.path().join("no/such"), b"x", 0o600, true).is_err());
         assert!(replace(Path::new("/"), b"x", 0o600, true).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_replaced_or_discarded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("layers.json");
+        let leftover = dir.path().join(".tmp-layers.json-orlop");
+        let others = dir.path().join(".tmp-layers.json4711");
+        std::fs::write(&others, "of Go").unwrap();
+        std::fs::write(&leftover, "longer than what comes").unwrap();
+        replace(&path, b"[]", 0o600, true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"[]");
+        assert!(!leftover.exists());
+        std::fs::write(&leftover, "").unwrap();
+        discard_leftover(&path);
+        discard_leftover(&path);
+        assert_eq!(names(dir.path()), [".tmp-layers.json4711", "layers.json"]);
     }
 
     #[test]

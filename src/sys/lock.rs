@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::regular;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a new reader lets the waiting writers of this process go first. Bounded, so that a thread that already reads can read
@@ -109,7 +110,7 @@ impl LockFile {
     pub(crate) fn open(path: &Path, access: LockAccess) -> Result<Arc<Self>> {
         let mut registry = relock(&REGISTRY);
         // By stat(2) first: opening needs a descriptor that could then not be closed.
-        match std::fs::metadata(path) {
+        match std::fs::symlink_metadata(path) {
             Ok(meta) => {
                 check_regular(path, &meta)?;
                 if let Some(lock) = registry.get(&key(&meta))
@@ -371,6 +372,11 @@ pub(super) fn try_lock_whole(file: &impl AsFd) -> Result<bool, Errno> {
     }
 }
 
+/// Waits for a write lock over the whole of `file`, as [`try_lock_whole`] takes it.
+pub(super) fn lock_whole_for_writing(file: &impl AsFd) -> Result<(), Errno> {
+    lock_whole(file, libc::F_WRLCK)
+}
+
 fn lock_whole(file: &impl AsFd, kind: libc::c_int) -> Result<(), Errno> {
     ofd(file, kind, true)
 }
@@ -397,11 +403,11 @@ fn ofd(file: &impl AsFd, kind: libc::c_int, wait: bool) -> Result<(), Errno> {
 
 fn open_file(path: &Path, access: LockAccess) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // O_NONBLOCK: a FIFO in the file's place must not hold us up.
+    // A FIFO in the file's place must not hold us up, a link not make us write the record elsewhere.
     options
         .read(true)
         .mode(0o644)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY);
+        .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
     if access == LockAccess::ReadWrite {
         options.write(true).create(true);
         match (options.open(path), path.parent()) {
@@ -418,9 +424,8 @@ fn check_regular(path: &Path, meta: &Metadata) -> Result<()> {
     if meta.is_file() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Corrupt, "opening the lock file")
-        .path(path)
-        .detail("it is not a regular file"))
+    let why = if meta.is_symlink() { "it is a symbolic link" } else { "it is not a regular file" };
+    Err(regular::odd("opening the lock file", path, why))
 }
 
 fn is_absence(e: &io::Error) -> bool {

@@ -2,7 +2,9 @@
 
 pub(crate) mod atomic;
 pub(crate) mod beneath;
+pub(crate) mod exclusive;
 pub(crate) mod lock;
 pub(crate) mod mount;
+pub(crate) mod regular;
 pub(crate) mod remove;
 pub(crate) mod tempdir;

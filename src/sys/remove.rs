@@ -1,12 +1,16 @@
 //! Removing a tree of any depth, with whatever is mounted in it, and nothing outside it (`overlay-driver.md` ARC-2, DEF-23).
 //!
 //! The walk goes by directory descriptors and file names, never by paths, so that neither depth nor a symbolic link that somebody puts
-//! in a directory's place misleads it. It never enters a mount: what is mounted is detached, its content is another's.
+//! in a directory's place misleads it. It never enters a mount: what is mounted is detached, its content is another's. A large tree
+//! is emptied by several threads (`crew`).
+
+mod crew;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -15,9 +19,19 @@ use rustix::mount::UnmountFlags;
 
 use crate::sys::mount::mounts_below;
 use crate::{Error, ErrorKind, Result};
+use crew::{Crew, Job, Ticket};
 
 /// How many directories of the present branch are kept open; the way up from the others goes through `..`.
-const OPEN_LEVELS: usize = 32;
+const OPEN_LEVELS: usize = 16;
+
+/// How many entries a walk has met before it shares its directories: what is small is gone before a thread has started.
+const MANY: usize = 1024;
+
+/// How many levels of a branch are shared, at most; the descriptors of these stay open.
+const SHARED_LEVELS: usize = 8;
+
+/// How many walks a thread that waits for another may begin one within the other.
+const MAX_NESTED: usize = 2;
 
 /// How often one entry may be busy, or a directory not empty after it was emptied, before that is an error.
 const ATTEMPTS: usize = 10;
@@ -35,39 +49,74 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
             .path(path)
             .detail("it has no name of its own"));
     };
-    let parent = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let parent_dir = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let failed = |e: Errno| Error::io("removing", path, e);
     let name = CString::new(name.as_bytes()).map_err(|_| failed(Errno::INVAL))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent_fd = match rustix::fs::open(parent, flags, Mode::empty()) {
+    let parent_fd = match rustix::fs::open(parent_dir, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(failed(e)),
     };
-    let mut walk = Walk { path, above: parent_fd, branch: Vec::new() };
-    walk.run(name)
+    let crew = Crew::default();
+    std::thread::scope(|scope| {
+        let hire = || {
+            for _ in 0..crew::helpers() {
+                let helper = std::thread::Builder::new().name("remove".to_owned());
+                // Without it there is one thread less.
+                let _ = helper.spawn_scoped(scope, || crew.help(&|job| work(&crew, path, job, 0)));
+            }
+        };
+        let mut walk = Walk::new(&crew, path, parent.to_path_buf(), Arc::new(parent_fd), 0);
+        walk.hire = Some(&hire);
+        if let Err(error) = walk.run(name) {
+            crew.fail(error);
+        }
+        crew.finish();
+    });
+    crew.into_failure().map_or(Ok(()), Err)
+}
+
+/// Empties and removes one subdirectory that a walk has shared.
+fn work(crew: &Crew, tree: &Path, job: Job, nested: usize) {
+    let mut walk = Walk::new(crew, tree, job.path, job.dir, nested);
+    if let Err(error) = walk.run(job.name) {
+        crew.fail(error);
+    }
 }
 
 struct Walk<'a> {
-    path: &'a Path,
-    /// The directory that holds the root of the tree; not ours to change.
-    above: OwnedFd,
+    crew: &'a Crew,
+    /// The root of the whole tree, below which mounts are detached.
+    tree: &'a Path,
+    /// The directory that holds the root of this walk, and its path; it is another's to remove.
+    above: Arc<OwnedFd>,
+    above_path: PathBuf,
     branch: Vec<Level>,
+    /// How many entries it has met.
+    met: usize,
+    /// Gets the other threads; the first walk's alone, and once.
+    hire: Option<&'a dyn Fn()>,
+    /// How many walks of this thread wait for this one.
+    nested: usize,
 }
 
 /// A directory of the branch that the walk is in.
 struct Level {
     name: CString,
     /// Closed while the walk is far below.
-    fd: Option<OwnedFd>,
+    fd: Option<Arc<OwnedFd>>,
     identity: (u64, u64),
     /// Subdirectories seen and not yet removed.
-    pending: Vec<CString>,
+    pending: Pending,
     /// How often it turned out not to be empty in the end.
     returns: usize,
+}
+
+enum Pending {
+    Own(Vec<CString>),
+    Shared(Ticket),
 }
 
 /// What became of an attempt to remove one name.
@@ -76,19 +125,84 @@ enum Outcome {
     Directory,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(
+        crew: &'a Crew,
+        tree: &'a Path,
+        above_path: PathBuf,
+        above: Arc<OwnedFd>,
+        nested: usize,
+    ) -> Self {
+        Self { crew, tree, above, above_path, branch: Vec::new(), met: 0, hire: None, nested }
+    }
+
+    /// Removes `root` with all that it holds, or returns as soon as another thread has failed.
     fn run(&mut self, root: CString) -> Result<()> {
         match self.unlink(&root)? {
             Outcome::Gone => return Ok(()),
             Outcome::Directory => self.enter(root)?,
         }
-        while let Some(level) = self.branch.last_mut() {
-            match level.pending.pop() {
+        while !self.branch.is_empty() {
+            if self.met >= MANY {
+                if let Some(hire) = self.hire.take() {
+                    hire();
+                }
+                self.share();
+            }
+            match self.next() {
                 Some(name) => self.enter(name)?,
-                None => self.leave()?,
+                None if self.wait_for_others() => self.leave()?,
+                None => break,
             }
         }
         Ok(())
+    }
+
+    /// The next subdirectory of the present directory.
+    fn next(&mut self) -> Option<CString> {
+        match &mut self.branch.last_mut()?.pending {
+            Pending::Own(names) => names.pop(),
+            Pending::Shared(ticket) => self.crew.next(*ticket),
+        }
+    }
+
+    /// Lets other threads take what waits near the root of this walk.
+    fn share(&mut self) {
+        let last = self.branch.len().saturating_sub(1);
+        for depth in 0..self.branch.len().min(SHARED_LEVELS) {
+            // The one that this walk enters next is no work for others.
+            let enough = if depth == last { 2 } else { 1 };
+            let found = match self.branch.get_mut(depth) {
+                Some(Level { fd: Some(fd), pending: Pending::Own(names), .. })
+                    if names.len() >= enough =>
+                {
+                    (Arc::clone(fd), std::mem::take(names))
+                }
+                _ => continue,
+            };
+            let ticket = self.crew.share(found.0, self.path_of(depth), found.1);
+            if let Some(level) = self.branch.get_mut(depth) {
+                level.pending = Pending::Shared(ticket);
+            }
+        }
+    }
+
+    /// Waits until nobody is at a subdirectory of the present directory; `false` if the removal has failed elsewhere.
+    fn wait_for_others(&mut self) -> bool {
+        let Some(Level { pending, .. }) = self.branch.last_mut() else { return true };
+        let Pending::Shared(ticket) = *pending else { return !self.crew.has_failed() };
+        *pending = Pending::Own(Vec::new());
+        // No two threads wait for one another: what a thread waits for, and what it does meanwhile, was begun later.
+        let (crew, tree, nested) = (self.crew, self.tree, self.nested + 1);
+        let meanwhile = |job: Job| work(crew, tree, job, nested);
+        crew.close(ticket, (nested <= MAX_NESTED).then_some(&meanwhile))
+    }
+
+    /// The path of a level of the branch, for messages.
+    fn path_of(&self, depth: usize) -> PathBuf {
+        self.branch.iter().take(depth + 1).fold(self.above_path.clone(), |path, level| {
+            path.join(OsStr::from_bytes(level.name.to_bytes()))
+        })
     }
 
     /// The descriptor of the directory that the walk is in.
@@ -96,19 +210,16 @@ impl Walk<'_> {
         match self.branch.last() {
             None => Ok(self.above.as_fd()),
             Some(Level { fd: Some(fd), .. }) => Ok(fd.as_fd()),
-            Some(_) => Err(Error::new(ErrorKind::Internal, "removing").path(self.path)),
+            Some(_) => Err(Error::new(ErrorKind::Internal, "removing").path(self.tree)),
         }
     }
 
     fn failure(&self, name: &CStr, e: Errno) -> Error {
-        let mut path = match self.branch.split_first() {
-            None => return Error::io("removing", self.path, e),
-            Some((_, below)) => below
-                .iter()
-                .fold(self.path.to_path_buf(), |p, l| p.join(OsStr::from_bytes(l.name.to_bytes()))),
+        let here = match self.branch.len().checked_sub(1) {
+            Some(last) => self.path_of(last),
+            None => self.above_path.clone(),
         };
-        path.push(OsStr::from_bytes(name.to_bytes()));
-        Error::io("removing", path, e)
+        Error::io("removing", here.join(OsStr::from_bytes(name.to_bytes())), e)
     }
 
     /// Removes `name` in the present directory unless it is a directory.
@@ -152,13 +263,15 @@ impl Walk<'_> {
         if let Some(level) = far.and_then(|far| self.branch.get_mut(far)) {
             level.fd = None;
         }
-        self.branch.push(Level { name, fd: Some(fd), identity, pending: Vec::new(), returns: 0 });
+        let (fd, pending) = (Some(Arc::new(fd)), Pending::Own(Vec::new()));
+        self.branch.push(Level { name, fd, identity, pending, returns: 0 });
         self.scan()
     }
 
     /// Reads the present directory: removes what is no directory, notes what is one.
     fn scan(&mut self) -> Result<()> {
         let mut pending = Vec::new();
+        let mut met = 0;
         let mut entries = Dir::read_from(self.here()?).map_err(|e| self.failure(c".", e))?;
         while let Some(entry) = entries.read() {
             let entry = entry.map_err(|e| self.failure(c".", e))?;
@@ -166,6 +279,7 @@ impl Walk<'_> {
             if name == c"." || name == c".." {
                 continue;
             }
+            met += 1;
             if entry.file_type() == FileType::Directory
                 || matches!(self.unlink(name)?, Outcome::Directory)
             {
@@ -173,8 +287,9 @@ impl Walk<'_> {
             }
         }
         if let Some(level) = self.branch.last_mut() {
-            level.pending = pending;
+            level.pending = Pending::Own(pending);
         }
+        self.met += met;
         Ok(())
     }
 
@@ -185,10 +300,10 @@ impl Walk<'_> {
             (self.branch.last_mut(), &level.fd)
         {
             let up = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = rustix::fs::openat(child, c"..", up, Mode::empty())
+            let opened = rustix::fs::openat(&**child, c"..", up, Mode::empty())
                 .and_then(|up| identity_of(&up).map(|found| (up, found)));
             match opened {
-                Ok((up, found)) if found == *identity => *fd = Some(up),
+                Ok((up, found)) if found == *identity => *fd = Some(Arc::new(up)),
                 Ok(_) => {
                     let name = name.clone();
                     return Err(self
@@ -238,7 +353,7 @@ impl Walk<'_> {
                 _ if attempts > ATTEMPTS => false,
                 Errno::BUSY | Errno::XDEV => {
                     // A detaching that fails is tried again with the entry, like one that comes too late.
-                    if !matches!(detach_below(self.path), Ok(true)) {
+                    if !matches!(detach_below(self.tree), Ok(true)) {
                         std::thread::sleep(PAUSE);
                     }
                     true

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::lock::try_lock_whole;
+use super::regular::refuse_link;
 use super::remove::remove_tree;
 use crate::{Error, Result};
 
@@ -39,6 +40,7 @@ impl TempDir {
     /// A failed system call.
     pub(crate) fn create(root: &Path) -> Result<Self> {
         let failed = |e: io::Error| Error::io("making a temporary directory in", root, e);
+        refuse_link(root)?;
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         let mut attempts = 0;
         loop {
@@ -140,13 +142,14 @@ impl Drop for TempDir {
     }
 }
 
-/// Removes every temp dir in `root` whose owner is gone. A missing `root` is fine; so is what the caller has no permission to remove,
-/// since readers call this too.
+/// Takes over every temp dir in `root` whose owner is gone: the new owner is to clean it up. A missing `root` is fine; so is what
+/// the caller has no permission to lock.
 ///
 /// # Errors
 /// The first failure other than for want of permission, after trying all.
-pub(crate) fn recover(root: &Path) -> Result<()> {
+pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
     close_unlinked();
+    refuse_link(root)?;
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(e) if is_tolerable(&e) => return Ok(()),
@@ -165,34 +168,28 @@ pub(crate) fn recover(root: &Path) -> Result<()> {
     for suffix in suffixes {
         let named =
             |prefix: &str| root.join(OsString::from_vec([prefix.as_bytes(), &suffix].concat()));
-        let (lock_path, dir) = (named(LOCK), named(DIR));
-        match recover_one(&dir, &lock_path) {
-            Err(e) if !matches!(e.os_error(), Some(kind) if is_tolerable(&kind.into())) => {
-                outcome = outcome.and(Err(e));
-            }
-            _ => {}
+        let (lock_path, path) = (named(LOCK), named(DIR));
+        match lock_stale(&lock_path) {
+            Ok(None) => {}
+            Ok(lock) => keep(TempDir { path, lock_path, lock, members: 0 }),
+            Err(e) if is_tolerable(&e) => {}
+            Err(e) => outcome = outcome.and(Err(Error::io("recovering", lock_path, e))),
         }
     }
     outcome
 }
 
-fn recover_one(dir: &Path, lock_path: &Path) -> Result<()> {
-    let failed = |e: io::Error| Error::io("recovering", lock_path, e);
-    if let Ok(meta) = std::fs::symlink_metadata(lock_path) {
+/// Locks the lock file at `path`, made if it is missing; `None` if somebody holds it or has just removed it.
+fn lock_stale(path: &Path) -> io::Result<Option<File>> {
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
         // Before opening: a descriptor of a lock that is held could not be closed again.
         let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (meta.dev(), meta.ino());
         if let Some(file) = foreign.get(&key) {
-            if !try_lock_whole(file).map_err(|e| failed(e.into()))? {
-                return Ok(());
+            if !try_lock_whole(file)? {
+                return Ok(None);
             }
-            let lock = foreign.remove(&key);
-            drop(foreign);
-            return if lock.as_ref().is_some_and(|l| is_at(l, lock_path)) {
-                discard(dir, lock_path)
-            } else {
-                Ok(())
-            };
+            return Ok(foreign.remove(&key).filter(|lock| is_at(lock, path)));
         }
     }
     let lock = OpenOptions::new()
@@ -202,18 +199,16 @@ fn recover_one(dir: &Path, lock_path: &Path) -> Result<()> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(lock_path)
-        .map_err(failed)?;
+        .open(path)?;
     match try_lock_whole(&lock) {
-        Ok(true) if is_at(&lock, lock_path) => discard(dir, lock_path),
-        Ok(true) => Ok(()),
+        Ok(true) => Ok(Some(lock).filter(|lock| is_at(lock, path))),
         Ok(false) => {
             keep_foreign(lock);
-            Ok(())
+            Ok(None)
         }
         Err(e) => {
             keep_foreign(lock);
-            Err(failed(e.into()))
+            Err(e.into())
         }
     }
 }

@@ -143,7 +143,7 @@ fn read_line(log: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error> 
         Ok(read != 0)
     } else {
         let what = "the length of a line of the tar-split file in bytes";
-        Err(Error::LimitExceeded { what, limit: LINE_LIMIT })
+        Err(Error::LimitExceeded { what, limit: LINE_LIMIT, name: Vec::new() })
     }
 }
 

@@ -3,7 +3,7 @@
 mod payload;
 mod sparse_map;
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Sink, Write};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -58,17 +58,27 @@ enum State {
     Failed,
 }
 
+impl<R: Read> Disassembler<R, Sink> {
+    /// A tar reader: nothing is logged.
+    pub fn without_log(tar: R) -> Self {
+        Self::with_log(tar, Log::discarding(std::io::sink()))
+    }
+}
+
 impl<R: Read, W: Write> Disassembler<R, W> {
     /// Takes apart the uncompressed stream `tar`; `log` receives the lines of the tar-split file, uncompressed.
     ///
-    /// `tar` needs no buffer of its own; `log` gets one write for each line. With [`std::io::sink`] for a log this is a
-    /// tar reader.
+    /// `tar` needs no buffer of its own; `log` gets one write for each line.
     pub fn new(tar: R, log: W) -> Self {
+        Self::with_log(tar, Log::new(log))
+    }
+
+    fn with_log(tar: R, log: Log<W>) -> Self {
         Self {
             tar: BufReader::with_capacity(READ_BUFFER, tar),
             offset: 0,
             header_offset: 0,
-            log: Log::new(log),
+            log,
             raw: Vec::new(),
             names: Names::default(),
             payload: Payload::None,
@@ -199,7 +209,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         };
         self.padding = (stored.wrapping_neg() % BLOCK as u64) as usize;
         let map = if kind == MemberKind::Sparse {
-            Some(self.old_sparse(header.is_gnu, block, stored)?)
+            Some(self.old_sparse(header.is_gnu, block, stored, &member.name)?)
         } else {
             self.pax_sparse(&pax.sparse, &mut member, stored)?
         };
@@ -220,7 +230,8 @@ impl<R: Read, W: Write> Disassembler<R, W> {
                 if stored == 0 {
                     self.log.file(&member.name, 0, 0)?;
                 } else {
-                    let digest = Box::new(Digest::new(CrcAlgorithm::Crc64GoIso));
+                    let digest = Digest::new(CrcAlgorithm::Crc64GoIso);
+                    let digest = self.log.is_kept().then(|| Box::new(digest));
                     let name = member.name.clone();
                     self.payload = Payload::Plain { name, size: stored, left: stored, digest };
                 }
@@ -268,6 +279,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         let size = header.size.cast_unsigned();
         if size > EXTENSION_LIMIT {
             return Err(Error::LimitExceeded {
+                name: header.name.clone(),
                 what: "the size of a PAX or GNU extension header in bytes",
                 limit: EXTENSION_LIMIT,
             });

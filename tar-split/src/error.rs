@@ -77,8 +77,10 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
     /// Something is larger than is accepted.
-    #[error("{what} exceeds the limit of {limit}")]
+    #[error("{what} exceeds the limit of {limit}{}{}", if .name.is_empty() { "" } else { ": " }, Name(.name))]
     LimitExceeded {
+        /// The name in the header that it belongs to; empty if it belongs to none.
+        name: Vec<u8>,
         /// What is too large.
         what: &'static str,
         /// The largest accepted value, in bytes or, where `what` counts something, pieces.
@@ -109,6 +111,15 @@ impl From<Error> for io::Error {
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
+    }
+}
+
+/// As [`Quoted`], nothing for no name.
+struct Name<'a>(&'a [u8]);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { Quoted(self.0).fmt(f) }
     }
 }
 

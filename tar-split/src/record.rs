@@ -21,17 +21,31 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 pub(crate) struct Log<W> {
     out: W,
+    /// Whether anybody wants the lines.
+    is_kept: bool,
     line: String,
     position: u64,
 }
 
 impl<W: Write> Log<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self { out, line: String::new(), position: 0 }
+        Self { out, is_kept: true, line: String::new(), position: 0 }
+    }
+
+    /// A log that formats nothing.
+    pub(crate) fn discarding(out: W) -> Self {
+        Self { is_kept: false, ..Self::new(out) }
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// Raw bytes of the stream.
     pub(crate) fn segment(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.is_kept {
+            return Ok(());
+        }
         self.line.push_str(r#"{"type":2,"payload":""#);
         STANDARD.encode_string(bytes, &mut self.line);
         self.line.push('"');
@@ -40,6 +54,9 @@ impl<W: Write> Log<W> {
 
     /// A member: its name, the size of its payload and, where that is not 0, the payload's checksum.
     pub(crate) fn file(&mut self, name: &[u8], size: u64, checksum: u64) -> Result<(), Error> {
+        if !self.is_kept {
+            return Ok(());
+        }
         self.line.push_str(r#"{"type":1"#);
         match std::str::from_utf8(name) {
             Ok("") => {}

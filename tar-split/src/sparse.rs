@@ -191,9 +191,10 @@ impl Expansion {
 }
 
 /// Checks the limit on a map's size, before one more block of it is read.
-pub(crate) fn check_map_size(bytes: u64) -> Result<(), Error> {
+pub(crate) fn check_map_size(bytes: u64, name: &[u8]) -> Result<(), Error> {
     if bytes > EXTENSION_LIMIT {
         return Err(Error::LimitExceeded {
+            name: name.to_vec(),
             what: "the size of a sparse map in bytes",
             limit: EXTENSION_LIMIT,
         });

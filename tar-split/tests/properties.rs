@@ -4,12 +4,29 @@
 
 mod support;
 
+use std::io::Read;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tar_split_rs::Error;
+use tar_split_rs::{Disassembler, Error, Member};
 
 use support::generate::{damaged, stream};
 use support::*;
+
+/// The members and payloads of the stream, as [`disassemble`] gives them, without a log.
+fn read_only(tar: &[u8]) -> Result<(Vec<Member>, Vec<Vec<u8>>), ()> {
+    let (mut members, mut payloads) = (Vec::new(), Vec::new());
+    let mut reader = Disassembler::without_log(tar);
+    while let Some(member) = reader.next_member().map_err(drop)? {
+        let mut payload = Vec::new();
+        let limit = if member.sparse.is_some() { 1 << 20 } else { u64::MAX };
+        (&mut reader).take(limit).read_to_end(&mut payload).map_err(drop)?;
+        members.push(member);
+        payloads.push(payload);
+    }
+    reader.finish().map_err(drop)?;
+    Ok((members, payloads))
+}
 
 /// Whether the stream came apart; if so it has come together again too.
 fn round_trip(tar: &[u8]) -> Result<bool, TestCaseError> {
@@ -18,11 +35,13 @@ fn round_trip(tar: &[u8]) -> Result<bool, TestCaseError> {
         Ok(parts) => parts,
         Err(error) => {
             prop_assert!(skimmed.is_err(), "only an error when payloads are read: {error}");
+            prop_assert!(read_only(tar).is_err(), "only an error with a log: {error}");
             return Ok(false);
         }
     };
     prop_assert_eq!(&reassemble(&parts.log, &parts.contents).unwrap(), tar);
     prop_assert_eq!(&reassemble(&skimmed.unwrap(), &parts.contents).unwrap(), tar);
+    prop_assert_eq!(read_only(tar), Ok((parts.members.clone(), parts.payloads.clone())));
     for (member, payload) in parts.members.iter().zip(&parts.payloads) {
         prop_assert_eq!(payload.len() as u64, member.size.min(1 << 20));
     }

@@ -4,6 +4,7 @@ mod between;
 mod hostile;
 mod memory;
 mod packing;
+mod threads;
 mod unpacking;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! One `stat` tells which of the calls would change something; for most files that is the setting of times alone.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
@@ -40,15 +40,34 @@ impl Owner {
 }
 
 /// What a file shall get.
+#[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    pub(super) owner: Owner,
-    pub(super) member: &'a Member,
     pub(super) name: &'a [u8],
+    pub(super) owner: Owner,
+    pub(super) mode: u32,
+    pub(super) mtime: Time,
+    pub(super) atime: Option<Time>,
+    pub(super) xattrs: &'a [(Vec<u8>, Vec<u8>)],
 }
 
-impl Wanted<'_> {
-    pub(super) fn mode(&self) -> u32 {
-        self.member.mode & 0o7777
+impl<'a> Wanted<'a> {
+    pub(super) fn of(member: &'a Member, owner: Owner, name: &'a [u8]) -> Self {
+        let Member { mode, mtime, atime, ref xattrs, .. } = *member;
+        Self { name, owner, mode: mode & 0o7777, mtime, atime, xattrs }
+    }
+}
+
+/// What a file has.
+#[derive(Clone, Copy)]
+pub(super) struct Present {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mode: u32,
+}
+
+impl From<&Stat> for Present {
+    fn from(stat: &Stat) -> Self {
+        Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }
     }
 }
 
@@ -111,7 +130,22 @@ impl Target<'_> {
     }
 }
 
-/// All attributes of anything but a directory.
+/// All attributes of a new file that is open; what it has is known.
+pub(super) fn apply_to_file(
+    file: BorrowedFd<'_>,
+    present: Present,
+    wanted: &Wanted<'_>,
+    options: &UnpackOptions,
+) -> Result<()> {
+    let target = Target::Open(file);
+    own_and_mode(&target, present, wanted, options)?;
+    set_xattrs(&target, wanted, options)?;
+    target
+        .set_times(&file_times(wanted))
+        .map_err(|e| failed("setting the times of", wanted.name, e))
+}
+
+/// All attributes of what has a name only: anything but a directory.
 pub(super) fn apply(
     target: &Target<'_>,
     wanted: &Wanted<'_>,
@@ -120,16 +154,29 @@ pub(super) fn apply(
     let call = |action: &'static str| move |e| failed(action, wanted.name, e);
     let stat = target.stat().map_err(call("looking at"))?;
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-    let moved = own(target, &stat, wanted, options)?;
-    // A change of the owner takes the set-user-ID bit away.
-    if !is_link && (stat.st_mode & 0o7777 != wanted.mode() || moved && wanted.mode() & 0o6000 != 0)
-    {
-        target.chmod(wanted.mode()).map_err(call("setting the mode of"))?;
+    if is_link {
+        own(target, Present::from(&stat), wanted, options)?;
+    } else {
+        own_and_mode(target, Present::from(&stat), wanted, options)?;
     }
     set_xattrs(target, wanted, options)?;
-    let times = if is_link { link_times(wanted.member) } else { file_times(wanted.member) };
+    let times = if is_link { link_times(wanted) } else { file_times(wanted) };
     if !has_times(&stat, &times) {
         target.set_times(&times).map_err(call("setting the times of"))?;
+    }
+    Ok(())
+}
+
+fn own_and_mode(
+    target: &Target<'_>,
+    present: Present,
+    wanted: &Wanted<'_>,
+    options: &UnpackOptions,
+) -> Result<()> {
+    let moved = own(target, present, wanted, options)?;
+    // A change of the owner takes the set-user-ID bit away.
+    if present.mode != wanted.mode || moved && wanted.mode & 0o6000 != 0 {
+        target.chmod(wanted.mode).map_err(|e| failed("setting the mode of", wanted.name, e))?;
     }
     Ok(())
 }
@@ -144,13 +191,13 @@ pub(super) fn apply_to_directory(
     let call = |action: &'static str| move |e| failed(action, wanted.name, e);
     let target = Target::Open(fd);
     let stat = target.stat().map_err(call("looking at"))?;
-    own(&target, &stat, wanted, options)?;
-    let now = wanted.mode() | 0o700;
+    own(&target, Present::from(&stat), wanted, options)?;
+    let now = wanted.mode | 0o700;
     if stat.st_mode & 0o7777 != now {
         target.chmod(now).map_err(call("setting the mode of"))?;
     }
     set_xattrs(&target, wanted, options)?;
-    Ok((now != wanted.mode()).then(|| wanted.mode()))
+    Ok((now != wanted.mode).then_some(wanted.mode))
 }
 
 /// Sets the owner of a whiteout.
@@ -162,18 +209,18 @@ pub(super) fn own_whiteout(
 ) -> Result<()> {
     let target = Target::Named(dir, base);
     let stat = target.stat().map_err(|e| failed("looking at", wanted.name, e))?;
-    own(&target, &stat, wanted, options).map(|_| ())
+    own(&target, Present::from(&stat), wanted, options).map(|_| ())
 }
 
 /// Returns whether the owner had to be changed.
 fn own(
     target: &Target<'_>,
-    stat: &Stat,
+    present: Present,
     wanted: &Wanted<'_>,
     options: &UnpackOptions,
 ) -> Result<bool> {
     let Owner { uid, gid } = wanted.owner;
-    if (stat.st_uid, stat.st_gid) == (uid, gid) {
+    if (present.uid, present.gid) == (uid, gid) {
         return Ok(false);
     }
     match target.chown(wanted.owner) {
@@ -194,7 +241,7 @@ fn own(
 }
 
 fn set_xattrs(target: &Target<'_>, wanted: &Wanted<'_>, options: &UnpackOptions) -> Result<()> {
-    for (key, value) in &wanted.member.xattrs {
+    for (key, value) in wanted.xattrs {
         if key == b"security.selinux" {
             continue;
         }
@@ -241,18 +288,18 @@ fn later(a: Option<Time>, b: Time) -> Time {
     }
 }
 
-fn file_times(member: &Member) -> Timestamps {
+fn file_times(wanted: &Wanted<'_>) -> Timestamps {
     Timestamps {
-        last_access: clamped(later(member.atime, member.mtime)),
-        last_modification: clamped(member.mtime),
+        last_access: clamped(later(wanted.atime, wanted.mtime)),
+        last_modification: clamped(wanted.mtime),
     }
 }
 
 /// Links keep times before the epoch.
-fn link_times(member: &Member) -> Timestamps {
+fn link_times(wanted: &Wanted<'_>) -> Timestamps {
     Timestamps {
-        last_access: timespec(later(member.atime, member.mtime)),
-        last_modification: timespec(member.mtime),
+        last_access: timespec(later(wanted.atime, wanted.mtime)),
+        last_modification: timespec(wanted.mtime),
     }
 }
 
@@ -269,9 +316,4 @@ fn has_times(stat: &Stat, times: &Timestamps) -> bool {
         |seconds: i64, nanos: i64, time: &Timespec| seconds == time.tv_sec && nanos == time.tv_nsec;
     same(stat.st_mtime, stat.st_mtime_nsec as i64, &times.last_modification)
         && same(stat.st_atime, stat.st_atime_nsec as i64, &times.last_access)
-}
-
-/// As [`Target::Open`], for what owns its descriptor.
-pub(super) fn open(fd: &impl AsFd) -> Target<'_> {
-    Target::Open(fd.as_fd())
 }

@@ -80,15 +80,7 @@ impl Copy<'_> {
     fn run(&mut self, mut left: u64) -> Result<()> {
         while left > 0 {
             let n = self.read(left)?;
-            let mut rest = self.buffer.get(..n).unwrap_or_default();
-            while !rest.is_empty() {
-                match rustix::io::write(self.file, rest) {
-                    Ok(0) => return Err(failed("writing", self.name, Errno::IO)),
-                    Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                    Err(Errno::INTR) => {}
-                    Err(e) => return Err(failed("writing", self.name, e)),
-                }
-            }
+            write_all(self.file, self.name, self.buffer.get(..n).unwrap_or_default())?;
             left -= n as u64;
         }
         Ok(())
@@ -101,7 +93,7 @@ impl Copy<'_> {
         for extent in extents {
             let end = extent.offset.checked_add(extent.length).filter(|end| *end <= size);
             let (Some(end), Some(hole)) = (end, extent.offset.checked_sub(at)) else {
-                return Err(self.damaged("its map of holes is out of order"));
+                return Err(damaged(self.name, "its map of holes is out of order"));
             };
             self.skip(hole)?;
             rustix::fs::seek(self.file, SeekFrom::Start(extent.offset))
@@ -118,7 +110,7 @@ impl Copy<'_> {
                 0 => left - self.read(left)? as u64,
                 hole => left
                     .checked_sub(hole)
-                    .ok_or_else(|| self.damaged("its holes overlap its data"))?,
+                    .ok_or_else(|| damaged(self.name, "its holes overlap its data"))?,
             };
         }
         Ok(())
@@ -126,28 +118,58 @@ impl Copy<'_> {
 
     fn read(&mut self, most: u64) -> Result<usize> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
-        let room = self.buffer.get_mut(..most).unwrap_or_default();
-        loop {
-            match self.content.read(room) {
-                Ok(0) => return Err(self.damaged("its content ends early")),
-                Ok(n) => return Ok(n),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(self.unreadable(e)),
-            }
+        read(self.name, self.content, self.buffer.get_mut(..most).unwrap_or_default())
+    }
+}
+
+/// Appends the whole content, which is so long, to `bytes`.
+pub(super) fn read_all(
+    name: &[u8],
+    content: &mut dyn Content,
+    size: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
+    let mut at = bytes.len();
+    bytes.resize(at.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)), 0);
+    while let Some(room) = bytes.get_mut(at..).filter(|room| !room.is_empty()) {
+        at += read(name, content, room)?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_all(file: BorrowedFd<'_>, name: &[u8], mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(failed("writing", name, Errno::IO)),
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(failed("writing", name, e)),
         }
     }
+    Ok(())
+}
 
-    /// An error of the stream, or of what the stream says.
-    fn unreadable(&self, e: io::Error) -> Error {
-        let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<tar_split_rs::Error>());
-        let kind = match inner {
-            Some(tar_split_rs::Error::Io { .. }) => ErrorKind::Io,
-            _ => ErrorKind::InvalidArchive,
-        };
-        Error::new(kind, format!("reading the content of {}", show(self.name))).caused_by(e)
+fn read(name: &[u8], content: &mut dyn Content, room: &mut [u8]) -> Result<usize> {
+    loop {
+        match content.read(room) {
+            Ok(0) => return Err(damaged(name, "its content ends early")),
+            Ok(n) => return Ok(n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(unreadable(name, e)),
+        }
     }
+}
 
-    fn damaged(&self, why: &str) -> Error {
-        Error::new(ErrorKind::InvalidArchive, format!("unpacking {}", show(self.name))).detail(why)
-    }
+/// An error of the stream, or of what the stream says.
+fn unreadable(name: &[u8], e: io::Error) -> Error {
+    let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<tar_split_rs::Error>());
+    let kind = match inner {
+        Some(tar_split_rs::Error::Io { .. }) => ErrorKind::Io,
+        _ => ErrorKind::InvalidArchive,
+    };
+    Error::new(kind, format!("reading the content of {}", show(name))).caused_by(e)
+}
+
+fn damaged(name: &[u8], why: &str) -> Error {
+    Error::new(ErrorKind::InvalidArchive, format!("unpacking {}", show(name))).detail(why)
 }

@@ -26,7 +26,7 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn wanted(&self) -> Wanted<'a> {
-        Wanted { owner: self.owner, member: self.member, name: self.name }
+        Wanted::of(self.member, self.owner, self.name)
     }
 }
 
@@ -78,6 +78,8 @@ impl Unpacker<'_> {
                     self.clear(dir, entry)?;
                     rustix::fs::mkdirat(&dir.fd, entry.base, mode).map_err(call)?;
                 }
+                // What new files in it get may change.
+                self.parents.forget();
             }
             other => other.map_err(call)?,
         }
@@ -100,9 +102,19 @@ impl Unpacker<'_> {
         let mode = Mode::from_raw_mode(entry.member.mode & 0o777);
         let file =
             self.replacing(dir, entry, |dir, base| rustix::fs::openat(&dir.fd, base, flags, mode))?;
-        let size = content::write(&file, entry.name, entry.member, payload, &mut self.buffer)?;
-        self.facts.size += size;
-        attributes::apply(&attributes::open(&file), &entry.wanted(), self.options)
+        let present =
+            dir.look_at_new(&file, mode).map_err(|e| failed("looking at", entry.name, e))?;
+        let (member, wanted) = (entry.member, entry.wanted());
+        self.facts.size += member.size;
+        match &mut self.writers {
+            Some(writers) if member.sparse.is_none() && writers.take(member.size) => {
+                writers.add(file, present, &wanted, member.size, payload)
+            }
+            _ => {
+                content::write(&file, entry.name, member, payload, &mut self.buffer)?;
+                attributes::apply_to_file(file.as_fd(), present, &wanted, self.options)
+            }
+        }
     }
 
     fn make_node(&mut self, dir: &Dir, entry: &Entry<'_>, kind: FileType) -> Result<()> {
@@ -136,6 +148,8 @@ impl Unpacker<'_> {
             }
             other => other.map_err(call)?,
         }
+        // The file's attributes become those of the link.
+        self.wait()?;
         self.dress(dir, entry)
     }
 

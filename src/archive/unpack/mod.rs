@@ -11,6 +11,7 @@ mod parents;
 mod plink;
 mod remove;
 mod whiteout;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -29,6 +30,8 @@ pub(super) use directories::Directories;
 use parents::Dir;
 pub(super) use parents::Parents;
 pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
+use writers::Writers;
+pub(super) use writers::writers;
 
 /// What was learnt while unpacking.
 #[derive(Default)]
@@ -36,6 +39,8 @@ pub(super) struct Unpacked {
     pub(super) uids: BTreeSet<u32>,
     pub(super) gids: BTreeSet<u32>,
     pub(super) size: u64,
+    /// There was an entry for the root itself.
+    pub(super) root: bool,
 }
 
 /// Unpacks the members of one archive.
@@ -48,6 +53,7 @@ pub(super) struct Unpacker<'a> {
     /// Files of AUFS's directory of link targets, by name.
     plinks: BTreeMap<Vec<u8>, Member>,
     buffer: Vec<u8>,
+    writers: Option<Writers>,
     facts: Unpacked,
 }
 
@@ -77,7 +83,12 @@ impl Made {
 }
 
 impl<'a> Unpacker<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, options: &'a UnpackOptions) -> Result<Self> {
+    /// With so many threads, none included, that write small files.
+    pub(super) fn new(
+        root: BorrowedFd<'a>,
+        options: &'a UnpackOptions,
+        writers: usize,
+    ) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let own = rustix::fs::openat(root, ".", flags, Mode::empty())
             .map_err(|e| failed("opening the directory to unpack into", b".", e))?;
@@ -91,6 +102,10 @@ impl<'a> Unpacker<'a> {
             made: Made::default(),
             plinks: BTreeMap::new(),
             buffer: Vec::new(),
+            writers: match writers {
+                0 => None,
+                threads => Some(Writers::start(threads, options)?),
+            },
             facts: Unpacked::default(),
         })
     }
@@ -133,6 +148,13 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
+    /// Waits until every file has its content and attributes. After an error of [`Unpacker::member`] as well: the first
+    /// member that failed may be one that other threads had to write.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        let Some(writers) = &mut self.writers else { return Ok(()) };
+        writers.wait()
+    }
+
     /// Sets the times of directories and returns what was learnt.
     pub(super) fn finish(mut self) -> Result<Unpacked> {
         self.remove_plinks()?;
@@ -163,9 +185,11 @@ impl<'a> Unpacker<'a> {
                 ),
             ));
         }
-        let wanted = attributes::Wanted { owner, member, name: b"." };
+        self.facts.root = true;
+        let wanted = attributes::Wanted::of(member, owner, b".");
         let deferred = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
         self.directories.push(b"", attributes::directory_times(member), deferred);
+        self.parents.forget();
         Ok(())
     }
 }

@@ -1,22 +1,50 @@
 //! Descriptors of the directories that members go to, kept so that neighbours do not look them up again.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, Result};
+use rustix::process::Resource;
 
+use super::attributes::Present;
 use crate::archive::names::split;
 use crate::sys::beneath::{Beneath, Identity};
 
-/// Descriptors kept; far below the usual limit of 1024 for a process.
-const KEPT: usize = 256;
+/// How many descriptors are kept: an eighth of those that the process may have, for several layers are unpacked at a time.
+fn kept() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(32, 1024)
+}
 
 /// An open directory.
 pub(crate) struct Dir {
     pub(crate) fd: OwnedFd,
     pub(crate) id: Identity,
+    /// What new files get in it, if one has been looked at: an owner, and all of these bits of the mode asked for.
+    gives: Cell<Option<Present>>,
+}
+
+impl Dir {
+    fn new(fd: OwnedFd, id: Identity) -> Self {
+        Self { fd, id, gives: Cell::new(None) }
+    }
+
+    /// What a new file has for which `mode` was asked. Set-group-ID bits, access lists and the umask decide that for
+    /// all files of the directory alike: most need not be looked at.
+    pub(super) fn look_at_new(&self, file: &OwnedFd, mode: Mode) -> Result<Present> {
+        let asked = mode.as_raw_mode();
+        let known = self.gives.get();
+        if let Some(gives) = known.filter(|gives| asked & !gives.mode == 0) {
+            return Ok(Present { mode: asked, ..gives });
+        }
+        let present = Present::from(&rustix::fs::fstat(file)?);
+        let before = known.map_or(0, |gives| gives.mode);
+        self.gives.set(Some(Present { mode: before | asked & present.mode, ..present }));
+        Ok(present)
+    }
 }
 
 /// Directories by their cleaned path, the longest unused one going first.
@@ -25,6 +53,7 @@ pub(crate) struct Parents<'fd> {
     root: Rc<Dir>,
     last: (Vec<u8>, Rc<Dir>),
     kept: HashMap<Vec<u8>, (Rc<Dir>, u64)>,
+    most: usize,
     clock: u64,
     /// Missing parents get 0755 whatever the umask (a full tree), else 0777 less the umask.
     full: bool,
@@ -35,9 +64,9 @@ impl<'fd> Parents<'fd> {
         let beneath = Beneath::new(root);
         let fd = beneath.directory(b".", None)?;
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
-        let root = Rc::new(Dir { fd, id });
+        let root = Rc::new(Dir::new(fd, id));
         let last = (Vec::new(), Rc::clone(&root));
-        Ok(Self { beneath, root, last, kept: HashMap::new(), clock: 0, full })
+        Ok(Self { beneath, root, last, kept: HashMap::new(), most: kept(), clock: 0, full })
     }
 
     /// The directory of a cleaned path; with `make` missing ones are made.
@@ -59,15 +88,16 @@ impl<'fd> Parents<'fd> {
 
     /// Keeps a directory that was just made.
     pub(crate) fn put(&mut self, path: &[u8], fd: OwnedFd, id: Identity) {
-        let dir = Rc::new(Dir { fd, id });
+        let dir = Rc::new(Dir::new(fd, id));
         self.keep(path, &dir);
         if self.last.0 == path {
             self.last.1 = dir;
         }
     }
 
-    /// A directory or a symbolic link has gone: any path may lead elsewhere now.
+    /// A directory or a symbolic link has gone, and any path may lead elsewhere now; or a directory has changed.
     pub(crate) fn forget(&mut self) {
+        self.root.gives.set(None);
         self.kept.clear();
         self.last = (Vec::new(), Rc::clone(&self.root));
     }
@@ -83,11 +113,11 @@ impl<'fd> Parents<'fd> {
     }
 
     fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
-        if self.kept.len() >= KEPT {
+        if self.kept.len() >= self.most {
             // A quarter at a time, so that the search for the oldest is rare.
             let mut ages: Vec<u64> = self.kept.values().map(|(_, used)| *used).collect();
             ages.sort_unstable();
-            let limit = ages.get(KEPT / 4).copied().unwrap_or(u64::MAX);
+            let limit = ages.get(self.most / 4).copied().unwrap_or(u64::MAX);
             self.kept.retain(|_, (_, used)| *used >= limit);
         }
         self.clock += 1;
@@ -105,7 +135,7 @@ impl<'fd> Parents<'fd> {
             None => self.look_up(path, make)?,
         };
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
-        Ok(Dir { fd, id })
+        Ok(Dir::new(fd, id))
     }
 
     fn step(&self, dir: &Dir, base: &[u8], make: bool) -> Result<OwnedFd> {

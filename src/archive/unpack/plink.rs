@@ -39,6 +39,7 @@ impl Unpacker<'_> {
         }
         let call = |e| failed("linking", entry.name, e);
         let member: Member = self.plinks.get(base).cloned().ok_or_else(|| call(Errno::NOENT))?;
+        self.wait()?;
         let from = self.parents.get(DIRECTORY, false).map_err(call)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&from.fd, base, flags, Mode::empty()).map_err(call)?;

@@ -44,7 +44,7 @@ impl LayerDir {
     /// How many older uppers there are: `diff1` to `diffN`, newest first; the first gap ends the list.
     pub(super) fn older(&self) -> usize {
         let dir = self.path();
-        (1..=layout::MAX_LOWERS).take_while(|n| dir.join(format!("diff{n}")).is_dir()).count()
+        (1..=layout::MAX_LOWERS).take_while(|n| is_real_dir(&dir.join(format!("diff{n}")))).count()
     }
 
     /// The layer's own content as directories, newest first.
@@ -75,6 +75,10 @@ impl LayerDir {
                 return Err(layout::damaged(&diff, "the layer's content is missing").caused_by(e));
             }
             Err(e) => return Err(Error::io("examining", &diff, e)),
+        }
+        let older = self.path().join(format!("diff{}", self.older() + 1));
+        if older.symlink_metadata().is_ok() {
+            return Err(layout::damaged(&older, "it is not a directory"));
         }
         let composefs = self.path().join("composefs-data");
         if composefs.symlink_metadata().is_ok() {
@@ -173,6 +177,7 @@ impl Overlay {
         if lowers.iter().any(|l| l.id == layer.id) {
             return Err(layout::damaged(&dir, "the layer is listed among those below it"));
         }
+        check_length(&dir, &lowers)?;
         Ok(lowers)
     }
 
@@ -219,7 +224,7 @@ impl Overlay {
     }
 
     fn make_short_link(&self, home: &Path, link: &LinkId, id: &LayerId) -> Result<()> {
-        layout::ensure_dir(&home.join(layout::LINKS), layout::DirLook::root(0o755), 0o755)?;
+        layout::ensure_own_dir(&home.join(layout::LINKS), layout::DirLook::root(0o755))?;
         let path = link.path(home);
         tracing::warn!(link = link.as_str(), layer = %id, "a lost short link is made again");
         match symlink(layout::target_of_layer(id), &path) {
@@ -243,6 +248,29 @@ impl Overlay {
     /// The content directories of layers, newest first, open.
     pub(super) fn open_contents(layers: &[LayerDir]) -> Result<Vec<OwnedFd>> {
         layers.iter().flat_map(LayerDir::contents).map(|dir| layout::open_dir(&dir)).collect()
+    }
+}
+
+/// A layer lists its parent and all that the parent lists. A list that was cut between two words would give a tree without the
+/// layers at the bottom.
+fn check_length(dir: &Path, lowers: &[LayerDir]) -> Result<()> {
+    let Some(parent) = lowers.first() else { return Ok(()) };
+    // A parent whose lists are damaged can say nothing against its child's.
+    let by_id = layout::read_lower_layers(&parent.path()).map(|l| l.map(|ids| ids.len()));
+    let below = match by_id {
+        Ok(None) => layout::read_lower(&parent.path()).map(|l| l.map(|links| links.len())),
+        counted => counted,
+    };
+    match below {
+        Ok(Some(below)) if lowers.len() <= below => {
+            let by_id = dir.join(layout::LOWER_LAYERS);
+            let file = if by_id.exists() { by_id } else { dir.join(layout::LOWER) };
+            let parent = &parent.id;
+            let why =
+                format!("it lists {} layers, and {parent} has {below} below it", lowers.len());
+            Err(layout::damaged(&file, why))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -304,6 +332,6 @@ pub(super) fn is_reserved(name: &str) -> bool {
     layout::RESERVED.contains(&name) || layout::PROBES.iter().any(&probe)
 }
 
-fn is_real_dir(path: &Path) -> bool {
+pub(super) fn is_real_dir(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|m| m.is_dir())
 }

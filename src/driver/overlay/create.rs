@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -64,7 +63,7 @@ impl Overlay {
         let below = parent.map(|p| self.parent_files(p)).transpose()?;
         let look = self.root_look(parent)?;
 
-        layout::ensure_dir(&home.join(layout::LINKS), DirLook::root(0o755), 0o755)?;
+        layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(0o755))?;
         let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
         let dir = layer.path();
         if dir.symlink_metadata().is_ok() {
@@ -77,7 +76,8 @@ impl Overlay {
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
         let link = LinkId::random();
-        layout::write_link_file(&dir, &link, !self.options.unsynced)?;
+        // What is made for an image is synced as a whole before its record counts.
+        layout::write_link_file(&dir, &link, read_write && !self.options.unsynced)?;
         let path = link.path(home);
         symlink(layout::target_of_layer(id), &path)
             .map_err(|e| Error::io("making the link", &path, e))?;
@@ -126,18 +126,6 @@ impl Overlay {
                     .collect(),
             ),
         })
-    }
-
-    /// As [`Overlay::root_look`], for a parent that is staged.
-    pub(super) fn staged_look(parent: BorrowedFd<'_>) -> Result<DirLook> {
-        let mut buffer = [0u8; 256];
-        let read = rustix::fs::fgetxattr(parent, OVERRIDE_XATTR, &mut buffer).ok();
-        let text = read.and_then(|n| OsStr::from_bytes(buffer.get(..n)?).to_str());
-        match text.and_then(parse_override) {
-            Some(look) => Ok(look),
-            None => DirLook::of_open(parent)
-                .map_err(|e| Error::io("examining a staged layer", "its root", e)),
-        }
     }
 
     /// Mode and owner of the root of a new child of `parent` (CRE-8, CRE-10): the parent's, in full.

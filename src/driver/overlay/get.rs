@@ -206,7 +206,7 @@ impl Overlay {
             self.restore_diff(layer, lower_layers.first())?;
         }
         layer.check_content()?;
-        layout::ensure_dir(merged, DirLook::root(0o700), 0o700)?;
+        layout::ensure_own_dir(merged, DirLook::root(0o700))?;
 
         let read_only = !own || how.read_only();
         let mut lowers = Vec::new();
@@ -244,6 +244,7 @@ impl Overlay {
             Upper { diff: side("diff"), work: side("work") }
         });
         if !read_only {
+            layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
             // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
             remove_tree(&dir.join("work/work/incompat/volatile"))?;
         }
@@ -289,7 +290,7 @@ impl Overlay {
     fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
         let path = layer.path().join("empty");
         if layer.place == Place::Home {
-            layout::ensure_dir(&path, DirLook::root(0o700), 0o700)?;
+            layout::ensure_own_dir(&path, DirLook::root(0o700))?;
         }
         Ok(Lower { short: self.shorten(&path), absolute: path })
     }

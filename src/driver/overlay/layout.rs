@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
+use crate::sys::regular;
 use crate::{Error, ErrorKind, LayerId, Result};
 
 /// The directory of short links.
@@ -82,22 +83,7 @@ pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Error {
 
 /// Reads a small regular file, never through a link; `None` if there is none.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed())
-        .open(path);
-    let file = match opened {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(damaged(path, "it is a symbolic link"));
-        }
-        Err(e) => return Err(Error::io("opening", path, e)),
-        Ok(file) => file,
-    };
-    let about = file.metadata().map_err(|e| Error::io("examining", path, e))?;
-    if !about.is_file() {
-        return Err(damaged(path, "it is not a regular file"));
-    }
+    let Some(file) = regular::open("reading", path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(SMALL_FILE_LIMIT + 1)
         .read_to_end(&mut bytes)
@@ -230,6 +216,17 @@ impl DirLook {
         let about = path.symlink_metadata()?;
         Ok(Self { mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() })
     }
+
+    /// Gives an open directory, which is at `path`, this owner and mode.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(in crate::driver) fn apply(self, dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        rustix::fs::chownat(dir, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .and_then(|()| rustix::fs::fchmod(dir, Mode::from_raw_mode(self.mode)))
+            .map_err(|e| Error::io("setting owner and mode of", path, e))
+    }
 }
 
 /// Makes a directory with exactly that mode, whatever the umask is, and that owner (DEF-13), or none.
@@ -244,10 +241,7 @@ pub(in crate::driver) fn make_dir(path: &Path, look: DirLook) -> Result<OwnedFd>
 
 fn dress(path: &Path, look: DirLook) -> Result<OwnedFd> {
     let dir = open_dir(path)?;
-    let (uid, gid) = (Uid::from_raw(look.uid), Gid::from_raw(look.gid));
-    rustix::fs::chownat(&dir, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-        .and_then(|()| rustix::fs::fchmod(&dir, Mode::from_raw_mode(look.mode)))
-        .map_err(|e| Error::io("setting owner and mode of", path, e))?;
+    look.apply(dir.as_fd(), path)?;
     Ok(dir)
 }
 
@@ -278,6 +272,20 @@ pub(in crate::driver) fn ensure_dir(path: &Path, look: DirLook, above: u32) -> R
         }
     }
     Ok(!missing.is_empty())
+}
+
+/// Makes sure of a directory of the driver's own, with that owner and mode if it has to be made: no link may stand in its place,
+/// by which something would be mounted or written elsewhere.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for anything else in its place; as [`ensure_dir`].
+pub(super) fn ensure_own_dir(path: &Path, look: DirLook) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(m) if m.is_dir() => Ok(()),
+        Ok(m) if m.is_symlink() => Err(damaged(path, "it is a symbolic link")),
+        Ok(_) => Err(damaged(path, "it is not a directory")),
+        Err(_) => ensure_dir(path, look, look.mode).map(drop),
+    }
 }
 
 /// Opens a directory, never through a link in the last component.

@@ -156,6 +156,10 @@ impl Driver for Overlay {
         self.remove_later(id)
     }
 
+    fn stages_apart(&self) -> bool {
+        true
+    }
+
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
         refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
         self.ready()?;
@@ -165,22 +169,11 @@ impl Driver for Overlay {
         Ok(Box::new(staging))
     }
 
-    fn stage_upon(
-        &self,
-        parent: &dyn Staging,
-        options: &CreateOptions,
-    ) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
-        self.ready()?;
-        let look = Self::staged_look(parent.root())?;
-        let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
-        Ok(Box::new(staging))
-    }
-
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
-        staging.commit(&self.locate_own(id)?.diff(), id)
+        let diff = self.locate_own(id)?.diff();
+        staging.adopt_root(&diff)?;
+        staging.commit(&diff, id)
     }
 
     fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)> {

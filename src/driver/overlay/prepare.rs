@@ -46,7 +46,7 @@ impl Overlay {
             )
             .hint("run as root, or set driver = \"vfs\" in storage.conf"));
         }
-        match NewOverlay::begin() {
+        match self.begin_overlay() {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {
                 return Err(unfit(
                     ErrorKind::NotSupported,
@@ -88,6 +88,15 @@ impl Overlay {
         }
     }
 
+    /// Begins an overlay and lets it go, unless an earlier process found that overlays work and this one may mount: the kernel
+    /// takes as long over it as over all else that a short command asks of it.
+    fn begin_overlay(&self) -> io::Result<()> {
+        if self.recall("overlay") == Some(Answer::Yes) && may_mount() {
+            return Ok(());
+        }
+        NewOverlay::begin().map(drop)
+    }
+
     /// The file system below the home, or below what will be its parent.
     fn backing_magic(&self) -> Option<u64> {
         let parent = self.home.parent()?;
@@ -115,9 +124,9 @@ impl Overlay {
         self.check_host()?;
         let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
         let new = layout::ensure_dir(&self.home, open, 0o700)?;
-        layout::ensure_dir(&self.home.join(layout::LINKS), open, 0o755)?;
+        layout::ensure_own_dir(&self.home.join(layout::LINKS), open)?;
         if let Some(home) = &self.image_home {
-            layout::ensure_dir(&home.join(layout::LINKS), open, 0o755)?;
+            layout::ensure_own_dir(&home.join(layout::LINKS), open)?;
         }
         layout::ensure_dir(&self.run, private, 0o700)?;
         let checked = self.check_overlay();
@@ -222,6 +231,11 @@ impl Overlay {
             row("Supports volatile", ask("volatile", &|| self.supports_volatile())),
         ]
     }
+}
+
+fn may_mount() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// Whether `path` is a mount of itself: of the file system that its parent lies on, too.

@@ -12,6 +12,7 @@ use super::mount::{Lower, Plan, Upper};
 use super::{OPAQUE_PREFIX, Overlay};
 use crate::sys::mount::detach;
 use crate::sys::tempdir::{self, TempDir};
+use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, Result};
 
 /// An answer that may be remembered: yes, or no and why.
@@ -104,7 +105,8 @@ impl Overlay {
         if file(true).symlink_metadata().is_ok() {
             return Some(Answer::Yes);
         }
-        std::fs::read_to_string(file(false)).ok().map(Answer::No)
+        let text = regular::read("reading what was probed", &file(false)).ok()??;
+        Some(Answer::No(String::from_utf8_lossy(&text).into_owned()))
     }
 
     fn remember(&self, feature: &str, answer: &Answer, with_text: bool) {
@@ -118,7 +120,7 @@ impl Overlay {
         };
         let path = self.run.join(format!("{feature}-{set}"));
         let written = ensure_dir(&self.run, DirLook::root(0o700), 0o700)
-            .and_then(|_| std::fs::write(&path, text).map_err(|e| Error::io("writing", &path, e)));
+            .and_then(|_| atomic::replace(&path, text.as_bytes(), 0o644, false));
         if let Err(e) = written {
             tracing::warn!(error = %e, "remembering what was probed");
         }
@@ -274,7 +276,7 @@ impl Scratch {
     fn new(home: &Path) -> Result<Self> {
         let root = home.join(layout::TEMP_DIRS);
         // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it.
-        if let Err(e) = tempdir::recover(&root) {
+        if let Err(e) = tempdir::adopt(&root, drop) {
             tracing::warn!(error = %e, "removing what a killed probe has left");
         }
         let mut temp = TempDir::create(&root)?;

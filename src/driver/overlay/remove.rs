@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use super::Overlay;
-use super::chain::{LayerDir, Place};
+use super::chain::{LayerDir, Place, is_real_dir};
 use super::get::{Uses, lock};
 use super::layout;
 use crate::driver::Trash;
@@ -13,15 +13,24 @@ use crate::driver::trash::TempTrash;
 use crate::sys::mount::{detach, is_mount_point, mounts_below};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, LayerId, Result};
 
 impl Overlay {
     /// Removes the layer `id` at once; a missing one is fine.
     pub(super) fn remove_by_id(&self, id: &LayerId) -> Result<()> {
-        if self.find(id).is_none() {
-            return Ok(());
+        match self.removable(id)? {
+            Some(layer) => self.remove_layer(&layer),
+            None => Ok(()),
         }
-        self.remove_layer(&self.locate_own(id)?)
+    }
+
+    /// The layer to remove: in the home also what is no directory, a link or a file in the place of one.
+    fn removable(&self, id: &LayerId) -> Result<Option<LayerDir>> {
+        let layer = LayerDir { id: id.clone(), home: self.home.clone(), place: Place::Home };
+        if layer.path().symlink_metadata().is_ok() {
+            return Ok(Some(layer));
+        }
+        if self.find(id).is_none() { Ok(None) } else { self.locate_own(id).map(Some) }
     }
 
     /// Removes a layer directory and its short link.
@@ -44,10 +53,7 @@ impl Overlay {
 
     /// Moves the layer aside: its directory first, so that a layer that a failure leaves there has its link, too.
     pub(super) fn remove_later(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
-        if self.find(id).is_none() {
-            return self.remove_stray_links(id);
-        }
-        let layer = self.locate_own(id)?;
+        let Some(layer) = self.removable(id)? else { return self.remove_stray_links(id) };
         let links = short_links(&layer)?;
         let slot = self.counts.slot(id);
         let mut uses = self.release(&layer, &slot)?;
@@ -79,6 +85,10 @@ impl Overlay {
     /// the layer.
     fn release<'a>(&self, layer: &LayerDir, slot: &'a Mutex<Uses>) -> Result<MutexGuard<'a, Uses>> {
         let uses = lock(slot);
+        if !is_real_dir(&layer.path()) {
+            // Nothing of ours is mounted in what a link in the layer's place leads to.
+            return Ok(uses);
+        }
         let merged = self.merged(layer);
         if layer.place == Place::ImageStore && is_mount_point(&merged)? {
             detach_all(&merged)?;
@@ -109,12 +119,13 @@ fn short_links(layer: &LayerDir) -> Result<Vec<PathBuf>> {
         std::fs::read_link(link)
             .is_ok_and(|target| layout::layer_of_target(&target).as_ref() == Some(&layer.id))
     };
-    let named = match layout::read_link_file(&layer.path()) {
-        Err(e) if e.kind() == ErrorKind::Corrupt => {
+    let named = if is_real_dir(&layer.path()) {
+        layout::read_link_file(&layer.path()).unwrap_or_else(|e| {
             tracing::warn!(layer = %layer.id, error = %e, "looking for the links of a damaged layer");
             None
-        }
-        read => read?,
+        })
+    } else {
+        None
     };
     if let Some(link) = named {
         let path = link.path(&layer.home);

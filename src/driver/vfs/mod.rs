@@ -68,8 +68,11 @@ impl Vfs {
         })
     }
 
-    /// The home of a layer that may be changed; `None` if there is no such layer.
+    /// The home of a layer that may be changed, a file or link in the place of one included; `None` if there is no such layer.
     fn own_home(&self, id: &LayerId) -> Result<Option<PathBuf>> {
+        if self.home.join(LAYERS).join(id).symlink_metadata().is_ok() {
+            return Ok(Some(self.home.clone()));
+        }
         match self.find(id) {
             None => Ok(None),
             Some((home, true)) => Ok(Some(home)),
@@ -220,6 +223,10 @@ impl Driver for Vfs {
         let mut temp = TempDir::create(&home.join(TEMP_DIRS))?;
         temp.take(&home.join(LAYERS).join(id))?;
         Ok(TempTrash::of(temp))
+    }
+
+    fn stages_apart(&self) -> bool {
+        false
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {

@@ -1,5 +1,6 @@
 //! Images in and out of real stores: as root on the kernel's overlay, else on vfs.
 
+mod beside;
 mod committing;
 mod loading;
 mod refusing;

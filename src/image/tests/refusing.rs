@@ -190,7 +190,7 @@ fn the_policy_is_obeyed() {
 }
 
 /// A layout from documents: blobs are put in, `index.json` is written from the entries.
-fn layout(f: &Fixture, name: &str) -> (PathBuf, impl Fn(&str, &[u8]) -> Value + use<>) {
+pub(super) fn layout(f: &Fixture, name: &str) -> (PathBuf, impl Fn(&str, &[u8]) -> Value + use<>) {
     let dir = f.path(name);
     std::fs::create_dir_all(blobs(&dir)).unwrap();
     std::fs::write(dir.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();

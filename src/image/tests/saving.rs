@@ -1,4 +1,5 @@
 use super::*;
+use crate::image::durable::Durable;
 
 /// Diff digests of an image's layers, base first.
 fn diffs(store: &Store, image: &str) -> Vec<String> {
@@ -170,7 +171,7 @@ fn an_empty_directory_keeps_its_mode() {
     let empty = f.path("empty");
     std::fs::create_dir(&empty).unwrap();
     let fail = |_: &Path| Err(crate::Error::new(ErrorKind::Io, "failing"));
-    assert!(save::to_directory(&empty, fail).is_err());
+    assert!(save::to_directory(&empty, Durable(true), fail).is_err());
     assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
 }
 
@@ -180,7 +181,7 @@ fn nothing_is_overwritten_in_the_end() {
     let f = Fixture::new();
     let path = f.path("out.tar");
     let before = std::fs::read_dir(f.dir.path()).unwrap().count();
-    let made = save::to_file(&path, |out| {
+    let made = save::to_file(&path, Durable(true), |out| {
         out.write_all(b"archive").unwrap();
         assert_eq!(std::fs::read_dir(f.dir.path()).unwrap().count(), before);
         std::fs::write(&path, b"precious").unwrap();
@@ -190,6 +191,6 @@ fn nothing_is_overwritten_in_the_end() {
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     assert_eq!(std::fs::read_dir(f.dir.path()).unwrap().count(), before + 1);
     std::os::unix::fs::symlink("nowhere", f.path("dangling")).unwrap();
-    assert!(save::to_file(&f.path("dangling"), |_| Ok(())).is_err());
+    assert!(save::to_file(&f.path("dangling"), Durable(true), |_| Ok(())).is_err());
     assert!(f.path("dangling").is_symlink());
 }

@@ -47,6 +47,20 @@ fn every_key_in_its_place() {
 }
 
 #[test]
+fn strings_of_every_length_end_where_they_end() {
+    for length in 0..70 {
+        for special in ["", "\n", "\"", "é", "\\"] {
+            let id = format!("{}{special}{}", "a".repeat(length), "b".repeat(length / 3));
+            let layer = Layer { id, ..Layer::default() };
+            let text = layers::write(std::slice::from_ref(&layer));
+            assert_eq!(layers::parse(&text).unwrap(), [layer]);
+        }
+        let raw = format!("[{{\"id\":\"{}\u{1}\"}}]", "a".repeat(length));
+        assert!(layers::parse(raw.as_bytes()).unwrap_err().to_string().contains("control"));
+    }
+}
+
+#[test]
 fn escapes_are_those_of_json_iterator() {
     let name = "\u{8}\u{c}\u{0}\u{1f}\n\r\t\"\\/<>&\u{2028}\u{2029}\u{2027}\u{7f}é\u{1f600}";
     let layer = Layer { id: name.into(), ..Layer::default() };

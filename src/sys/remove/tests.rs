@@ -1,5 +1,6 @@
 //! Deep, closed and mounted trees (`overlay-driver.md` ARC-2, DEF-23).
 
+use std::cell::Cell;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -163,4 +164,78 @@ fn what_cannot_go_is_named() {
     assert!(immutable("-i"));
     let e = outcome.unwrap_err();
     assert_eq!(e.file(), Some(file.as_path()), "{e}");
+}
+
+/// `dirs` directories of ten files each, ten of them in a directory of their own.
+fn bushy(root: &Path, dirs: usize) {
+    for dir in 0..dirs {
+        let dir = root.join(format!("usr/s{}/d{dir}", dir / 10));
+        std::fs::create_dir_all(&dir).unwrap();
+        for file in 0..10 {
+            std::fs::write(dir.join(format!("f{file}")), "").unwrap();
+        }
+    }
+}
+
+/// Removes `root/tree` beside `helpers` threads; tells how often the walk asked for them.
+fn remove_beside(helpers: usize, root: &Path) -> (u32, Result<()>) {
+    let (tree, crew, asked) = (root.join("tree"), Crew::default(), Cell::new(0));
+    let above = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|| crew.help(&|job| work(&crew, &tree, job, 0)));
+        }
+        let hire = || asked.set(asked.get() + 1);
+        let mut walk = Walk::new(&crew, &tree, root.to_path_buf(), Arc::new(above), 0);
+        walk.hire = Some(&hire);
+        if let Err(error) = walk.run(c"tree".to_owned()) {
+            crew.fail(error);
+        }
+        crew.finish();
+    });
+    (asked.get(), crew.into_failure().map_or(Ok(()), Err))
+}
+
+#[test]
+fn only_a_large_tree_is_worth_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    for (dirs, asked) in [(80, 0), (300, 1)] {
+        bushy(&dir.path().join("tree"), dirs);
+        let (times, outcome) = remove_beside(0, dir.path());
+        outcome.unwrap();
+        assert_eq!(times, asked, "{dirs} directories");
+        assert!(!dir.path().join("tree").exists());
+    }
+}
+
+#[test]
+fn many_threads_empty_one_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    for helpers in [1, 3, 7] {
+        bushy(&dir.path().join("tree/one"), 150);
+        bushy(&dir.path().join("tree/other/deeper"), 150);
+        remove_beside(helpers, dir.path()).1.unwrap();
+        assert!(!dir.path().join("tree").exists());
+    }
+}
+
+#[test]
+fn a_failure_of_any_thread_ends_the_removal() {
+    if !is_root("an immutable file") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    bushy(&dir.path().join("tree"), 400);
+    let file = dir.path().join("tree/usr/s1/d12/f3");
+    let immutable = |sign: &str| {
+        Command::new("chattr").arg(sign).arg(&file).status().is_ok_and(|s| s.success())
+    };
+    if !immutable("+i") {
+        println!("skipped: no immutable files here");
+        return;
+    }
+    let outcome = remove_beside(3, dir.path()).1;
+    assert!(immutable("-i"));
+    assert_eq!(outcome.unwrap_err().file(), Some(file.as_path()));
+    remove_tree(&dir.path().join("tree")).unwrap();
 }

@@ -5,6 +5,13 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
+/// Removes every temp dir in `root` whose owner is gone.
+fn recover(root: &Path) -> Result<()> {
+    let mut outcome = Ok(());
+    adopt(root, |dir| outcome = dir.cleanup())?;
+    outcome
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()

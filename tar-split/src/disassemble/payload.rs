@@ -12,7 +12,7 @@ use crate::sparse::{Expansion, Piece};
 #[derive(Debug)]
 pub(super) enum Payload {
     None,
-    Plain { name: Vec<u8>, size: u64, left: u64, digest: Box<Digest> },
+    Plain { name: Vec<u8>, size: u64, left: u64, digest: Option<Box<Digest>> },
     Sparse(Box<Expansion>),
 }
 
@@ -23,7 +23,8 @@ impl<R: Read, W: Write> Disassembler<R, W> {
             match &mut self.payload {
                 Payload::None => return Ok(()),
                 Payload::Plain { name, size, left: 0, digest } => {
-                    self.log.file(name, *size, digest.finalize())?;
+                    let checksum = digest.as_ref().map_or(0, |digest| digest.finalize());
+                    self.log.file(name, *size, checksum)?;
                     self.payload = Payload::None;
                 }
                 Payload::Plain { .. } => {
@@ -40,7 +41,9 @@ impl<R: Read, W: Write> Disassembler<R, W> {
                     if let Payload::Plain { left, digest, .. } = &mut self.payload {
                         let count =
                             available.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                        digest.update(available.get(..count).unwrap_or_default());
+                        if let Some(digest) = digest {
+                            digest.update(available.get(..count).unwrap_or_default());
+                        }
                         *left -= count as u64;
                         self.offset += count as u64;
                         self.tar.consume(count);
@@ -70,7 +73,9 @@ impl<R: Read, W: Write> Disassembler<R, W> {
                     return Ok(0);
                 }
                 let count = read(&mut self.tar, buffer)?;
-                digest.update(buffer.get(..count).unwrap_or_default());
+                if let Some(digest) = digest {
+                    digest.update(buffer.get(..count).unwrap_or_default());
+                }
                 *left -= count as u64;
                 self.offset += count as u64;
                 if count == 0 {

@@ -20,6 +20,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         is_gnu: bool,
         block: &Block,
         stored: u64,
+        name: &[u8],
     ) -> Result<SparseMap, Error> {
         if !is_gnu {
             return Err(self.malformed("a sparse member without GNU's magic"));
@@ -32,7 +33,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         let mut more = sparse::old_gnu(block, true, &mut map);
         while more.map_err(|reason| self.malformed(reason))? {
             read += BLOCK as u64;
-            sparse::check_map_size(read)?;
+            sparse::check_map_size(read, name)?;
             let Some(extension) = self.block("a sparse map")? else {
                 return Err(self.truncated("a sparse map"));
             };
@@ -69,7 +70,7 @@ impl<R: Read, W: Write> Disassembler<R, W> {
                 let mut read = 0;
                 loop {
                     read += BLOCK as u64;
-                    sparse::check_map_size(read)?;
+                    sparse::check_map_size(read, &member.name)?;
                     stored = stored.checked_sub(BLOCK as u64).ok_or_else(|| {
                         self.malformed("the sparse map is longer than the member")
                     })?;

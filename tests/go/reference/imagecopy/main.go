@@ -1,20 +1,26 @@
 // Command imagecopy copies one image file into a containers-storage store
 // with the reference image library, so that tests can compare what it
-// records with what "orlop load" records.
+// records with what "orlop load" records. The flag -option KEY=VALUE, as often
+// as needed, sets a driver option.
 //
 //	imagecopy -graph DIR -run DIR [-driver NAME] SOURCE NAME
+//	imagecopy -graph DIR -run DIR [-driver NAME] -hold DIGEST
 //
 // SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF].
 // NAME may be empty ("-"): the image is then stored without a name.
+// The second form takes the lock of a digest, says so, and holds it until its
+// standard input ends.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/copy"
 	dockerarchive "go.podman.io/image/v5/docker/archive"
 	ociarchive "go.podman.io/image/v5/oci/archive"
@@ -30,20 +36,55 @@ func main() {
 	if reexec.Init() {
 		return
 	}
+	var options []string
+	flag.Func("option", "storage driver option", func(option string) error {
+		options = append(options, option)
+		return nil
+	})
 	graph := flag.String("graph", "", "graph root")
 	run := flag.String("run", "", "run root")
 	driver := flag.String("driver", "overlay", "storage driver")
+	held := flag.String("hold", "", "digest whose lock to hold")
 	flag.Parse()
+	if *held != "" && *graph != "" && *run != "" {
+		if err := hold(*graph, *run, *driver, *held); err != nil {
+			fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if flag.NArg() != 2 || *graph == "" || *run == "" {
 		flag.Usage()
 		os.Exit(2)
 	}
-	id, err := load(*graph, *run, *driver, flag.Arg(0), flag.Arg(1))
+	id, err := load(*graph, *run, *driver, options, flag.Arg(0), flag.Arg(1))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
 		os.Exit(1)
 	}
 	fmt.Println(id)
+}
+
+func hold(graph, run, driver, text string) error {
+	store, err := storage.GetStore(storage.StoreOptions{
+		GraphRoot: graph, RunRoot: run, GraphDriverName: driver,
+	})
+	if err != nil {
+		return err
+	}
+	parsed, err := digest.Parse(text)
+	if err != nil {
+		return err
+	}
+	lock, err := store.GetDigestLock(parsed)
+	if err != nil {
+		return err
+	}
+	lock.Lock()
+	fmt.Println("held")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	lock.Unlock()
+	return nil
 }
 
 func source(text string) (types.ImageReference, error) {
@@ -62,10 +103,10 @@ func source(text string) (types.ImageReference, error) {
 	return nil, fmt.Errorf("unknown transport %q", transport)
 }
 
-func load(graph, run, driver, from, name string) (string, error) {
+func load(graph, run, driver string, options []string, from, name string) (string, error) {
 	ctx := context.Background()
 	store, err := storage.GetStore(storage.StoreOptions{
-		GraphRoot: graph, RunRoot: run, GraphDriverName: driver,
+		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
 	})
 	if err != nil {
 		return "", err

@@ -1,0 +1,30 @@
+"""The same operations in one process of each library, so that the start of a process decides nothing."""
+
+from layers import AmongMany
+from programs import Spent, measured
+
+ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount", "create, delete container")
+AMONG_MANY = ("list layers", "look up layer", "create, delete layer")
+
+
+class InProcess:
+    """An operation again and again in one process, in a store of that many layers; a step is the mean of them. In the
+    processor time is what the process does beforehand: it opens the store, and may import a layer."""
+
+    step_floor = None
+
+    def __init__(self, operation, options, archive, layers):
+        self.operation, self.options, self.archive, self.layers = operation, options, archive, layers
+
+    def prepare(self, program):
+        if self.layers > 1:
+            AmongMany(self.layers, (), ()).prepare(program)
+
+    def step(self, program):
+        path = {"orlop": self.options.in_process, "go": self.options.go_in_process}[program.name]
+        spent = measured([path, program.graph, program.run_root, f"overlay.sync={program.sync}",
+                          self.archive.file("tar"), str(self.options.in_process_seconds), self.operation],
+                         sink=program.sink)
+        with open(program.sink, encoding="utf-8") as file:
+            wall, count = file.read().split()
+        return Spent(float(wall), spent.cpu / int(count), spent.peak)

@@ -1,0 +1,87 @@
+//! Carries out one operation of the library again and again in one process, for `make bench`; its twin for the Go library
+//! is `tests/go/reference/in-process`.
+//!
+//! ```text
+//! in-process GRAPH RUN OPTION TAR SECONDS OPERATION
+//! ```
+//!
+//! Prints the mean time of the operation, in seconds, and how often it was carried out.
+
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use orlop::archive::Compression;
+use orlop::config::StoreOptions;
+use orlop::store::{MountRequest, NewContainer, NewLayer, Store};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [graph, run, option, tar, seconds, operation] = args.as_slice() else {
+        return Err("usage: in-process GRAPH RUN OPTION TAR SECONDS OPERATION".into());
+    };
+    let seconds = Duration::try_from_secs_f64(seconds.parse()?)?;
+    let store = Store::open(StoreOptions {
+        graph_root: graph.into(),
+        run_root: run.into(),
+        driver: "overlay".to_owned(),
+        driver_options: vec![option.clone()],
+        ..StoreOptions::default()
+    })?;
+    let mut operation = prepared(&store, tar, operation)?;
+    let begin = Instant::now();
+    let mut count = 0;
+    while count < 3 || begin.elapsed() < seconds {
+        operation()?;
+        count += 1;
+    }
+    println!("{:.9} {count}", begin.elapsed().as_secs_f64() / f64::from(count));
+    Ok(())
+}
+
+/// The operation of that name, with what it needs done.
+fn prepared<'a>(
+    store: &'a Store,
+    tar: &'a str,
+    operation: &str,
+) -> Outcome<Box<dyn FnMut() -> Outcome + 'a>> {
+    Ok(match operation {
+        "create, delete layer" => Box::new(|| {
+            let layer = store.create_layer(NewLayer::default())?;
+            Ok(store.delete_layer(&layer.id)?)
+        }),
+        "list layers" => Box::new(|| Ok(store.layers().map(drop)?)),
+        "look up layer" => Box::new(|| Ok(store.layer("layer-7").map(drop)?)),
+        "import, delete tar" => Box::new(|| Ok(store.delete_layer(&import(store, tar)?)?)),
+        "export tar" => {
+            let id = import(store, tar)?;
+            Box::new(move || {
+                store.diff(&id, None, Some(Compression::None), &mut io::sink())?;
+                Ok(())
+            })
+        }
+        "mount, unmount" => {
+            let id = store.create_layer(NewLayer::default())?.id.clone();
+            Box::new(move || {
+                store.mount(&id, &MountRequest::default())?;
+                store.unmount(&id, false)?;
+                Ok(())
+            })
+        }
+        "create, delete container" => Box::new(|| {
+            let container = store.create_container(NewContainer::default())?;
+            Ok(store.delete_container(&container.id)?)
+        }),
+        other => return Err(format!("no operation {other:?}").into()),
+    })
+}
+
+fn import(store: &Store, tar: &str) -> Outcome<String> {
+    let layer = NewLayer { read_only: true, ..NewLayer::default() };
+    Ok(store.import_layer(layer, &mut File::open(tar)?)?.id.clone())
+}

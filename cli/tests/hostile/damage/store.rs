@@ -1,0 +1,79 @@
+//! The store that is damaged: an image of two layers with a container, a volatile container, and beside them a layer, an image and a
+//! container that have nothing to do with those.
+
+use std::fs;
+
+use crate::ground::{Ground, docker_archive};
+use crate::tar;
+
+/// A whole store, and the names of what is in it.
+pub struct Template {
+    pub ground: Ground,
+    names: Vec<(&'static str, String)>,
+}
+
+impl Template {
+    /// The text with each `{name}` replaced, `{outside}` by the path of the canaries.
+    pub fn fill(&self, text: &str, ground: &Ground) -> String {
+        let outside = ground.path("outside").to_str().unwrap().to_owned();
+        let text = text.replace("{outside}", &outside);
+        self.names.iter().fold(text, |text, (name, value)| text.replace(name, value))
+    }
+}
+
+/// Makes the store; `None`, having said why, where that cannot be.
+pub fn template() -> Option<Template> {
+    let ground = Ground::new()?;
+    let layers = [
+        tar::files(&[("etc/", b""), ("etc/motd", b"hello")]),
+        tar::files(&[("opt/", b""), ("opt/top", b"top")]),
+    ];
+    let archive = docker_archive(&ground, "web:1", &layers);
+    ground.ok(&format!("load -q -i {archive}"));
+    fs::remove_file(archive).unwrap();
+    let field = |object: &str, field: &str| {
+        let text = ground.ok(object);
+        let line = text.lines().find_map(|line| line.strip_prefix(field));
+        line.unwrap_or_else(|| panic!("{object}: no {field} in {text}")).trim().to_owned()
+    };
+    let img = field("image localhost/web:1", "ID:");
+    let top = field("image localhost/web:1", "Top Layer:");
+    let base = field(&format!("layer {top}"), "Parent:");
+    let note = ground.file("note", b"a note on the top layer");
+    ground.ok(&format!("set-layer-data -f {note} {top} note"));
+    for name in ["box", "vol --volatile"] {
+        ground.ok(&format!("create-container -i {name} {img}"));
+    }
+    ground.ok(&format!("set-container-data -f {note} box note"));
+    let merged = ground.ok("mount box");
+    fs::write(format!("{merged}/written"), "by the container").unwrap();
+    ground.ok("unmount box");
+    let solo = ground.file("solo.tar", &tar::files(&[("solo", b"alone")]));
+    ground.ok(&format!("import-layer -i solo -f {solo}"));
+    ground.ok("create-image -i other -n other:1 solo");
+    ground.ok("create-container -i keep other");
+    fs::write(ground.path("g/userns.lock"), "").unwrap();
+    let boxed = field("container box", "Layer:");
+    let volatile = field("container vol", "Layer:");
+    // Content that was set aside by a shift of ids, and what a crash has left.
+    let older = format!("overlay/{boxed}/diff1");
+    for dir in [&older, "overlay/tempdirs/temp-dir-7", "overlay-layers/tmp/temp-dir-7"] {
+        fs::create_dir_all(ground.path("g").join(dir)).unwrap();
+        fs::write(ground.path("g").join(dir).join("older"), "older").unwrap();
+    }
+    let link =
+        |layer: &str| fs::read_to_string(ground.path(&format!("g/overlay/{layer}/link"))).unwrap();
+    let names = vec![
+        ("{toplink}", link(&top)),
+        ("{baselink}", link(&base)),
+        ("{boxlink}", link(&boxed)),
+        ("{sololink}", link("solo")),
+        ("{img}", img),
+        ("{top}", top),
+        ("{base}", base),
+        ("{box}", boxed),
+        ("{vol}", volatile),
+    ];
+    // The driver's probes are cached by now; nothing is mounted.
+    Some(Template { ground, names })
+}

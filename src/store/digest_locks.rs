@@ -1,0 +1,44 @@
+//! Locks by which two loads of one image unpack it once (`store-format.md` 9.3, `R/D-locks/<digest>`).
+//!
+//! They guard no file: whoever ignores them unpacks a layer in vain at worst, since one that is there already is passed over.
+
+use std::collections::BTreeSet;
+
+use super::Store;
+use super::open::make_directory;
+use super::order::{Before, Digests, Held};
+use crate::sys::exclusive::Exclusive;
+use crate::{Digest, Result};
+
+/// The locks of some digests, given back when dropped.
+#[must_use]
+pub(crate) struct DigestLocks {
+    _locks: Vec<Exclusive>,
+}
+
+impl Store {
+    /// Waits for the locks of all these digests, one after the other in the order of the set. As everybody takes them in that order,
+    /// the holder of the last one that anybody waits for does not wait itself, so that all get on.
+    ///
+    /// # Errors
+    /// When a lock file cannot be made or locked.
+    pub(crate) fn lock_digests(&self, digests: &BTreeSet<&Digest>) -> Result<DigestLocks> {
+        self.prepare()?;
+        self.lock_digests_after(&Held::nothing(), digests)
+    }
+
+    fn lock_digests_after<Outer: Before<Digests>>(
+        &self,
+        _: &Held<Outer>,
+        digests: &BTreeSet<&Digest>,
+    ) -> Result<DigestLocks> {
+        let dir = self.paths.digest_locks();
+        make_directory(&dir)?;
+        let take = |digest: &&Digest| {
+            Exclusive::wait(&dir.join(digest.as_str()), || {
+                tracing::info!("waiting for another loading, which makes a layer of {digest}");
+            })
+        };
+        Ok(DigestLocks { _locks: digests.iter().map(take).collect::<Result<_>>()? })
+    }
+}

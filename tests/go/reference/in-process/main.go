@@ -1,0 +1,142 @@
+// Command in-process carries out one operation of the reference library again
+// and again in one process, for "make bench"; its twin for orlop is
+// benches/in_process.rs.
+//
+//	in-process GRAPH RUN OPTION TAR SECONDS OPERATION
+//
+// It prints the mean time of the operation, in seconds, and how often it was
+// carried out.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"go.podman.io/storage"
+	"go.podman.io/storage/pkg/archive"
+	"go.podman.io/storage/pkg/reexec"
+)
+
+func main() {
+	if reexec.Init() {
+		return
+	}
+	if len(os.Args) != 7 {
+		fmt.Fprintln(os.Stderr, "usage: in-process GRAPH RUN OPTION TAR SECONDS OPERATION")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6]); err != nil {
+		fmt.Fprintf(os.Stderr, "in-process: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(graph, runRoot, option, tar, limit, name string) error {
+	seconds, err := strconv.ParseFloat(limit, 64)
+	if err != nil {
+		return err
+	}
+	store, err := storage.GetStore(storage.StoreOptions{
+		GraphRoot: graph, RunRoot: runRoot, GraphDriverName: "overlay", GraphDriverOptions: []string{option},
+	})
+	if err != nil {
+		return err
+	}
+	operation, err := prepared(store, tar, name)
+	if err != nil {
+		return err
+	}
+	begin, count := time.Now(), 0
+	for count < 3 || time.Since(begin).Seconds() < seconds {
+		if err := operation(); err != nil {
+			return err
+		}
+		count++
+	}
+	fmt.Printf("%.9f %d\n", time.Since(begin).Seconds()/float64(count), count)
+	return nil
+}
+
+// prepared is the operation of that name, with what it needs done.
+func prepared(store storage.Store, tar, name string) (func() error, error) {
+	switch name {
+	case "create, delete layer":
+		return func() error {
+			layer, err := store.CreateLayer("", "", nil, "", true, nil)
+			if err != nil {
+				return err
+			}
+			return store.DeleteLayer(layer.ID)
+		}, nil
+	case "list layers":
+		return func() error {
+			_, err := store.Layers()
+			return err
+		}, nil
+	case "look up layer":
+		return func() error {
+			_, err := store.Layer("layer-7")
+			return err
+		}, nil
+	case "import, delete tar":
+		return func() error {
+			id, err := importLayer(store, tar)
+			if err != nil {
+				return err
+			}
+			return store.DeleteLayer(id)
+		}, nil
+	case "export tar":
+		id, err := importLayer(store, tar)
+		return func() error { return export(store, id) }, err
+	case "mount, unmount":
+		layer, err := store.CreateLayer("", "", nil, "", true, nil)
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			if _, err := store.Mount(layer.ID, ""); err != nil {
+				return err
+			}
+			_, err := store.Unmount(layer.ID, false)
+			return err
+		}, nil
+	case "create, delete container":
+		return func() error {
+			container, err := store.CreateContainer("", nil, "", "", "", nil)
+			if err != nil {
+				return err
+			}
+			return store.DeleteContainer(container.ID)
+		}, nil
+	}
+	return nil, fmt.Errorf("no operation %q", name)
+}
+
+func importLayer(store storage.Store, tar string) (string, error) {
+	file, err := os.Open(tar)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	layer, _, err := store.PutLayer("", "", nil, "", false, nil, file)
+	if err != nil {
+		return "", err
+	}
+	return layer.ID, nil
+}
+
+func export(store storage.Store, id string) error {
+	plain := archive.Uncompressed
+	stream, err := store.Diff("", id, &storage.DiffOptions{Compression: &plain})
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, stream); err != nil {
+		return err
+	}
+	return stream.Close()
+}
