@@ -163,12 +163,12 @@ def files(store):
                 names = [n for n in names if n == "storage.lock"]
             folders[:] = [n for n in folders if not os.path.ismount(os.path.join(folder, n))
                           or n == store.driver]
-            if os.path.basename(folder) == "work":
-                # The kernel's own, in an overlay's work directory.
+            if os.path.basename(folder) in ("work", f"{store.driver}-locks"):
+                # The kernel's own, in an overlay's work directory; locks of digests, which stay.
                 folders[:], names = [], []
             for name in folders + names:
-                if name in ("tmp", "tempdirs"):
-                    # Made once, and empty unless something is on its way in or out.
+                if name in ("tmp", "tempdirs", f"{store.driver}-locks"):
+                    # Made once, and empty unless something is on its way in or out; or full of locks.
                     continue
                 path = os.path.join(folder, name)
                 state = os.lstat(path)
