@@ -57,13 +57,13 @@ interop: build reference ## only the tests beside podman, buildah, skopeo and Go
 stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
-.PHONY: powercut
-powercut: build reference ## only the power cuts of a virtual machine
-	tests/powercut/run
-
 .PHONY: crash-sweep
 crash-sweep: build reference ## kill and fail orlop at every system call that changes anything (an hour)
 	tests/crash/sweep --random 500
+
+.PHONY: powercut
+powercut: build reference ## only the power cuts of a virtual machine
+	tests/powercut/run
 
 .PHONY: bench
 bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: in 4)

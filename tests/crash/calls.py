@@ -116,13 +116,16 @@ _PATHS = re.compile(r'(\d+|AT_FDCWD)<([^>]*)>(?:, "((?:[^"\\]|\\.)*)")?|"(/(?:[^
 def place(call, arguments, area):
     """Where a call strikes, with what differs from run to run left out: the paths it names."""
     found = []
+    data = re.search("read|write", call)
     for number, path, name, whole in _PATHS.findall(arguments.partition(") ")[0]):
+        if data and not number:
+            continue
         if "write" in call and number.isdigit() and not path.startswith(area):
             # What is printed, on a duplicate of the descriptor perhaps.
             path = "standard error" if number == "2" else "standard output"
         elif name.startswith("/") or whole:
             path = whole or name
-        elif name and not re.search("read|write", call):
+        elif name and not data:
             path += "/" + name
         if path.startswith(area):
             path = path[len(area):]

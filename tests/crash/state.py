@@ -109,6 +109,7 @@ def _short(facts):
 
 # What may stay, and why; where it is seen, the report says so.
 NO_LAYER = "a container without its layer, which Go's recovery took first, can be deleted again (store-format.md 10.2)"
+STRAY = "a short link without its layer, whose record Go's recovery took first, stays"
 ORPHAN = "the data directory of an image, or after a wipe of a container, without a record stays for a gc, as in Go (store-format.md 10.2)"
 HALF = "a half-written record or item stays beside it"
 
@@ -134,6 +135,9 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
         directories = set(os.listdir(home)) - {"l", "tempdirs", "staging", ".has-mount-program"}
         check(directories == set(layers), f"{what}: layers and directories differ: {directories ^ set(layers)}")
         links = sorted(os.readlink(os.path.join(home, "l", n)).split("/")[1] for n in os.listdir(home + "/l"))
+        if go_first and set(links) > set(layers) and len(links) == len(set(links)):
+            notes.add(STRAY)
+            links = sorted(layers)
         check(links == sorted(layers), f"{what}: the links in l/ do not match the layers: {links}, {sorted(layers)}")
     for path in store.leftovers():
         check("/.tmp-" in path, f"{what}: left behind: {path}")
@@ -159,12 +163,12 @@ def files(store):
                 names = [n for n in names if n == "storage.lock"]
             folders[:] = [n for n in folders if not os.path.ismount(os.path.join(folder, n))
                           or n == store.driver]
-            if os.path.basename(folder) == "work":
-                # The kernel's own, in an overlay's work directory.
+            if os.path.basename(folder) in ("work", f"{store.driver}-locks"):
+                # The kernel's own, in an overlay's work directory; locks of digests, which stay.
                 folders[:], names = [], []
             for name in folders + names:
-                if name in ("tmp", "tempdirs"):
-                    # Made once, and empty unless something is on its way in or out.
+                if name in ("tmp", "tempdirs", f"{store.driver}-locks"):
+                    # Made once, and empty unless something is on its way in or out; or full of locks.
                     continue
                 path = os.path.join(folder, name)
                 state = os.lstat(path)

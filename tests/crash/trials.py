@@ -17,7 +17,7 @@ ERRORS = tuple(CAUSES)
 # Where a command may succeed though a call failed, and why: (command, call, place, reason).
 BEST_EFFORT = (
     ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
-    ("", "open|write", r"/run/overlay/[a-z(),-]*(true|false)", "what is not remembered is probed again"),
+    ("", "open|write", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
     ("", "write", "standard error", "there is nobody left to tell"),
     ("^create-container", "", r"overlay-layers/(layers.lock|\.tmp-layers\.json|layers\.json|$)",
      "the container is there; the next writer takes its last flag away"),
