@@ -57,6 +57,11 @@ interop: build reference ## only the tests beside podman, buildah, skopeo and Go
 stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
+.PHONY: fuzz
+fuzz: ## fuzz each reader of what comes from outside for SECONDS (10)
+	@scripts/deps quickstart
+	@CARGO="$(CARGO)" scripts/fuzz --seconds $(or $(SECONDS),10) $(TARGETS)
+
 .PHONY: bench
 bench: build reference ## compare orlop with the Go command, in four minutes
 	scripts/compare

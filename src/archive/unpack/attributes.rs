@@ -8,7 +8,7 @@ use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
-use tar_split_rs::{Member, Time};
+use tar_split_rs::{Member, MemberKind, Time};
 
 use super::{UnpackOptions, failed};
 use crate::archive::names::show;
@@ -127,6 +127,10 @@ pub(super) fn apply(
         target.chmod(wanted.mode()).map_err(call("setting the mode of"))?;
     }
     set_xattrs(target, wanted, options)?;
+    if is_link && wanted.member.kind == MemberKind::HardLink {
+        // One more name of a symbolic link leaves its times alone (UNP-16).
+        return Ok(());
+    }
     let times = if is_link { link_times(wanted.member) } else { file_times(wanted.member) };
     if !has_times(&stat, &times) {
         target.set_times(&times).map_err(call("setting the times of"))?;

@@ -171,7 +171,8 @@ impl Unpacker<'_> {
     pub(super) fn remove(&mut self, dir: &Dir, base: &[u8], name: &[u8]) -> Result<()> {
         match remove::remove(dir.fd.as_fd(), base) {
             Ok(FileType::Directory | FileType::Symlink) => self.parents.forget(),
-            Ok(_) | Err(Errno::NOENT) => {}
+            // A whiteout's own name may be too long where the name that it hides is not.
+            Ok(_) | Err(Errno::NOENT | Errno::NAMETOOLONG) => {}
             Err(e) => return Err(failed("removing what is in the way of", name, e)),
         }
         Ok(())
