@@ -128,8 +128,10 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
             if !case.execute || !names(case).any(|name| split(&name).1.starts_with(b".wh.")) {
                 return false;
             }
+            // A directory that Go made so, and we for a later entry, may inherit other bits.
+            let implicit = |node: &Option<Node>| is_directory(node) && mtime(node).is_none();
             let made = nodes(case, |_, ours, theirs| {
-                if ours.is_none() && is_directory(theirs) && mtime(theirs).is_none() {
+                if implicit(theirs) && (ours.is_none() || implicit(ours)) {
                     ours.clone_from(theirs);
                 }
             });
@@ -175,8 +177,6 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
         explain: |case| our_refusal(case, "no such owner"),
         example: || Tar::default().add(Header { uid: u32::MAX, ..header("f", b'0') }, b"").end(),
         execute: false,
-    },
-        execute: true,
     },
     Deviation {
         name: "implicit directories beside an opaque marker",
