@@ -65,6 +65,11 @@ crash-sweep: build reference ## kill and fail orlop at every system call that ch
 powercut: build reference ## only the power cuts of a virtual machine
 	tests/powercut/run
 
+.PHONY: fuzz
+fuzz: ## fuzz each reader of what comes from outside for SECONDS (10)
+	@scripts/deps quickstart
+	@CARGO="$(CARGO)" scripts/fuzz --seconds $(or $(SECONDS),10) $(TARGETS)
+
 .PHONY: bench
 bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: in 4)
 	benches/run $(BENCH)

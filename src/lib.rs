@@ -9,6 +9,9 @@ pub mod archive;
 pub mod config;
 pub mod driver;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 pub mod image;
 pub mod progress;

@@ -256,6 +256,14 @@ mod tests {
     }
 
     #[test]
+    fn formats_before_zstd_1_are_refused() {
+        // The header of a frame of version 0.6, behind a skippable frame.
+        let skippable = [&[0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"hello"].concat();
+        let old = [0x26, 0xb5, 0x2f, 0xfd, 0x04, 0xff, 0x68, 0x18];
+        assert!(plain([&skippable[..], &old].concat()).is_err());
+    }
+
+    #[test]
     fn nobody_writes_bzip2_or_xz() {
         for kind in [Compression::Bzip2, Compression::Xz] {
             let e = Compressor::new(kind, Vec::new()).err().unwrap();

@@ -8,6 +8,8 @@ mod compression;
 mod copy;
 mod digest;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gzip;
 mod import;
 mod names;

@@ -33,6 +33,11 @@ pub(super) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// The last part of a name that is not cleaned.
+pub(super) fn last_part(name: &[u8]) -> &[u8] {
+    name.rsplit(|b| *b == b'/').find(|part| !part.is_empty()).unwrap_or_default()
+}
+
 /// The name for a message: readable, and not longer than a message may be.
 pub(super) fn show(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));

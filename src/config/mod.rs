@@ -16,6 +16,8 @@
 
 mod environment;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keys;
 mod load;
 mod options;

@@ -4,6 +4,8 @@
 //! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
 
 mod choose;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod naive;
 mod options;
 mod overlay;

@@ -31,6 +31,8 @@ mod changes;
 mod commit;
 mod docker_archive;
 mod durable;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lenient;
 mod load;
 mod model;

@@ -83,7 +83,7 @@ impl Policy {
         })
     }
 
-    fn parse(text: &[u8], file: &Path) -> Result<Self, String> {
+    pub(super) fn parse(text: &[u8], file: &Path) -> Result<Self, String> {
         let raw: RawPolicy = serde_json::from_slice(text).map_err(|e| e.to_string())?;
         let default = requirements(raw.default)?;
         let mut transports = Vec::new();

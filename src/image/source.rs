@@ -69,7 +69,7 @@ impl ImageSource {
         }
     }
 
-    fn archive(index: TarIndex, path: Option<PathBuf>, shown: String) -> Result<Self> {
+    pub(super) fn archive(index: TarIndex, path: Option<PathBuf>, shown: String) -> Result<Self> {
         let docker = index.contains("manifest.json");
         let oci = index.contains("index.json") && (index.contains("oci-layout") || !docker);
         let mut source = Self {

@@ -3,6 +3,8 @@
 //! Knows how records and lock files look, not what they mean together: that is the store's business.
 
 pub mod big_data;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod image;
 pub mod json;
 mod model;

@@ -15,10 +15,15 @@ use crate::sys::beneath::testing::in_both_modes;
 use crate::{Digest, ErrorKind};
 
 /// A reproducible choice.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        // Seeds beside each other give rolls that have nothing in common.
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -390,4 +395,61 @@ fn the_rest_of_the_stream_counts() {
     let facts = import_to(dir.path(), &gz, OVERLAY).unwrap();
     assert_eq!(facts.diff_digest, Digest::sha256(&tar));
     assert_eq!(facts.compressed_digest, Digest::sha256(&gz));
+}
+
+// Go's record of ids goes by the last part of a name as it stands in the archive.
+#[test]
+fn whose_ids_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let owned = |name: &str, kind, uid| Header { uid, ..header(name, kind) };
+    let tar = Tar::default()
+        .add(owned(".wh.a/", b'5', 1), b"")
+        .add(owned("b/.wh.c/.", b'5', 2), b"")
+        .add(owned(".wh.g", b'g', 3), b"")
+        .add(owned("d", b'0', 4), b"")
+        .end();
+    let facts = import_to(dir.path(), &tar, OVERLAY).unwrap();
+    assert_eq!(facts.uids.into_iter().collect::<Vec<_>>(), [2, 4]);
+}
+
+// UNP-16
+#[test]
+fn a_second_name_of_a_symbolic_link_leaves_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = Tar::default()
+        .link("soft", b'2', "x")
+        .add(Header { mtime: 7, link_name: b"soft".to_vec(), ..header("hard", b'1') }, b"")
+        .end();
+    import_to(dir.path(), &tar, OVERLAY).unwrap();
+    let stat = fs::symlink_metadata(dir.path().join("hard")).unwrap();
+    assert_eq!((stat.nlink(), stat.mtime()), (2, 1_600_000_000));
+}
+
+// UNP-9
+#[test]
+fn a_directory_whose_name_is_a_whiteout_keeps_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = Tar::default().file(".wh.a/f", "kept").dir(".wh.a/").end();
+    import_to(dir.path(), &tar, OVERLAY).unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join(".wh.a/f")).unwrap(), "kept");
+    let whiteout = fs::symlink_metadata(dir.path().join("a")).unwrap();
+    assert_eq!(whiteout.rdev(), 0);
+}
+
+// overlay-driver.md 11.3: what was deleted may have the longest name that there is.
+#[test]
+fn long_names_can_be_whited_out() {
+    let long = "n".repeat(255);
+    let tar = Tar::default().file(&format!("d/.wh.{long}"), "").end();
+    for whiteouts in [OVERLAY, Whiteouts::Execute] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d").join(&long), "").unwrap();
+        if whiteouts == OVERLAY {
+            fs::remove_file(dir.path().join("d").join(&long)).unwrap();
+        }
+        import_to(dir.path(), &tar, whiteouts).unwrap();
+        let found = fs::symlink_metadata(dir.path().join("d").join(&long));
+        assert_eq!(found.is_ok(), whiteouts == OVERLAY);
+    }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
-use tar_split_rs::{Member, Time};
+use tar_split_rs::{Member, MemberKind, Time};
 
 use super::{UnpackOptions, failed};
 use crate::archive::names::show;
@@ -145,9 +145,10 @@ pub(super) fn apply_to_file(
         .map_err(|e| failed("setting the times of", wanted.name, e))
 }
 
-/// All attributes of what has a name only: anything but a directory.
+/// All attributes of what has a name only: anything but a directory. `kind` is the member's, not that of what it links to.
 pub(super) fn apply(
     target: &Target<'_>,
+    kind: MemberKind,
     wanted: &Wanted<'_>,
     options: &UnpackOptions,
 ) -> Result<()> {
@@ -160,6 +161,10 @@ pub(super) fn apply(
         own_and_mode(target, Present::from(&stat), wanted, options)?;
     }
     set_xattrs(target, wanted, options)?;
+    if is_link && kind == MemberKind::HardLink {
+        // One more name of a symbolic link leaves its times alone (UNP-16).
+        return Ok(());
+    }
     let times = if is_link { link_times(wanted) } else { file_times(wanted) };
     if !has_times(&stat, &times) {
         target.set_times(&times).map_err(call("setting the times of"))?;

@@ -156,7 +156,7 @@ impl Unpacker<'_> {
     /// Sets the attributes of what has no descriptor.
     fn dress(&mut self, dir: &Dir, entry: &Entry<'_>) -> Result<()> {
         let target = Target::Named(dir.fd.as_fd(), entry.base);
-        attributes::apply(&target, &entry.wanted(), self.options)
+        attributes::apply(&target, entry.member.kind, &entry.wanted(), self.options)
     }
 
     /// Runs `create`, a second time if something had to be cleared out of its way.
@@ -185,7 +185,8 @@ impl Unpacker<'_> {
     pub(super) fn remove(&mut self, dir: &Dir, base: &[u8], name: &[u8]) -> Result<()> {
         match remove::remove(dir.fd.as_fd(), base) {
             Ok(FileType::Directory | FileType::Symlink) => self.parents.forget(),
-            Ok(_) | Err(Errno::NOENT) => {}
+            // A whiteout's own name may be too long where the name that it hides is not.
+            Ok(_) | Err(Errno::NOENT | Errno::NAMETOOLONG) => {}
             Err(e) => return Err(failed("removing what is in the way of", name, e)),
         }
         Ok(())

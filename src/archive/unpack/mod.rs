@@ -21,7 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tar_split_rs::{Member, MemberKind};
 
-use super::names::{clean, show, split};
+use super::names::{clean, last_part, show, split};
 use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
@@ -112,16 +112,20 @@ impl<'a> Unpacker<'a> {
 
     /// Makes the file of one member, whose payload comes from `content`.
     pub(super) fn member(&mut self, member: &Member, content: &mut dyn Content) -> Result<()> {
+        // Go's record of ids goes by the last part of the name as it stands: `.wh.a/.` is no whiteout there.
+        let counts = !last_part(&member.name).starts_with(whiteout::PREFIX);
         if member.kind == MemberKind::Global {
             // Go's reader gives such a header no owner, and its record of ids counts the zeros.
-            self.facts.uids.insert(0);
-            self.facts.gids.insert(0);
+            if counts {
+                self.facts.uids.insert(0);
+                self.facts.gids.insert(0);
+            }
             return Ok(());
         }
         let name = clean(&member.name);
         let owner = attributes::Owner::of(member, &name)?;
         let (parent, base) = split(&name);
-        if !base.starts_with(whiteout::PREFIX) {
+        if counts {
             self.facts.uids.insert(owner.uid);
             self.facts.gids.insert(owner.gid);
         }

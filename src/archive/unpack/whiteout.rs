@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
+use tar_split_rs::MemberKind;
 
 use super::attributes;
 use super::content::Content;
@@ -46,7 +47,10 @@ impl Unpacker<'_> {
             Err(Errno::NOTDIR) if !opaque => return Ok(true),
             Err(e) => return Err(failed("making the parent directories of", entry.name, e)),
         };
-        self.clear(&dir, entry)?;
+        // A directory's entry leaves a directory of that name as it is (UNP-9).
+        if entry.member.kind != MemberKind::Directory || !is_directory(&dir, entry.base) {
+            self.clear(&dir, entry)?;
+        }
         let Some(name) = name else {
             return set_opaque(&dir, prefix)
                 .map_err(|e| failed("making opaque the directory of", entry.name, e))
@@ -100,6 +104,11 @@ fn is_whiteout(dir: &Dir, name: &[u8]) -> bool {
     rustix::fs::statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| {
         FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
     })
+}
+
+fn is_directory(dir: &Dir, base: &[u8]) -> bool {
+    rustix::fs::statat(&dir.fd, base, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 fn reopen(dir: &Dir) -> rustix::io::Result<OwnedFd> {

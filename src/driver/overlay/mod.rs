@@ -3,6 +3,8 @@
 mod chain;
 mod create;
 mod diff;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod get;
 mod layout;
 mod mount;

@@ -2,7 +2,11 @@ module archive
 
 go 1.26
 
-require go.podman.io/storage v1.64.2
+require (
+	github.com/vbatts/tar-split v0.12.3
+	go.podman.io/storage v1.64.2
+	golang.org/x/sys v0.47.0
+)
 
 require (
 	cyphar.com/go-pathrs v0.2.5 // indirect
@@ -16,5 +20,4 @@ require (
 	github.com/opencontainers/runtime-spec v1.3.0 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
 	github.com/ulikunitz/xz v0.5.16 // indirect
-	golang.org/x/sys v0.47.0 // indirect
 )

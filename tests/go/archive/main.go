@@ -19,6 +19,8 @@ func main() {
 
 func run(command string, args []string) error {
 	switch command {
+	case "serve":
+		return serve()
 	case "tree":
 		return stream(archive.TarWithOptions(args[0], &archive.TarOptions{}))
 	case "upper":
