@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use flate2::bufread::MultiGzDecoder;
 
 use super::Compression;
+use super::ahead::Ahead;
 use super::gzip::GzipWriter;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,6 +17,10 @@ const MAGIC: usize = 6;
 
 /// log2 of the longest zstd window read.
 const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// The longest header of a zstd frame. The decoder gets each in one piece: of one in two, libzstd 1.5.7 may take the second for
+/// the beginning of a frame.
+const ZSTD_HEADER: usize = 18;
 
 /// What an xz decoder may allocate: a dictionary of 128 MiB and its own state.
 const XZ_MEMORY: u64 = (128 << 20) + (4 << 20);
@@ -54,6 +59,7 @@ pub(super) fn decode<'a, R: BufRead + Send + 'a>(
             Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
         }
         Compression::Zstd => {
+            let source = Ahead::new(source, ZSTD_HEADER);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
@@ -63,7 +69,7 @@ pub(super) fn decode<'a, R: BufRead + Send + 'a>(
 
 /// Finds out how `source` is compressed and gives its uncompressed bytes.
 ///
-/// Reads a few bytes at once. Errors of the codec, a truncated stream among them, come from the reader.
+/// The beginning of `source` is read at once. Errors of the codec, a truncated stream among them, come from the reader.
 ///
 /// # Errors
 /// When `source` cannot be read.
@@ -261,6 +267,35 @@ mod tests {
         let skippable = [&[0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"hello"].concat();
         let old = [0x26, 0xb5, 0x2f, 0xfd, 0x04, 0xff, 0x68, 0x18];
         assert!(plain([&skippable[..], &old].concat()).is_err());
+    }
+
+    /// Gives a few bytes at a time.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let most = buf.len().min(self.1);
+            self.0.read(buf.get_mut(..most).unwrap())
+        }
+    }
+
+    #[test]
+    fn what_begins_within_a_header_is_no_frame() {
+        // The header asks for a dictionary, which nobody has. From that dictionary's number on it looks like another frame.
+        let within = [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, 5, 0x29, 0, 0][..], b"hello"].concat();
+        assert_eq!(plain(within.clone()).unwrap().1, b"hello");
+        let frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0x43, 0][..], &within].concat();
+        let good = compressed(Compression::Zstd, b"abc");
+        for bytes in [frame.clone(), [&good[..], &frame].concat()] {
+            for piece in (1..=40).chain([1 << 20]) {
+                let source = Box::new(Pieces(&bytes, piece));
+                let (kind, mut reader) = decompressor(source).unwrap();
+                // Room for all of it: a frame that is smaller is decoded at once.
+                let mut room = vec![0; 1 << 16];
+                let result = (0..3).try_for_each(|_| reader.read(&mut room).map(|_| ()));
+                assert!(kind == Compression::Zstd && result.is_err(), "{piece}");
+            }
+        }
     }
 
     #[test]

@@ -194,17 +194,19 @@ pub(crate) fn bzip2(data: &[u8]) {
 
 /// The result does not depend on the sizes of reads on either side, and a stream that was whole is refused when it is cut.
 ///
-/// Of zstd only the second holds: where a read ends inside the header of a frame that gives its size, libzstd 1.5.7 takes what
-/// follows in the next read for the beginning of that frame if it looks like one.
+/// Of zstd one reading may refuse what the other accepts: libzstd looks at the limit of the window only where it does not get
+/// a frame as a whole.
 fn compressed(kind: Compression, data: &[u8]) {
     if sniff(data).unwrap().0 != kind {
         return;
     }
     let whole = plain(data, data.len(), 1 << 16);
     let pieces = plain(data, 7, 61);
-    if kind != Compression::Zstd {
-        assert_eq!(whole.is_ok(), pieces.is_ok(), "{:?} or {:?}", whole.err(), pieces.err());
-        assert_eq!(whole.as_ref().ok(), pieces.as_ref().ok(), "depends on how it is read");
+    match (&whole, &pieces) {
+        (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "depends on how it is read"),
+        (Err(_), Err(_)) => {}
+        _ if kind == Compression::Zstd => {}
+        (whole, pieces) => panic!("{:?} or {:?}", whole.as_ref().err(), pieces.as_ref().err()),
     }
     let Ok(whole) = whole else { return };
     if whole.len() as u64 == ENOUGH {

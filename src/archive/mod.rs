@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of stores or drivers: it works on streams and directory descriptors.
 
+mod ahead;
 mod changes;
 mod channel;
 mod compression;
