@@ -216,8 +216,11 @@ fn unpack_stage(
     };
     let (to_gzip, log) = pipe();
     scope(|s| {
-        let gzip = spawn(s, "orlop-tar-split", || failure.keep(gzip_stage(log, out)))?;
-        // A reference for the same reason.
+        let gzip = spawn(s, "orlop-tar-split", || {
+            // References for the same reason, here and below.
+            let mut log = log;
+            failure.keep(gzip_stage(&mut log, out))
+        })?;
         let mut log = PipeWriter::new(to_gzip);
         let tar = Disassembler::new(&mut plain, &mut log);
         let taken = take_apart(tar, root, options, writers).map(|(facts, _)| facts);
@@ -227,12 +230,12 @@ fn unpack_stage(
     })
 }
 
-fn gzip_stage(mut log: Source, out: &mut (dyn Write + Send)) -> Result<()> {
+fn gzip_stage(log: &mut Source, out: &mut (dyn Write + Send)) -> Result<()> {
     let mut gzip = GzBuilder::new()
         .mtime(TAR_SPLIT_MTIME)
         .operating_system(GZIP_OS_UNKNOWN)
         .write(out, flate2::Compression::fast());
-    io::copy(&mut log, &mut gzip)
+    io::copy(log, &mut gzip)
         .and_then(|_| gzip.finish())
         .map(|_| ())
         .map_err(|e| Error::new(ErrorKind::Io, "writing the tar-split of a layer").caused_by(e))

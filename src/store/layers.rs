@@ -217,7 +217,8 @@ impl Store {
         for (layer, staged) in &staged {
             staged.check(layer)?;
         }
-        self.sync_large(staged.iter().map(|(_, s)| s.facts.unpacked_size).sum())?;
+        let sizes = staged.iter().map(|(_, staged)| staged.facts.unpacked_size);
+        self.sync_large(sizes.fold(0, u64::saturating_add))?;
         let contents =
             staged.into_iter().map(|(new, staged)| (new, Content::Staged(Box::new(staged))));
         self.add_layers(contents.collect(), true)

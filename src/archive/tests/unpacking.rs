@@ -288,6 +288,26 @@ fn contiguous_and_sparse_members() {
     assert_eq!(fs::read(target.join("f")).unwrap(), b"abc");
 }
 
+// ARC-5: what is added up is more than a number holds.
+#[test]
+fn holes_beyond_all_numbers_are_counted() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&target).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::File::create(source.join(name)).unwrap().set_len(7 << 60).unwrap();
+    }
+    let packed = std::process::Command::new("tar")
+        .args(["-cS", "--format", "posix", "-C"])
+        .arg(&source)
+        .args(["a", "b", "c"])
+        .output()
+        .unwrap();
+    let facts = import_to(&target, &packed.stdout, OVERLAY).unwrap();
+    assert_eq!(facts.unpacked_size, u64::MAX);
+}
+
 // ARC-5: a hole costs no time.
 #[test]
 fn a_hole_of_terabytes_is_unpacked_at_once() {
@@ -451,5 +471,30 @@ fn long_names_can_be_whited_out() {
         import_to(dir.path(), &tar, whiteouts).unwrap();
         let found = fs::symlink_metadata(dir.path().join("d").join(&long));
         assert_eq!(found.is_ok(), whiteouts == OVERLAY);
+    }
+}
+
+/// A tar-split that cannot be written is the cause, even where the unpacker waits for just that.
+#[test]
+fn the_tar_split_is_what_is_reported() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            // Until then everything before is full.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            Err(io::Error::other("no room for the tar-split"))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let target = "x".repeat(4000);
+    let tar = (0..700).fold(Tar::default(), |tar, n| tar.link(&n.to_string(), b'2', &target)).end();
+    for _ in 0..60 {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let root = open_dir(dir.path());
+        let error =
+            import(&mut &tar[..], root.as_fd(), &options(OVERLAY), Some(&mut Full)).unwrap_err();
+        assert!(error.to_string().contains("no room for the tar-split"), "{error}");
     }
 }

@@ -105,7 +105,7 @@ impl Unpacker<'_> {
         let present =
             dir.look_at_new(&file, mode).map_err(|e| failed("looking at", entry.name, e))?;
         let (member, wanted) = (entry.member, entry.wanted());
-        self.facts.size += member.size;
+        self.facts.size = self.facts.size.saturating_add(member.size);
         match &mut self.writers {
             Some(writers) if member.sparse.is_none() && writers.take(member.size) => {
                 writers.add(file, present, &wanted, member.size, payload)
