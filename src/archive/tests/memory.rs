@@ -1,4 +1,4 @@
-//! Memory does not grow with a layer's bytes (ARC-5).
+//! Memory does not grow with a layer's bytes (ARC-5), nor do open files with its entries.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::process::Command;
 
 use super::{OVERLAY, header, open_dir, options};
+use crate::archive::import::import_with;
 use crate::archive::pack::Header;
 use crate::archive::{Compression, Compressor, import};
 
@@ -53,4 +54,65 @@ fn child(dir: &std::path::Path) {
     assert_eq!(facts.unpacked_size, SIZE);
     let used = high_water() - before;
     assert!(used < 64 << 10, "{used} KiB");
+}
+
+/// Attributes are as large as they please, as long as no file system is asked to keep them.
+#[test]
+fn attributes_need_little_memory() {
+    again("attributes_need_little_memory", || {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tar = Vec::new();
+        let xattrs = (0..16).map(|n| (format!("unknown{n}").into_bytes(), vec![b'v'; 60_000]));
+        let xattrs: Vec<_> = xattrs.collect();
+        for n in 0..200 {
+            let name = format!("f{n}");
+            Header { xattrs: xattrs.clone(), ..header(&name, b'0') }.write(&mut tar).unwrap();
+        }
+        let root = open_dir(dir.path());
+        let before = high_water();
+        import_with(4, &mut &tar[..], root.as_fd(), &options(OVERLAY), None).unwrap();
+        let used = high_water() - before;
+        assert!(used < 16 << 10, "{used} KiB");
+    });
+}
+
+/// Several layers at once, with more directories and files than the process may open.
+#[test]
+fn few_files_are_open() {
+    again("few_files_are_open", || {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let mut tar = Vec::new();
+        for n in 0..200 {
+            for m in 0..10 {
+                let name = format!("d{n}/f{m}");
+                Header { size: 20_000, ..header(&name, b'0') }.write(&mut tar).unwrap();
+                tar.resize(tar.len() + 20_480, m);
+            }
+        }
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(160), maximum }).unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    let dir = tempfile::tempdir().unwrap();
+                    let root = open_dir(dir.path());
+                    import_with(4, &mut &tar[..], root.as_fd(), &options(OVERLAY), None).unwrap();
+                });
+            }
+        });
+    });
+}
+
+/// Runs a test of that name in a process of its own.
+fn again(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(MARK).is_some() {
+        return test();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("archive::tests::memory::{name}"), "--nocapture"])
+        .env(MARK, "")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

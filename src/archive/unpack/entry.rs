@@ -107,7 +107,7 @@ impl Unpacker<'_> {
         let (member, wanted) = (entry.member, entry.wanted());
         self.facts.size = self.facts.size.saturating_add(member.size);
         match &mut self.writers {
-            Some(writers) if member.sparse.is_none() && writers.take(member.size) => {
+            Some(writers) if writers.take(member, &file) => {
                 writers.add(file, present, &wanted, member.size, payload)
             }
             _ => {

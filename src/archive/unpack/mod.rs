@@ -5,6 +5,7 @@
 
 mod attributes;
 mod content;
+mod descriptors;
 mod directories;
 mod entry;
 mod parents;

@@ -7,17 +7,14 @@ use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, Result};
-use rustix::process::Resource;
 
 use super::attributes::Present;
+use super::descriptors::Descriptors;
 use crate::archive::names::split;
 use crate::sys::beneath::{Beneath, Identity};
 
-/// How many descriptors are kept: an eighth of those that the process may have, for several layers are unpacked at a time.
-fn kept() -> usize {
-    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(32, 1024)
-}
+/// How long the paths of those that are kept are together, about. Longer ones are made in ill will.
+const PATHS: usize = 4 << 20;
 
 /// An open directory.
 pub(crate) struct Dir {
@@ -53,7 +50,9 @@ pub(crate) struct Parents<'fd> {
     root: Rc<Dir>,
     last: (Vec<u8>, Rc<Dir>),
     kept: HashMap<Vec<u8>, (Rc<Dir>, u64)>,
-    most: usize,
+    /// Bytes in the paths of those.
+    paths: usize,
+    descriptors: Descriptors,
     clock: u64,
     /// Missing parents get 0755 whatever the umask (a full tree), else 0777 less the umask.
     full: bool,
@@ -66,7 +65,17 @@ impl<'fd> Parents<'fd> {
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
         let root = Rc::new(Dir::new(fd, id));
         let last = (Vec::new(), Rc::clone(&root));
-        Ok(Self { beneath, root, last, kept: HashMap::new(), most: kept(), clock: 0, full })
+        let descriptors = Descriptors::of_process();
+        Ok(Self {
+            beneath,
+            root,
+            last,
+            kept: HashMap::new(),
+            paths: 0,
+            descriptors,
+            clock: 0,
+            full,
+        })
     }
 
     /// The directory of a cleaned path; with `make` missing ones are made.
@@ -99,6 +108,7 @@ impl<'fd> Parents<'fd> {
     pub(crate) fn forget(&mut self) {
         self.root.gives.set(None);
         self.kept.clear();
+        self.paths = 0;
         self.last = (Vec::new(), Rc::clone(&self.root));
     }
 
@@ -113,14 +123,19 @@ impl<'fd> Parents<'fd> {
     }
 
     fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
-        if self.kept.len() >= self.most {
+        if self.kept.len() >= self.descriptors.directories()
+            || self.descriptors.are_scarce(&dir.fd)
+            || self.paths + path.len() > PATHS
+        {
             // A quarter at a time, so that the search for the oldest is rare.
             let mut ages: Vec<u64> = self.kept.values().map(|(_, used)| *used).collect();
             ages.sort_unstable();
-            let limit = ages.get(self.most / 4).copied().unwrap_or(u64::MAX);
+            let limit = ages.get(ages.len() / 4).copied().unwrap_or(u64::MAX);
             self.kept.retain(|_, (_, used)| *used >= limit);
+            self.paths = self.kept.keys().map(Vec::len).sum();
         }
         self.clock += 1;
+        self.paths += path.len();
         self.kept.insert(path.to_vec(), (Rc::clone(dir), self.clock));
     }
 
@@ -178,4 +193,24 @@ fn make_directory(at: BorrowedFd<'_>, name: &[u8], full: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // ARC-5
+    #[test]
+    fn long_paths_need_little_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let root: OwnedFd = std::fs::File::open(dir.path()).unwrap().into();
+        let mut parents = Parents::new(root.as_fd(), false).unwrap();
+        let id = parents.root.id;
+        for n in 0..30 {
+            parents.put(&vec![n; 1 << 20], root.try_clone().unwrap(), id);
+        }
+        let bytes: usize = parents.kept.keys().map(Vec::len).sum();
+        assert!(bytes <= 8 << 20, "{bytes}");
+        assert!(parents.known(&vec![29; 1 << 20]).is_some());
+    }
 }

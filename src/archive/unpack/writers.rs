@@ -7,15 +7,16 @@
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
-use tar_split_rs::Time;
+use tar_split_rs::{Member, Time};
 
 use super::UnpackOptions;
 use super::attributes::{self, Owner, Present, Wanted};
 use super::content::{self, Content};
+use super::descriptors::Descriptors;
 use crate::archive::pool::{Pool, processors};
 use crate::{Error, ErrorKind, Result};
 
-/// Larger files are written while they are read.
+/// Larger files, attributes included, are written while they are read.
 const SMALL: u64 = 64 << 10;
 
 /// A batch is handed over when it has so many files, which are open, or bytes.
@@ -75,6 +76,7 @@ type Written = (Batch, Result<()>);
 pub(super) struct Writers {
     pool: Pool<Batch, Written>,
     options: UnpackOptions,
+    descriptors: Descriptors,
     /// Batches that may be on their way.
     most: usize,
     batch: Batch,
@@ -95,6 +97,7 @@ impl Writers {
         Ok(Self {
             pool,
             options: options.clone(),
+            descriptors: Descriptors::of_process(),
             most: threads + 1,
             batch: Batch::default(),
             spare: Vec::new(),
@@ -102,9 +105,12 @@ impl Writers {
         })
     }
 
-    /// Whether files of that size are for these threads.
-    pub(super) fn take(&self, size: u64) -> bool {
-        size <= SMALL
+    /// Whether such a file is for these threads. Each keeps one open until it is written.
+    pub(super) fn take(&self, member: &Member, file: &OwnedFd) -> bool {
+        let attributes = member.xattrs.iter().map(|(key, value)| (key.len() + value.len()) as u64);
+        member.sparse.is_none()
+            && attributes.fold(member.size, u64::saturating_add) <= SMALL
+            && !self.descriptors.are_scarce(file)
     }
 
     /// Reads the content of a new file, and leaves the rest to the threads. An error may be that of a file before.
