@@ -171,6 +171,18 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
         execute: false,
     },
     Deviation {
+        name: "whiteouts where one is already",
+        spec: "overlay-driver.md 11.3",
+        reason: "a diff that a killed process applied in part can be applied again; Go refuses the second whiteout of a name",
+        explain: |case| {
+            !case.execute
+                && names(case).any(|name| split(&name).1.starts_with(b".wh."))
+                && refusal(case, |why| why.contains("mknod ") && why.contains("file exists"))
+        },
+        example: || Tar::default().file(".wh.a", "").file("../.wh.a", "").end(),
+        execute: false,
+    },
+    Deviation {
         name: "owners that do not exist",
         spec: "UNP-10",
         reason: "refused, whatever they would own; Go gives the kernel the low 32 bits, and does not look where whiteouts are carried out",
