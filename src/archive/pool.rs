@@ -106,12 +106,12 @@ mod tests {
     #[test]
     fn a_thread_that_panics_keeps_nobody_waiting() {
         let mut pool = Pool::start("test", 1, |n: u32| assert_ne!(n, 1)).unwrap();
-        for n in 0..3 {
-            pool.submit(n).unwrap();
+        // The thread may have ended before the last of these.
+        let submitted = (0..3).filter(|n| pool.submit(*n).is_ok()).count();
+        assert!(submitted >= 2 && pool.collect().unwrap().is_ok());
+        for _ in 1..submitted {
+            assert!(pool.collect().unwrap().is_err());
         }
-        assert!(pool.collect().unwrap().is_ok());
-        assert!(pool.collect().unwrap().is_err());
-        assert!(pool.collect().unwrap().is_err());
         assert!(pool.submit(3).is_err());
     }
 }
