@@ -10,7 +10,8 @@ use crate::member::MemberKind;
 use crate::names::Names;
 use crate::record::Record;
 
-/// The longest line that is read. Writers make lines of some 1.4 MiB at most.
+/// The longest line that is read. Lines are longer than 1.4 MiB, which a segment of 1 MiB takes, only for a long row of extension
+/// headers.
 const LINE_LIMIT: u64 = 64 << 20;
 
 const COPY_BUFFER: usize = 128 << 10;
