@@ -402,6 +402,22 @@ fn aufs_links_become_copies() {
     });
 }
 
+// ARC-5: attributes that no file system is asked to keep.
+#[test]
+fn aufs_links_are_not_kept_without_end() {
+    let xattrs = (0..16).map(|n| (format!("unknown{n}").into_bytes(), vec![b'v'; 60_000]));
+    let xattrs: Vec<_> = xattrs.collect();
+    let archive = |files| {
+        let file =
+            |n| Header { xattrs: xattrs.clone(), ..header(&format!(".wh..wh.plnk/{n}"), b'0') };
+        (0..files).fold(Tar::default(), |tar, n| tar.add(file(n), b"")).end()
+    };
+    Field::new().import(&archive(10), Whiteouts::Execute).unwrap();
+    let error = Field::new().import(&archive(20), Whiteouts::Execute).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArchive, "{error}");
+    assert!(error.to_string().contains(".wh..wh.plnk/17"), "{error}");
+}
+
 fn opaque(path: &Path) -> bool {
     xattrs(path).get("trusted.overlay.opaque").is_some_and(|v| v == b"y")
 }

@@ -53,6 +53,8 @@ pub(super) struct Unpacker<'a> {
     made: Made,
     /// Files of AUFS's directory of link targets, by name.
     plinks: BTreeMap<Vec<u8>, Member>,
+    /// Bytes of names and attributes in those.
+    plinks_size: usize,
     buffer: Vec<u8>,
     writers: Option<Writers>,
     facts: Unpacked,
@@ -102,6 +104,7 @@ impl<'a> Unpacker<'a> {
             directories: Directories::default(),
             made: Made::default(),
             plinks: BTreeMap::new(),
+            plinks_size: 0,
             buffer: Vec::new(),
             writers: match writers {
                 0 => None,

@@ -10,17 +10,31 @@ use tar_split_rs::{Member, MemberKind};
 use super::content::Content;
 use super::entry::Entry;
 use super::{Unpacker, failed};
-use crate::Result;
-use crate::archive::names::{clean, split};
+use crate::archive::names::{clean, show, split};
+use crate::{Error, ErrorKind, Result};
 
 /// The directory, which stays while the archive is unpacked.
 const DIRECTORY: &[u8] = b".wh..wh.plnk";
+
+/// Bytes of names and attributes that are kept in memory (ARC-5).
+const MOST: usize = 16 << 20;
 
 impl Unpacker<'_> {
     /// Keeps a file of that directory aside; other AUFS metadata is skipped.
     pub(super) fn plink(&mut self, entry: &Entry<'_>, content: &mut dyn Content) -> Result<()> {
         if entry.parent != DIRECTORY || entry.member.kind != MemberKind::File {
             return Ok(());
+        }
+        let attributes = entry.member.xattrs.iter().map(|(key, value)| key.len() + value.len());
+        self.plinks_size += entry.name.len() + attributes.sum::<usize>();
+        if self.plinks_size > MOST {
+            return Err(Error::new(
+                ErrorKind::InvalidArchive,
+                format!("unpacking {}", show(entry.name)),
+            )
+            .detail(format!(
+                "the files of AUFS's links have more than {MOST} bytes of attributes"
+            )));
         }
         let dir = self.parent(entry.name, DIRECTORY)?;
         let size = self.facts.size;
