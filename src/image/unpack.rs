@@ -1,4 +1,5 @@
-//! Unpacking the layers of a loading: several at the same time where the driver can take them apart.
+//! Unpacking the layers of a loading: several at the same time where the driver can take them apart, and behind whatever else wants
+//! the processors, so that a container starts while an image is loaded.
 
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -11,6 +12,7 @@ use super::verify::{Hashed, Hasher, check};
 use crate::archive::decompressor;
 use crate::progress::Counted;
 use crate::store::{NewLayer, StagedLayer, Store};
+use crate::sys::priority::stand_behind;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// How many layers are unpacked at the same time at most: each has a few threads and some MiB of its own.
@@ -41,11 +43,19 @@ pub(super) fn stage(
     std::thread::scope(|s| {
         let spawn = |_| {
             let thread = std::thread::Builder::new().name("orlop-layer".to_owned());
-            // One that cannot be had does not matter: this thread works too.
-            thread.spawn_scoped(s, || bench.work()).ok()
+            let work = || {
+                stand_behind();
+                bench.work();
+            };
+            // One that cannot be had does not matter.
+            thread.spawn_scoped(s, work).ok()
         };
-        let helpers: Vec<_> = (1..width).filter_map(spawn).collect();
-        bench.work();
+        // With a single processor, threads of their own would only cost more.
+        let threads = if cpus > 1 { width } else { 0 };
+        let helpers: Vec<_> = (0..threads).filter_map(spawn).collect();
+        if helpers.is_empty() {
+            bench.work();
+        }
         for helper in helpers {
             if helper.join().is_err() {
                 bench.fail(0, Error::new(ErrorKind::Internal, "unpacking the layers of an image"));
