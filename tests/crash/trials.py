@@ -113,7 +113,7 @@ class Sweep:
         outcome = "before" if now == self.before else "after" if now == self.after else "between"
         if others:
             self.others_read(store)
-        self.again(store, words, now)
+        self.again(store, words, now, go_first)
         if others:
             self.mounts_go(store)
         return outcome
@@ -127,10 +127,10 @@ class Sweep:
                   | state.sound(store, lists, what, self.scene.orphans, go_first))
         return now
 
-    def again(self, store, words, now):
+    def again(self, store, words, now, go_first=False):
         """A repeat does what is still to do, or says that it is done."""
         repeat = self.run(store, words, ok=None)
-        found = self.settled(store, "after the repeat")
+        found = self.settled(store, "after the repeat", go_first)
         left = differing(found, self.after)
         if repeat.code == 0:
             check(not left, f"the repeat succeeded, but {left}")
