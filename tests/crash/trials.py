@@ -19,7 +19,7 @@ BEST_EFFORT = (
     ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
     ("", "open|write", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
     ("", "write", "standard error", "there is nobody left to tell"),
-    ("^create-container", "", r"overlay-layers/(layers.lock|\.tmp-layers\.json|layers\.json|$)",
+    ("^create-container", "", r"overlay-layers(/(layers.lock|\.tmp-layers\.json|layers\.json)|$)",
      "the container is there; the next writer takes its last flag away"),
 )
 # Where a command may fail though it has done its work, or a part that the next writer or the repeat finishes.
