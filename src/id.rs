@@ -72,6 +72,7 @@ pub(crate) fn check_component(id: &str) -> Result<()> {
         "" => "it is empty",
         _ if RESERVED.contains(&id) => "it is a reserved name",
         _ if id.ends_with(".tar-split.gz") => "it is the name of a layer's tar-split file",
+        _ if id.starts_with(".tmp-") => "it is the name of a temporary file",
         _ if id.len() > 255 => "it is longer than 255 bytes",
         _ if id.contains(['/', '\0']) => "it contains '/' or NUL",
         _ => return Ok(()),
@@ -164,9 +165,21 @@ mod tests {
 
     #[test]
     fn ids_are_single_components() {
-        for bad in ["", ".", "..", "a/b", "/a", "a\0", "l", "tmp", "images.json", "a.tar-split.gz"]
-            .into_iter()
-            .chain([&*"x".repeat(256)])
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/a",
+            "a\0",
+            "l",
+            "tmp",
+            "images.json",
+            "a.tar-split.gz",
+            ".tmp-x",
+        ]
+        .into_iter()
+        .chain([&*"x".repeat(256)])
         {
             assert_eq!(
                 LayerId::new(bad).unwrap_err().kind(),

@@ -1,17 +1,17 @@
 //! Creating containers: a read-write layer on an image's, and the record that makes both count.
 
+use super::data::write_item;
 use super::images::check_keys;
 use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
-use super::layers::{Content, plan};
+use super::layers::plan;
 use super::lookup::find_container;
-use super::open::make_directory;
+use super::open::{make_directory, remove_directory};
 use super::order::{Before, Held, OtherImages, SplitImages};
 use super::paths::data_file;
 use super::table::unknown;
 use super::{NewContainer, Store, names};
 use crate::driver::{CreateOptions, refuse_id_maps};
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
-use crate::sys::{atomic, remove};
 use crate::{Digest, Error, ErrorKind, LayerId, Result, id};
 
 impl Store {
@@ -71,8 +71,8 @@ impl Store {
             ..CreateOptions::default()
         };
         let file = self.paths.layer_file(false, volatile);
-        let planned = plan(&mut layers, file, layer, options, false, Content::Empty)?;
-        self.make_layers(&held, &mut layers, vec![planned])?;
+        let planned = plan(&mut layers, file, layer, options, false)?;
+        self.make_layers(&held, &mut layers, &mut [planned])?;
         let mut record = Container {
             id: container_id.clone(),
             names: unique,
@@ -102,10 +102,12 @@ impl Store {
             // If only the sync after the record's rename failed, others see the container already.
             if containers.remove(&container_id).is_some()
                 && let Err(e) = containers.save()
+                && !containers.is_on_disk(&container_id)
             {
-                tracing::warn!("container {container_id} may be left on record: {e}");
+                tracing::warn!("container {container_id} is left on record, and whole: {e}");
+                return Err(error);
             }
-            if let Err(e) = remove::remove_tree(&data) {
+            if let Err(e) = remove_directory(&data) {
                 tracing::warn!(
                     "what was written of container {container_id} could not be removed: {e}"
                 );
@@ -133,7 +135,7 @@ impl Store {
         }
         make_directory(dir)?;
         for item in &new.big_data {
-            atomic::replace(&data_file(dir, &item.key)?, &item.data, 0o600, true)?;
+            write_item(&data_file(dir, &item.key)?, &item.data)?;
             note_item(record, &item.key, &item.data);
         }
         Ok(())

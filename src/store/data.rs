@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::kind::Record;
 use super::open::make_directory;
 use super::order::Held;
-use super::paths::data_file;
+use super::paths::{ITEM, data_file};
 use super::table::{Edit, unknown};
 use super::{BigDataItem, Store, containers, images};
 use crate::record::{Container, Image, Layer};
@@ -163,7 +163,7 @@ fn save<T: Record, Rank>(edit: &mut Edit<'_, T, Rank>, id: &str) -> Saved {
 /// Replaces the file of an item and saves its record, or leaves the file as it was.
 fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) -> Result<()> {
     let before = regular::read("reading what is to be replaced,", path)?;
-    let done = atomic::replace(path, data, 0o600, true).and_then(|_| save());
+    let done = write_item(path, data).and_then(|()| save());
     let error = match done {
         Ok(Saved::Yes) => return Ok(()),
         Ok(Saved::Late(error)) => return Err(error),
@@ -172,7 +172,7 @@ fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) 
     // Only if it was made for this item is its directory empty.
     let tidy = |()| drop(path.parent().map(fs::remove_dir));
     let undone = match before {
-        Some(bytes) => atomic::replace(path, &bytes, 0o600, true).map(drop),
+        Some(bytes) => write_item(path, &bytes),
         None => match fs::remove_file(path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("removing", path, e))
@@ -185,6 +185,12 @@ fn replace_item(path: &Path, data: &[u8], save: impl FnOnce() -> Result<Saved>) 
         tracing::warn!("an item that its record does not know of stays: {e}");
     }
     Err(error)
+}
+
+/// Writes the file of an item.
+pub(super) fn write_item(path: &Path, data: &[u8]) -> Result<()> {
+    let records = path.parent().and_then(Path::parent).unwrap_or(path);
+    atomic::replace_by_way_of(&records.join(ITEM), path, data, 0o600, true).map(drop)
 }
 
 fn read_item(dir: &Path, key: &str, kind: &str, id: &str) -> Result<Vec<u8>> {

@@ -110,7 +110,8 @@ impl Store {
         record.compressed_digest.clear();
         record_facts(record, &facts);
         layers.save()?;
-        dir.cleanup()?;
+        // What stays of the temp dir is for the next recovery, and no failure.
+        drop(dir);
         Ok(facts.unpacked_size)
     }
 

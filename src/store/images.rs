@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::open::make_directory;
+use super::data::write_item;
+use super::open::{make_directory, remove_directory};
 use super::order::Held;
 use super::paths::data_file;
 use super::{BigDataItem, ImageInfo, NewImage, Store, names};
 use crate::record::{Image, Timestamp};
-use crate::sys::{atomic, remove};
 use crate::{Digest, Error, ErrorKind, Result, id};
 
 impl Store {
@@ -61,6 +61,8 @@ impl Store {
         record.names = unique;
         record.names_history = new.names_history;
         let dir = self.paths.images().join(&image_id);
+        // Of an image whose making was cut short: nobody may take its items for this one's.
+        remove_directory(&dir)?;
         let made = self.write_items(&dir, &mut record, &new.big_data).and_then(|()| {
             record.normalize_digest();
             record.digests()?;
@@ -73,7 +75,7 @@ impl Store {
             if images.by_id(&image_id).is_some() && images.is_on_disk(&image_id) {
                 return Err(error);
             }
-            if let Err(e) = remove::remove_tree(&dir) {
+            if let Err(e) = remove_directory(&dir) {
                 tracing::warn!("what was written of image {image_id} could not be removed: {e}");
             }
             return Err(error);
@@ -87,7 +89,7 @@ impl Store {
         }
         make_directory(dir)?;
         for item in items {
-            atomic::replace(&data_file(dir, &item.key)?, &item.data, 0o600, true)?;
+            write_item(&data_file(dir, &item.key)?, &item.data)?;
             note_item(record, item);
         }
         if let Some(parent) = dir.parent() {

@@ -77,6 +77,7 @@ pub(super) struct Planned {
     parent: Option<LayerId>,
     options: CreateOptions,
     read_only: bool,
+    /// Empty at first.
     content: Content,
 }
 
@@ -87,7 +88,6 @@ pub(super) fn plan(
     mut record: Layer,
     options: CreateOptions,
     read_only: bool,
-    content: Content,
 ) -> Result<Planned> {
     let id = LayerId::new(record.id.as_str())?;
     let parent = Some(record.parent.as_str()).filter(|p| !p.is_empty()).map(LayerId::new);
@@ -95,7 +95,7 @@ pub(super) fn plan(
     layers.check_free(id.as_str(), &record.names)?;
     record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
     layers.push(file, record)?;
-    Ok(Planned { id, parent, options, read_only, content })
+    Ok(Planned { id, parent, options, read_only, content: Content::Empty })
 }
 
 /// Clears the incomplete flags and saves: from here on the layers exist.
@@ -242,14 +242,14 @@ impl Store {
         pass_over_present: bool,
     ) -> Result<Vec<LayerInfo>> {
         self.prepare()?;
+        // Declared before the lock is taken: contents that nobody wants, or that cannot become layers, are deleted after it is
+        // released.
+        let (new, mut contents): (Vec<NewLayer>, Vec<Content>) = new.into_iter().unzip();
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
-        // Declared before the lock is taken: contents that nobody wants are deleted after it is released.
-        let (mut new, mut unwanted) = (new.into_iter(), Vec::new());
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
-        for (new, content) in new.by_ref() {
+        for (new, content) in new.into_iter().zip(&mut contents) {
             refuse_id_maps(&new.uid_map, &new.gid_map, "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
-                unwanted.push(content);
                 continue;
             }
             let wanted = new.parent.as_deref();
@@ -266,10 +266,12 @@ impl Store {
                 ..CreateOptions::default()
             };
             let file = self.paths.layer_file(new.read_only, false);
-            planned.push(plan(&mut layers, file, record, options, new.read_only, content)?);
+            let mut layer = plan(&mut layers, file, record, options, new.read_only)?;
+            layer.content = std::mem::replace(content, Content::Empty);
+            planned.push(layer);
         }
         let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
-        let records = self.make_layers(&held, &mut layers, planned).and_then(|()| {
+        let records = self.make_layers(&held, &mut layers, &mut planned).and_then(|()| {
             // After the last of their files, the short ones that make them layers included: an empty `link` would cost the layer.
             let done = self.sync_content().and_then(|()| complete(&mut layers, &ids));
             done.inspect_err(|_| self.abandon_layers(&held, &mut layers, &ids))
@@ -280,29 +282,33 @@ impl Store {
     }
 
     /// Saves the planned layers' records, which are flagged, creates them in the driver and gives them their content. After an error
-    /// nothing is left.
+    /// nothing is left but the contents of those that were not begun, for the caller to let go.
     pub(super) fn make_layers(
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
-        planned: Vec<Planned>,
+        planned: &mut [Planned],
     ) -> Result<()> {
         let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
-        let done = layers.save().and_then(|()| {
-            planned.into_iter().try_for_each(|layer| self.make_layer(layers, layer))
-        });
+        let done = layers
+            .save()
+            .and_then(|()| planned.iter_mut().try_for_each(|layer| self.make_layer(layers, layer)));
         done.inspect_err(|_| self.abandon_layers(held, layers, &ids))
     }
 
-    fn make_layer(&self, layers: &mut Edit<'_, Layer, Layers>, planned: Planned) -> Result<()> {
+    fn make_layer(
+        &self,
+        layers: &mut Edit<'_, Layer, Layers>,
+        planned: &mut Planned,
+    ) -> Result<()> {
         let Planned { id, parent, options, read_only, content } = planned;
         let parent = parent.as_ref();
-        match content {
-            Content::Empty if read_only => self.driver.create(&id, parent, &options),
-            Content::Empty => self.driver.create_read_write(&id, parent, &options),
+        match std::mem::replace(content, Content::Empty) {
+            Content::Empty if *read_only => self.driver.create(id, parent, options),
+            Content::Empty => self.driver.create_read_write(id, parent, options),
             Content::Staged(staged) => {
-                staged.tar_split.move_to(&self.paths.tar_split(&id))?;
-                self.driver.create_staged(&id, parent, &options, staged.staging)?;
+                staged.tar_split.move_to(&self.paths.tar_split(id))?;
+                self.driver.create_staged(id, parent, options, staged.staging)?;
                 record_facts(layers.get_mut(id.as_str())?, &staged.facts);
                 Ok(())
             }
@@ -449,3 +455,6 @@ pub(super) fn create_private(path: &std::path::Path) -> Result<File> {
         .open(path)
         .map_err(|e| Error::io("creating the file", path, e))
 }
+
+#[cfg(test)]
+mod tests;

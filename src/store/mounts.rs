@@ -29,7 +29,6 @@ impl Mounts {
     /// Takes the lock for writing, inside the layers lock.
     pub(crate) fn write(&self, _: &Held<Layers>) -> Result<MountEdit> {
         let guard = LockFile::open(&self.lock, LockAccess::ReadWrite)?.write()?;
-        atomic::discard_leftover(&self.file);
         let saved = self.parse()?;
         let points = saved.clone().unwrap_or_default();
         Ok(MountEdit { points, saved, file: self.file.clone(), guard })

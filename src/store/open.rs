@@ -12,6 +12,7 @@ use super::table::{RecordFile, Table};
 use super::{OtherStore, Store};
 use crate::config::StoreOptions;
 use crate::sys::lock::{LockAccess, LockFile, WriteGuard};
+use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, Result, driver};
 
 impl Store {
@@ -132,4 +133,9 @@ pub(super) fn make_directory(dir: &Path) -> Result<()> {
         .mode(0o700)
         .create(dir)
         .map_err(|e| Error::io("creating the directory", dir, e))
+}
+
+/// Removes the directory of a record that is not there, with all in it. What is no directory was made by somebody else, and stays.
+pub(super) fn remove_directory(dir: &Path) -> Result<()> {
+    if dir.symlink_metadata().is_ok_and(|m| m.is_dir()) { remove_tree(dir) } else { Ok(()) }
 }

@@ -171,6 +171,18 @@ impl Paths {
         if self.transient { self.run_containers() } else { self.containers() }
     }
 
+    /// The files that are replaced as a whole, each first written to a temporary file; those of data items share one in each
+    /// directory.
+    pub(crate) fn replaced_files(&self) -> Vec<PathBuf> {
+        let (layers, containers) = (self.below(&self.graph_root, "layers"), self.containers());
+        let images = [Some(self.images()), self.split_images()].into_iter().flatten();
+        let mut all: Vec<PathBuf> =
+            images.flat_map(|dir| [dir.join("images.json"), dir.join(ITEM)]).collect();
+        all.extend([layers.join(ITEM), containers.join(ITEM), self.mount_points().1]);
+        all.extend(self.layer_files().into_iter().chain(self.container_files()).map(|f| f.path));
+        all
+    }
+
     /// The run-time directories of containers.
     pub(crate) fn run_containers(&self) -> PathBuf {
         self.below(&self.run_root, "containers")
@@ -181,6 +193,10 @@ impl Paths {
         self.below(&self.run_root, "images")
     }
 }
+
+/// Stands for all data items of a directory of records, above their own directories: what a killed process has half written of one
+/// is found there, without a look into each.
+pub(crate) const ITEM: &str = "item";
 
 /// The file of a big data item in the directory `data` of its record (7), which must not lead elsewhere.
 pub(crate) fn data_file(data: &Path, key: &str) -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use super::order::{Before, Held, Layers};
 use super::table::Edit;
 use super::waste::Waste;
 use crate::record::Layer;
-use crate::sys::tempdir;
+use crate::sys::{atomic, tempdir};
 use crate::{LayerId, Result};
 
 impl Store {
@@ -19,8 +19,8 @@ impl Store {
         self.write_layers(&Held::nothing()).map(drop)
     }
 
-    /// Takes the layers lock for writing; stale temp dirs and incomplete layers are dealt with first. Their bytes go with what is
-    /// returned, after the lock is released.
+    /// Takes the layers lock for writing; half-written files, stale temp dirs and incomplete layers are dealt with first. Their bytes
+    /// go with what is returned, after the lock is released.
     pub(super) fn write_layers<Outer>(
         &self,
         outer: &Held<Outer>,
@@ -29,6 +29,7 @@ impl Store {
         Outer: Before<Layers>,
     {
         let (held, mut layers) = self.layers.write(outer)?;
+        self.paths.replaced_files().iter().for_each(|path| atomic::discard_leftover(path));
         self.recover_temp_dirs(&mut layers.waste);
         self.recover_incomplete(&held, &mut layers)?;
         // Names that two records had have been sorted out in memory.

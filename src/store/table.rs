@@ -86,7 +86,6 @@ impl<T: Record, Rank> Table<T, Rank> {
         for path in &self.locks {
             guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
         }
-        self.files.iter().for_each(|file| atomic::discard_leftover(&file.path));
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
@@ -370,8 +369,8 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
         Ok(())
     }
 
-    /// Whether the files have the record of that id as it is here, as they do after a save whose last step failed, the sync of
-    /// the directory. What cannot be read counts as written: what the record needs must not be taken from it.
+    /// Whether the files have the record of that id as it is here, or do not have it either, as after a save whose last step failed,
+    /// the sync of the directory. What cannot be read counts as written: what the record needs must not be taken from it.
     pub(crate) fn is_on_disk(&self, id: &str) -> bool {
         let Ok(disk) = self.table.parse() else { return true };
         let text = |lists: &Lists<T>| {

@@ -7,10 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::lock::{lock_whole_for_writing, try_lock_whole};
+use super::tempdir::is_at;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest file name of Linux, in bytes.
 const NAME_MAX: usize = 255;
+
+/// How often the temporary file may turn out to be another's before that is an error.
+const ATTEMPTS: usize = 1000;
 
 /// Which file with which content stood at a path, as far as its attributes tell: to notice that another process replaced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,34 +51,47 @@ impl FileStamp {
 }
 
 /// Replaces the file at `path` by one of `mode` that holds `bytes`; `durable` also syncs the file before it takes the old one's
-/// place and the directory after. The caller holds the lock that all who write the file take.
+/// place and the directory after. Of several who replace it at once, each waits for the one before.
 ///
 /// # Errors
 /// A failed system call: the old file is then as before, and no temporary file stays. Only where the very last step fails, the sync of the
 /// directory, is the new file in place already.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<FileStamp> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(ErrorKind::InvalidArgument, "replacing")
-            .path(path)
-            .detail("it is not a file's path"));
-    };
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    replace_by_way_of(path, path, bytes, mode, durable)
+}
+
+/// As [`replace`], but the new content is first written where that of `way` would be, on the same file system: there
+/// [`discard_leftover`] finds what a killed process left, however many files share the way.
+///
+/// # Errors
+/// As [`replace`].
+pub(crate) fn replace_by_way_of(
+    way: &Path,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durable: bool,
+) -> Result<FileStamp> {
     let failed = |e| Error::io("replacing", path, e);
-    let (mut file, temporary) = create_beside(dir, name).map_err(failed)?;
+    let temporary = temporary(way)?;
+    let (dir, _) = split(path)?;
+    // Closed, and with that unlocked, after the renaming, and after the removal that a failure brings.
+    let (mut file, temporary) = create(temporary).map_err(failed)?;
     let stamp = fill(&mut file, bytes, mode, durable).map_err(failed)?;
-    drop(file);
     std::fs::rename(&temporary.0, path).map_err(failed)?;
     std::mem::forget(temporary);
+    drop(file);
     if durable {
         sync_dir(dir)?;
     }
     Ok(stamp)
 }
 
-/// Removes what a [`replace`] of `path` that was killed has left beside it; the lock is held as there. What resists stays.
+/// Removes what a [`replace`] of `path` that was killed has left, if anything. What resists stays.
 pub(crate) fn discard_leftover(path: &Path) {
-    if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
-        let _ = std::fs::remove_file(temporary(dir, name));
+    let gone = temporary(path).map(|path| clear(&path, false));
+    if let Ok(Err(e)) = gone {
+        tracing::debug!(?path, error = %e, "leaving what a killed process has half written");
     }
 }
 
@@ -99,29 +117,74 @@ impl Drop for Temporary {
     }
 }
 
-/// Where the new content of `name` is written first. The same place every time: what a killed process left there is found again.
-fn temporary(dir: &Path, name: &OsStr) -> PathBuf {
+/// The directory and the name of a file.
+fn split(path: &Path) -> Result<(&Path, &OsStr)> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(ErrorKind::InvalidArgument, "replacing")
+            .path(path)
+            .detail("it is not a file's path"));
+    };
+    Ok((if dir.as_os_str().is_empty() { Path::new(".") } else { dir }, name))
+}
+
+/// Where the new content of a file is written first. The same place every time: what a killed process left there is found again.
+/// It is locked as long as somebody is at it, since not all who write a file hold one lock: those who remember what they have
+/// probed hold none, and a transient store has a lock of its own for the containers.
+fn temporary(path: &Path) -> Result<PathBuf> {
+    let (dir, name) = split(path)?;
     // Not what Go could take: it ends the names of its own with a decimal number.
     let (front, back) = (".tmp-", "-orlop");
     let kept = name.len().min(NAME_MAX - front.len() - back.len());
     let mut file = OsString::from(front);
     file.push(OsStr::from_bytes(name.as_bytes().get(..kept).unwrap_or_default()));
     file.push(back);
-    dir.join(file)
+    Ok(dir.join(file))
 }
 
-fn create_beside(dir: &Path, name: &OsStr) -> io::Result<(File, Temporary)> {
-    let path = temporary(dir, name);
+/// Makes the temporary file and locks it; waits for whoever is at one, and removes what a killed process left.
+fn create(path: PathBuf) -> io::Result<(File, Temporary)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
-    let file = match options.open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(&path)?;
-            options.open(&path)?
+    for _ in 0..ATTEMPTS {
+        match options.open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => clear(&path, true)?,
+            made => {
+                let file = made?;
+                // Before it was locked, somebody may have taken it for a leftover.
+                let locked =
+                    try_lock_whole(&file).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+                if locked && is_at(&file, &path) {
+                    return Ok((file, Temporary(path)));
+                }
+            }
         }
-        made => made?,
-    };
-    Ok((file, Temporary(path)))
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Removes the temporary file that a killed process left at `path`; one that somebody is at is waited for, or left.
+fn clear(path: &Path, wait: bool) -> io::Result<()> {
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Ok(file) => {
+            let free = if wait {
+                lock_whole_for_writing(&file).map(|()| true)
+            } else {
+                try_lock_whole(&file)
+            };
+            // It may have got its name since it was opened.
+            if !free? || !is_at(&file, path) {
+                return Ok(());
+            }
+            std::fs::remove_file(path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A link, a socket: no file of ours.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {
+            std::fs::remove_file(path)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn fill(file: &mut File, bytes: &[u8], mode: u32, durable: bool) -> io::Result<FileStamp> {
@@ -189,6 +252,54 @@ mod tests {
         discard_leftover(&path);
         discard_leftover(&path);
         assert_eq!(names(dir.path()), [".tmp-layers.json4711", "layers.json"]);
+    }
+
+    #[test]
+    fn what_somebody_is_at_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("layers.json");
+        let (file, temporary) = create(temporary(&path).unwrap()).unwrap();
+        discard_leftover(&path);
+        assert!(temporary.0.exists());
+        std::mem::forget(temporary);
+        drop(file);
+        discard_leftover(&path);
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn those_who_replace_a_file_without_a_lock_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("overlay-false");
+        std::thread::scope(|scope| {
+            for text in ["a", "b", "c"] {
+                let (path, text) = (&path, text.repeat(10_000));
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        replace(path, text.as_bytes(), 0o644, false).unwrap();
+                        discard_leftover(path);
+                        let found = std::fs::read(path).unwrap();
+                        assert!(found.len() == 10_000 && found.iter().all(|b| *b == found[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(names(dir.path()), ["overlay-false"]);
+    }
+
+    #[test]
+    fn files_that_share_a_way_leave_nothing_beside_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        let (way, path) = (dir.path().join("item"), dir.path().join("below/file"));
+        std::fs::create_dir(dir.path().join("below")).unwrap();
+        let leftover = dir.path().join(".tmp-item-orlop");
+        std::os::unix::fs::symlink("/nowhere", &leftover).unwrap();
+        replace_by_way_of(&way, &path, b"x", 0o600, true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"x");
+        assert_eq!(names(dir.path()), ["below"]);
+        // Not over a directory; and where it failed, nothing stays on the way.
+        assert!(replace_by_way_of(&way, &dir.path().join("below"), b"x", 0o600, true).is_err());
+        assert_eq!(names(dir.path()), ["below"]);
     }
 
     #[test]

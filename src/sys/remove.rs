@@ -61,6 +61,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     };
     let crew = Crew::default();
     std::thread::scope(|scope| {
+        let _present = crew.presence();
         let hire = || {
             for _ in 0..crew::helpers() {
                 let helper = std::thread::Builder::new().name("remove".to_owned());

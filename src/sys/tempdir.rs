@@ -223,7 +223,7 @@ fn discard(dir: &Path, lock_path: &Path) -> Result<()> {
 }
 
 /// Whether `file` is still what the path names, and not one that somebody removed after it was opened.
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
         _ => false,

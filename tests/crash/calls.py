@@ -123,7 +123,7 @@ def place(call, arguments, area):
         if "write" in call and number.isdigit() and not path.startswith(area):
             # What is printed, on a duplicate of the descriptor perhaps.
             path = "standard error" if number == "2" else "standard output"
-        elif name.startswith("/") or whole:
+        elif not data and (name.startswith("/") or whole):
             path = whole or name
         elif name and not data:
             path += "/" + name

@@ -111,7 +111,6 @@ def _short(facts):
 NO_LAYER = "a container without its layer, which Go's recovery took first, can be deleted again (store-format.md 10.2)"
 STRAY = "a short link without its layer, whose record Go's recovery took first, stays"
 ORPHAN = "the data directory of an image, or after a wipe of a container, without a record stays for a gc, as in Go (store-format.md 10.2)"
-HALF = "a half-written record or item stays beside it"
 
 
 def sound(store, lists, what, orphaned=("images",), go_first=False):
@@ -139,13 +138,11 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
             notes.add(STRAY)
             links = sorted(layers)
         check(links == sorted(layers), f"{what}: the links in l/ do not match the layers: {links}, {sorted(layers)}")
-    for path in store.leftovers():
-        check("/.tmp-" in path, f"{what}: left behind: {path}")
-        notes.add(HALF)
+    check(not store.leftovers(), f"{what}: left behind: {store.leftovers()}")
     for kind in KINDS:
         names = set(os.listdir(store.path(kind))) if os.path.isdir(store.path(kind)) else set()
         ids = {n.removesuffix(".tar-split.gz") for n in names
-               if not n.endswith((".json", ".lock")) and not n.startswith(".tmp-")} - {"tmp"}
+               if not n.endswith((".json", ".lock"))} - {"tmp"}
         orphans = ids - {record["id"] for record in lists[kind]}
         check(not orphans or kind in orphaned, f"{what}: files of {kind} that have no record: {orphans}")
         notes |= {ORPHAN} if orphans else set()

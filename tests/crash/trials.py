@@ -19,7 +19,7 @@ BEST_EFFORT = (
     ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
     ("", "open|write", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
     ("", "write", "standard error", "there is nobody left to tell"),
-    ("^create-container", "", r"overlay-layers/(layers.lock|\.tmp-layers\.json|layers\.json|$)",
+    ("^create-container", "", r"overlay-layers(/(layers.lock|\.tmp-layers\.json|layers\.json)|$)",
      "the container is there; the next writer takes its last flag away"),
 )
 # Where a command may fail though it has done its work, or a part that the next writer or the repeat finishes.
@@ -113,7 +113,7 @@ class Sweep:
         outcome = "before" if now == self.before else "after" if now == self.after else "between"
         if others:
             self.others_read(store)
-        self.again(store, words, now)
+        self.again(store, words, now, go_first)
         if others:
             self.mounts_go(store)
         return outcome
@@ -127,10 +127,10 @@ class Sweep:
                   | state.sound(store, lists, what, self.scene.orphans, go_first))
         return now
 
-    def again(self, store, words, now):
+    def again(self, store, words, now, go_first=False):
         """A repeat does what is still to do, or says that it is done."""
         repeat = self.run(store, words, ok=None)
-        found = self.settled(store, "after the repeat")
+        found = self.settled(store, "after the repeat", go_first)
         left = differing(found, self.after)
         if repeat.code == 0:
             check(not left, f"the repeat succeeded, but {left}")

@@ -100,15 +100,15 @@ class Store:
         return os.path.join(self.graph, self.driver, layer, "diff")
 
     def leftovers(self):
-        """What no finished command may leave: temp dirs, staging, half-written files."""
+        """What no finished command may leave: temp dirs, staging, half-written records and items."""
         found = []
         for top in (self.path("layers", "tmp"), os.path.join(self.graph, self.driver, "tempdirs"),
                     os.path.join(self.graph, self.driver, "staging")):
             found += [os.path.join(top, n) for n in (os.listdir(top) if os.path.isdir(top) else [])]
-        for kind in ("layers", "images", "containers"):
-            top = self.path(kind)
-            found += [os.path.join(top, n) for n in (os.listdir(top) if os.path.isdir(top) else [])
-                      if n.startswith(".tmp-")]
+        for top in [self.path(k) for k in ("layers", "images", "containers")] + [
+                os.path.join(self.run_root, f"{self.driver}-{k}") for k in ("layers", "containers")]:
+            for folder, _, names in os.walk(top):
+                found += [os.path.join(folder, n) for n in names if n.startswith(".tmp-")]
         return found
 
     def snapshot(self):

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, XattrFlags};
 use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::{OPAQUE_PREFIX, Overlay};
-use crate::sys::mount::detach;
+use crate::sys::mount::{detach, mounts_below};
 use crate::sys::tempdir::{self, TempDir};
 use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, Result};
@@ -275,8 +275,12 @@ pub(super) struct Scratch {
 impl Scratch {
     fn new(home: &Path) -> Result<Self> {
         let root = home.join(layout::TEMP_DIRS);
-        // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it.
-        if let Err(e) = tempdir::adopt(&root, drop) {
+        // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it. What
+        // is not mounted waits for those who delete after the locks are released.
+        let cleared = mounts_below(&root).and_then(|mounts| {
+            if mounts.is_empty() { Ok(()) } else { tempdir::adopt(&root, drop) }
+        });
+        if let Err(e) = cleared {
             tracing::warn!(error = %e, "removing what a killed probe has left");
         }
         let mut temp = TempDir::create(&root)?;

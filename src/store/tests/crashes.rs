@@ -35,31 +35,82 @@ fn a_container_whose_deletion_was_cut_short_goes_altogether() {
     assert_eq!(next.container("kept").unwrap(), kept);
 }
 
-// store-format 10.1: under the lock that every writer of the file takes, nobody else can be at its temporary file.
+// store-format 10.1
 #[test]
-fn half_written_records_go_with_the_next_writer() {
+fn half_written_records_and_items_go_with_the_next_writer() {
     let fixture = Fixture::new();
     let store = fixture.store();
     container(&store, "any");
     let leftovers = [
-        ("graph", "layers", "layers"),
-        ("graph", "containers", "containers"),
-        ("graph", "images", "images"),
-        ("run", "layers", "mountpoints"),
+        ("graph", "layers", "layers.json"),
+        ("graph", "layers", "volatile-layers.json"),
+        ("graph", "layers", "item"),
+        ("graph", "containers", "containers.json"),
+        ("graph", "containers", "volatile-containers.json"),
+        ("graph", "containers", "item"),
+        ("graph", "images", "images.json"),
+        ("graph", "images", "item"),
+        ("run", "layers", "mountpoints.json"),
     ]
     .map(|(root, dir, file)| {
         let dir = fixture.path(root).join(format!("{}-{dir}", fixture.driver));
-        dir.join(format!(".tmp-{file}.json-orlop"))
+        dir.join(format!(".tmp-{file}-orlop"))
     });
     for path in &leftovers {
         std::fs::write(path, "[{").unwrap();
     }
     store.containers().unwrap();
     assert!(leftovers.iter().all(|path| path.exists()), "a reader removes nothing");
-    fixture.store().delete_container("any").unwrap();
-    fixture.store().wipe().unwrap();
+    fixture.store().create_layer(named("next")).unwrap();
     for path in &leftovers {
         assert!(!path.exists(), "{path:?}");
+    }
+}
+
+// Where a killed process may leave an item half written is where the next writer looks, not the item's own directory.
+#[test]
+fn items_are_half_written_in_one_place() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    container(&store, "any");
+    let id = store.container("any").unwrap().id;
+    let dir = fixture.path("graph").join(format!("{}-containers", fixture.driver));
+    std::fs::create_dir(dir.join(".tmp-item-orlop")).unwrap();
+    let e = store.set_container_big_data("any", "item", b"data").unwrap_err();
+    assert!(e.to_string().contains("replacing"), "{e}");
+    std::fs::remove_dir(dir.join(".tmp-item-orlop")).unwrap();
+    store.set_container_big_data("any", "item", b"data").unwrap();
+    assert_eq!(std::fs::read(dir.join(id).join("item")).unwrap(), b"data");
+}
+
+#[test]
+fn an_image_whose_making_was_cut_short_is_made_anew() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    store.create_image(NewImage { names: vec!["other".into()], ..NewImage::default() }).unwrap();
+    let dir = fixture.path("graph").join(format!("{}-images/cut", fixture.driver));
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("old"), "of the first attempt").unwrap();
+    let new = NewImage {
+        id: Some("cut".into()),
+        big_data: vec![item("manifest", "{}")],
+        ..NewImage::default()
+    };
+    store.create_image(new).unwrap();
+    assert_eq!(store.image_big_data("cut", "manifest").unwrap(), b"{}");
+    assert_eq!(kind(store.image_big_data("cut", "old")), ErrorKind::DataUnknown);
+    // What is no directory was not made by us.
+    for (id, link) in [("file", false), ("link", true)] {
+        let path = dir.with_file_name(id);
+        if link {
+            std::os::unix::fs::symlink(fixture.path("."), &path).unwrap();
+        } else {
+            std::fs::write(&path, "kept").unwrap();
+        }
+        let data = vec![item("manifest", "{}")];
+        let new = NewImage { id: Some(id.into()), big_data: data.clone(), ..NewImage::default() };
+        assert!(store.create_image(new).is_err());
+        assert!(path.symlink_metadata().is_ok(), "{id}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// More threads only wait for the file system's own locks.
 const MAX_THREADS: usize = 4;
@@ -89,6 +89,7 @@ impl Crew {
     }
 
     fn work_until(&self, done: impl Fn(&State) -> bool, work: Option<&dyn Fn(Job)>) {
+        let _present = self.presence();
         let mut state = self.lock();
         while !done(&state) {
             match work.and_then(|work| Some((work, state.take()?))) {
@@ -132,6 +133,11 @@ impl Crew {
         self.tell(state);
     }
 
+    /// Held by each thread while it works: if it panics, the others do not wait for it.
+    pub(super) fn presence(&self) -> Presence<'_> {
+        Presence(self)
+    }
+
     /// The first failure.
     pub(super) fn into_failure(self) -> Option<Error> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure
@@ -146,6 +152,17 @@ impl Crew {
         drop(state);
         if anybody {
             self.changed.notify_all();
+        }
+    }
+}
+
+/// Ends the removal if its thread panics.
+pub(super) struct Presence<'a>(&'a Crew);
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::new(ErrorKind::Internal, "removing").detail("a thread panicked"));
         }
     }
 }

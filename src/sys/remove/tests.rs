@@ -239,3 +239,16 @@ fn a_failure_of_any_thread_ends_the_removal() {
     assert_eq!(outcome.unwrap_err().file(), Some(file.as_path()));
     remove_tree(&dir.path().join("tree")).unwrap();
 }
+
+#[test]
+fn nobody_waits_for_a_thread_that_has_panicked() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = Arc::new(rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap());
+    let crew = Crew::default();
+    let ticket = crew.share(fd, dir.path().to_path_buf(), vec![c"a".to_owned()]);
+    let helper =
+        std::thread::scope(|scope| scope.spawn(|| crew.help(&|_| panic!("as a test"))).join());
+    assert!(helper.is_err() && crew.has_failed());
+    assert!(!crew.close(ticket, None));
+}
