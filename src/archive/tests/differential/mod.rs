@@ -18,7 +18,7 @@ use tar_split_rs::{Disassembler, Member};
 
 use super::{OVERLAY, go, open_dir, options};
 use crate::archive::{Whiteouts, import};
-use deviations::{DEVIATIONS, Deviation};
+use deviations::{DEVIATIONS, Deviation, GLOBAL_NAMES};
 use snapshot::{Tree, snapshot};
 
 /// Archives that a change has to pass.
@@ -194,6 +194,17 @@ impl Tally {
         for deviation in DEVIATIONS {
             if (deviation.explain)(&mut case) {
                 *self.met.entry(deviation.name).or_default() += 1;
+                if deviation.name == GLOBAL_NAMES
+                    && let Some(other) = generate::without_global_names(tar)
+                {
+                    // This one explains anything; so it must be those names that make the difference.
+                    self.check(
+                        go,
+                        &format!("{label} without names of global headers"),
+                        &other,
+                        execute,
+                    );
+                }
             }
         }
         if let Some(rest) = difference(&case) {
