@@ -160,7 +160,7 @@ fn hurt(file: &Path, damage: Damage, template: &Template, ground: &Ground) {
             symlink(ground.path("outside/nothing"), file).unwrap();
         }
         Damage::Closed => {
-            fs::set_permissions(file, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o0)).unwrap();
         }
         Damage::Unreadable => {
             // The first page of a process is never mapped.
