@@ -177,6 +177,19 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
         execute: false,
     },
     Deviation {
+        name: "whiteouts that are there already",
+        spec: "overlay-driver.md 11.3",
+        reason: "a whiteout is as good as made where one is; Go fails",
+        explain: |case| {
+            if case.execute || !names(case).any(|name| split(&name).1.starts_with(b".wh.")) {
+                return false;
+            }
+            refusal(case, |why| why.contains("\"mknod /") && why.contains("file exists"))
+        },
+        example: || Tar::default().file(".wh.a", "").file("../.wh.a", "").end(),
+        execute: false,
+    },
+    Deviation {
         name: "owners that do not exist",
         spec: "UNP-10",
         reason: "refused, whatever they would own; Go gives the kernel the low 32 bits, and does not look where whiteouts are carried out",
