@@ -45,7 +45,7 @@ test: ## everything a change must pass, within 20 minutes
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test
 
 .PHONY: test-long
-test-long: ## the same property and stress tests, with more cases and for longer
+test-long: ## fuzz, and the tests by chance (properties, stress, crashes, power cuts) for longer
 	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
 

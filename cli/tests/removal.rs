@@ -1,4 +1,5 @@
-//! The bytes of what is deleted go when no lock is held any more, on every way on which they go (`store-format.md` 10.2, 10.3).
+//! The bytes of what is deleted go when no lock is held any more, on every way on which they go (`store-format.md` 10.2, 10.3,
+//! 16.13, 16.31).
 //!
 //! Needs root, the kernel's overlay and strace, which tells the order of the system calls.
 

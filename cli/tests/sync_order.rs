@@ -1,4 +1,4 @@
-//! Data goes before the record by which it counts (docs/design.md, "Nothing is lost").
+//! Data goes before the record by which it counts (docs/design.md, "Nothing is lost"), and the last-writer record before that.
 //!
 //! Needs root and strace. What kills and failing system calls leave is swept by `tests/crash/sweep`.
 
@@ -31,7 +31,15 @@ fn the_sync_comes_last() {
         return;
     }
     let run = Command::new("strace")
-        .args(["-f", "-y", "-e", "trace=openat,write,rename,syncfs", "-o", &path("log"), ORLOP])
+        .args([
+            "-f",
+            "-y",
+            "-e",
+            "trace=openat,write,pwrite64,rename,syncfs",
+            "-o",
+            &path("log"),
+            ORLOP,
+        ])
         .args(&roots)
         .args(import("new"))
         .arg("base")
@@ -40,6 +48,16 @@ fn the_sync_comes_last() {
     assert!(run.success());
     let log = fs::read_to_string(path("log")).unwrap();
     let lines: Vec<&str> = log.lines().collect();
+    // store-format.md 16.5: each list of records that takes its place is announced first.
+    let turns = lines.iter().filter_map(|l| match *l {
+        l if l.contains("pwrite64(") && l.contains("layers.lock>") => Some("token"),
+        l if l.contains("rename(") && l.contains("layers.json") => Some("list"),
+        _ => None,
+    });
+    let turns: Vec<_> = turns.collect();
+    assert_eq!(turns.first(), Some(&"token"), "{turns:?}");
+    assert!(turns.windows(2).all(|pair| pair != ["list", "list"]), "{turns:?}");
+    assert!(turns.contains(&"list"), "{turns:?}");
     let last = |is: &dyn Fn(&str) -> bool| lines.iter().rposition(|l| is(l)).unwrap();
     let file = last(&|l| l.contains("/overlay/new/") && l.contains("O_CREAT"));
     let sync = last(&|l| l.contains("syncfs("));

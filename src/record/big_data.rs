@@ -60,6 +60,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_go_library() {
+        // store-format.md 16.22
         // As found on disk after `set-image-data` of the Go command, current and 1.43.
         for (key, name) in [
             ("manifest", "manifest"),

@@ -114,7 +114,7 @@ fn malformed_headers_are_refused_with_their_place() {
 
 #[test]
 fn duplicates_are_refused_with_the_name() {
-    // ARC-3
+    // ARC-3, store-format.md 16.23
     let tar = [file(b"a/b", b"1"), file(b"./a//b/", b"2"), END.to_vec()].concat();
     let error = refusal(&tar);
     assert!(matches!(&error, Error::DuplicateName { name } if name == b"./a//b/"));

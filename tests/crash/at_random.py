@@ -49,7 +49,8 @@ class Random:
         prepared = [Sweep(self.stage, scene) for scene in SCENES]
         lasts = [self.last(sweep) for sweep in prepared]
         for number in range(self.options.random):
-            if time.monotonic() > self.options.deadline:
+            # Each command once, however short the time.
+            if number >= len(prepared) and time.monotonic() > self.options.deadline:
                 break
             sweep, last = prepared[number % len(prepared)], lasts[number % len(prepared)]
             try:

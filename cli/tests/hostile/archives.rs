@@ -37,6 +37,11 @@ fn cases() -> Vec<Case> {
             &["\"hard\"", "nosuch"],
         ),
         (
+            "UNP-12 a link to the lower layer's file",
+            good().link("hard", b'1', "base").end(),
+            &["\"hard\"", "base"],
+        ),
+        (
             "UNP-12 a link out",
             good().link("hard", b'1', "../../outside/canary").end(),
             &["\"hard\"", "canary"],
@@ -199,6 +204,25 @@ fn a_layer_of_another_store_is_not_changed() {
     assert!(ours.path("g/overlay/theirs/diff/theirs").exists());
     ours.ok(&format!("{option} delete-layer theirs"));
     assert_same(&before, &snapshot(&theirs.path("g")), "all that");
+}
+
+/// store-format.md 16.30: what another's crash has left is no layer to stand on, though Go would take it.
+#[test]
+fn a_half_layer_of_another_store_is_no_parent() {
+    let (Some(theirs), Some(ours)) = (ground(), ground()) else { return };
+    let option = format!("--storage-opt overlay.imagestore={}", theirs.path("g").display());
+    theirs.ok("create-layer -i half");
+    ours.ok(&format!("{option} create-layer -i whole half"));
+    ours.ok(&format!("{option} delete-layer whole"));
+    let records = theirs.path("g/overlay-layers/layers.json");
+    let (id, flagged) = (r#""id":"half""#, r#""id":"half","flags":{"incomplete":true}"#);
+    let text = fs::read_to_string(&records).unwrap();
+    assert!(text.contains(id), "{text}");
+    fs::write(&records, text.replace(id, flagged)).unwrap();
+    let before = snapshot(&theirs.path("g"));
+    let run = ours.run(&format!("{option} create-layer -i child half"));
+    run.check_refusal(&["half", "layer not known"]).unwrap();
+    assert_same(&before, &snapshot(&theirs.path("g")), "the refusal");
 }
 
 /// UNP-5 to UNP-9 and ARC-1: what is not refused stays inside.

@@ -57,6 +57,7 @@ fn bomb(ground: &Ground, program: &str, head: &[u8], pieces: usize) -> String {
     path
 }
 
+// UNP-2, UNP-19
 #[test]
 fn what_expands_beyond_the_room_is_refused() {
     let Some(ground) = small_ground(96) else { return };

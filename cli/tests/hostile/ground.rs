@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,11 +42,19 @@ impl Run {
 /// A folder of its own: the store's roots are `g` and `r`, and `outside` is what nothing may change.
 pub struct Ground {
     dir: TempDir,
+    driver: &'static str,
+    /// Whether the modes of files are no matter for the command, as for root they are not.
+    unhindered: bool,
 }
 
 impl Ground {
     /// A ground without a store; `None`, having said why, where none can be made.
     pub fn new() -> Option<Self> {
+        Self::of("overlay")
+    }
+
+    /// The same, for a store of this driver.
+    pub fn of(driver: &'static str) -> Option<Self> {
         let dir = folder();
         if dir.path().metadata().unwrap().uid() != 0 {
             println!("skipped: mounting an overlay needs root");
@@ -54,7 +63,7 @@ impl Ground {
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/canary"), "untouched").unwrap();
         fs::write(dir.path().join("storage.conf"), "").unwrap();
-        Some(Self { dir })
+        Some(Self { dir, driver, unhindered: true })
     }
 
     /// A store with one layer, and the directories and locks that come with the first ones.
@@ -71,7 +80,12 @@ impl Ground {
         let mut copy = Command::new("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(self.path(".")).arg(dir.path());
         assert!(copy.status().unwrap().success(), "{copy:?}");
-        Self { dir }
+        Self { dir, driver: self.driver, unhindered: true }
+    }
+
+    /// Whether the command has, from now on, no right to pass over the modes of files.
+    pub fn hinder(&mut self, yes: bool) {
+        self.unhindered = !yes;
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -96,10 +110,14 @@ impl Ground {
     fn words(&self, line: &str) -> Vec<String> {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let (graph, run) = (text(self.path("g")), text(self.path("r")));
-        let fixed = ["--kill-after=5", SECONDS, ORLOP, "-g", &graph, "-R", &run, "-s", "overlay"];
+        let rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+        let rights = rights.into_iter().filter(|_| !self.unhindered);
+        let limit = ["timeout", "--kill-after=5", SECONDS].into_iter().chain(rights);
+        let fixed = [ORLOP, "-g", &graph, "-R", &run, "-s", self.driver];
         // The copies of a ground would otherwise have to unmount their homes.
         let option = ["--storage-opt", "overlay.skip_mount_home=true"];
-        let words = ["timeout"].into_iter().chain(fixed).chain(option);
+        let option = option.into_iter().filter(|_| self.driver == "overlay");
+        let words = limit.chain(fixed).chain(option);
         words.chain(line.split_whitespace()).map(str::to_owned).collect()
     }
 
@@ -167,13 +185,17 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("hostile-").tempdir_in(place).unwrap()
 }
 
-/// Everything below a folder but what lock files hold: kind, mode, owner and content by path.
+/// Everything below a folder but what lock files hold, and the locks of digests, which stay in the run root (`store-format.md`
+/// 9.3): kind, mode, owner and content by path.
 pub fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     let mut waiting = vec![root.to_path_buf()];
     while let Some(dir) = waiting.pop() {
         for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
             let (path, meta) = (entry.path(), entry.metadata().unwrap());
+            if entry.file_name() == "overlay-locks" {
+                continue;
+            }
             if meta.is_dir() {
                 waiting.push(path.clone());
             }
@@ -196,11 +218,23 @@ fn look(path: &Path, meta: &fs::Metadata) -> String {
     let content = if meta.is_symlink() {
         fs::read_link(path).unwrap().to_string_lossy().into_owned()
     } else if meta.is_file() && path.extension() != Some(OsStr::new("lock")) {
-        fs::read(path).map_or_else(|e| e.to_string(), |b| String::from_utf8_lossy(&b).into_owned())
+        fs::read(path).map_or_else(|e| e.to_string(), |bytes| text_of(&bytes))
     } else {
         String::new()
     };
-    format!("{:o} {}:{} {} {content:?}", meta.mode(), meta.uid(), meta.gid(), meta.nlink())
+    // A directory has a link for each one in it, which are looked at for themselves.
+    let links = if meta.is_dir() { 0 } else { meta.nlink() };
+    format!("{:o} {}:{} {links} {content:?}", meta.mode(), meta.uid(), meta.gid())
+}
+
+/// Short contents as they are, long ones by their hash.
+fn text_of(bytes: &[u8]) -> String {
+    if bytes.len() < 1 << 14 {
+        return bytes.escape_ascii().to_string();
+    }
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{} bytes with the hash {:x}", bytes.len(), hasher.finish())
 }
 
 /// That two snapshots are the same.

@@ -1,5 +1,5 @@
 //! Archives that try to get out, and archives that try to break in: a canary stands around the target, and every test runs
-//! with `openat2` and with the walk (ARC-6).
+//! with `openat2` and with the walk (UNP-1, ARC-6).
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -70,7 +70,7 @@ fn kind(result: Result<LayerFacts>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
-// UNP-5
+// UNP-5, UNP-7
 #[test]
 fn names_that_climb_stay_inside() {
     everywhere(|field, w| {
@@ -89,7 +89,7 @@ fn names_that_climb_stay_inside() {
     });
 }
 
-// UNP-6
+// UNP-6, UNP-13
 #[test]
 fn parents_that_are_links_stay_inside() {
     everywhere(|field, w| {
@@ -322,9 +322,10 @@ fn impossible_names_are_refused() {
     });
 }
 
-// ARC-1
+// ARC-1, UNP-17: `security.selinux` neither.
 #[test]
 fn overlay_attributes_are_dropped() {
+    // store-format.md 16.26
     everywhere(|field, w| {
         let attributes = [
             "trusted.overlay.opaque",
@@ -349,6 +350,7 @@ fn overlay_attributes_are_dropped() {
     });
 }
 
+// UNP-10
 #[test]
 fn owners_that_do_not_exist_are_refused() {
     everywhere(|field, w| {
@@ -359,6 +361,7 @@ fn owners_that_do_not_exist_are_refused() {
     });
 }
 
+// UNP-11
 #[test]
 fn unknown_kinds_are_refused() {
     everywhere(|field, w| {

@@ -99,6 +99,7 @@ fn random_tar(seed: u64, members: u64) -> Vec<u8> {
     tar.end()
 }
 
+// UNP-7, UNP-9 and UNP-14 to UNP-18
 #[test]
 fn trees_are_those_of_go() {
     let Some(go) = go() else { return };
@@ -143,6 +144,7 @@ fn compressed(kind: Compression, bytes: &[u8]) -> Vec<u8> {
     c.finish().unwrap()
 }
 
+// UNP-4
 #[test]
 fn what_comes_in_goes_out() {
     let dir = tempfile::tempdir().unwrap();
@@ -239,6 +241,7 @@ fn a_whiteout_is_made_once_and_hides_no_file() {
     assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"x");
 }
 
+// UNP-4
 #[test]
 fn empty_streams_are_empty_layers() {
     for tar in [&b""[..], &[0; 1024], &[0; 10240]] {
@@ -333,6 +336,7 @@ fn a_hole_of_terabytes_is_unpacked_at_once() {
     assert!(stat.len() == size && stat.blocks() < 64);
 }
 
+// UNP-11
 #[test]
 fn devices_are_skipped_in_a_user_namespace() {
     let dir = tempfile::tempdir().unwrap();

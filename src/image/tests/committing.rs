@@ -35,6 +35,8 @@ fn a_container_becomes_an_image() {
     let image = store.image("localhost/mine:latest").unwrap();
     assert_eq!(image.id, id);
     assert_eq!(image.created, Timestamp::parse("2024-01-02T03:04:05Z").unwrap());
+    // store-format.md 16.15
+    assert_eq!(image.metadata, "{}");
     let config = config(&store, &id);
     assert_eq!(config["created"], "2024-01-02T03:04:05Z");
     assert_eq!(config["author"], "Me <a@b>");

@@ -16,6 +16,7 @@ fn assert_images(found: &[Value], wanted: &[Value]) {
 
 #[test]
 fn records_are_those_of_the_go_library() {
+    // store-format.md 16.15
     let f = Fixture::new();
     let store = f.store();
     let loaded = load_path(&store, &f.file("docker.tar", &gunzip(DOCKER))).unwrap();

@@ -111,6 +111,7 @@ fn what_cannot_be_saved_is_refused() {
 
 #[test]
 fn a_changed_layer_is_not_saved() {
+    // store-format.md 16.24
     let f = Fixture::new();
     let store = f.store();
     load_bytes(&store, DOCKER).unwrap();

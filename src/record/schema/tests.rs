@@ -62,6 +62,7 @@ fn strings_of_every_length_end_where_they_end() {
 
 #[test]
 fn escapes_are_those_of_json_iterator() {
+    // store-format.md 16.16
     let name = "\u{8}\u{c}\u{0}\u{1f}\n\r\t\"\\/<>&\u{2028}\u{2029}\u{2027}\u{7f}é\u{1f600}";
     let layer = Layer { id: name.into(), ..Layer::default() };
     let expected = r#"[{"id":"\u0008\u000c\u0000\u001f\n\r\t\"\\/\u003c\u003e\u0026\u2028\u2029"#

@@ -30,6 +30,7 @@ fn published(fixture: &Fixture) -> PathBuf {
 
 #[test]
 fn a_read_only_store_without_locks_is_used_and_never_written() {
+    // store-format.md 16.30
     if !rustix::process::geteuid().is_root() {
         println!("skipped: mounting needs root");
         return;
@@ -65,6 +66,7 @@ fn a_read_only_store_without_locks_is_used_and_never_written() {
 
 #[test]
 fn a_separate_image_store_holds_images_and_their_layers() {
+    // store-format.md 16.29
     // store-format.md 14, "split": tar-split stays in the graph root.
     let fixture = Fixture::new();
     let options = StoreOptions { image_store: Some(fixture.path("images")), ..fixture.options() };

@@ -102,6 +102,7 @@ fn a_layer_that_awaits_its_container_goes_without_it_and_stays_with_it() {
 
 #[test]
 fn a_volatile_container_lives_in_the_volatile_files() {
+    // store-format.md 16.8, 16.9
     let fixture = Fixture::new();
     let store = fixture.store();
     with_image(&store);
@@ -118,6 +119,7 @@ fn a_volatile_container_lives_in_the_volatile_files() {
 
 #[test]
 fn a_transient_store_keeps_containers_in_the_run_root() {
+    // store-format.md 16.9
     let fixture = Fixture::new();
     let options = StoreOptions { transient_store: true, ..fixture.options() };
     let store = Store::open(options.clone()).unwrap();

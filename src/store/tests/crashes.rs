@@ -175,6 +175,7 @@ fn a_layer_that_resists_removal_does_not_hold_up_the_others() {
 
 #[test]
 fn reading_holds_the_lock_of_the_image_store_too() {
+    // store-format.md 16.29
     // store-format 9.3: two graph roots may share an image store and nothing else.
     let fixture = Fixture::new();
     let options = StoreOptions { image_store: Some(fixture.path("images")), ..fixture.options() };

@@ -98,6 +98,7 @@ fn an_image_in_use_is_not_deleted() {
 
 #[test]
 fn a_bad_digest_in_one_image_is_named() {
+    // store-format.md 16.14
     // Trap 14: Go refuses the whole file; so that both agree on what there is, so do we, and say where.
     let fixture = Fixture::new();
     let store = fixture.store();

@@ -72,6 +72,7 @@ fn a_damaged_stream_leaves_nothing() {
 
 #[test]
 fn handles_see_each_others_changes() {
+    // store-format.md 16.6
     let fixture = Fixture::new();
     let (one, two) = (fixture.store(), fixture.store());
     import(&one, "a", None, &[("a", "a")]);
@@ -136,6 +137,7 @@ fn layers_are_found_by_name_prefix_and_digest() {
 
 #[test]
 fn an_incomplete_layer_is_hidden_and_then_removed() {
+    // store-format.md 16.12
     // store-format.md 10.2: what a killed import leaves.
     let fixture = Fixture::new();
     let store = fixture.store();
@@ -222,6 +224,7 @@ fn a_layer_whose_link_file_is_empty_is_removed() {
 
 #[test]
 fn a_name_given_twice_is_recorded_once() {
+    // store-format.md 16.17
     // store-format 11: Go takes a name away from a record that has it twice.
     let fixture = Fixture::new();
     let names = vec!["a".to_owned(), "b".to_owned(), "a".to_owned()];

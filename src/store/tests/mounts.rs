@@ -24,6 +24,7 @@ fn container(store: &Store) -> Container {
 
 #[test]
 fn mounts_are_counted_across_handles() {
+    // store-format.md 16.19
     let Some(fixture) = overlay() else { return };
     let (one, two) = (fixture.store(), fixture.store());
     let container = container(&one);
@@ -69,6 +70,7 @@ fn a_container_changes_and_its_diff_says_so() {
 
 #[test]
 fn a_stale_count_is_cleared_by_force() {
+    // store-format.md 16.18
     let Some(fixture) = overlay() else { return };
     let store = fixture.store();
     container(&store);

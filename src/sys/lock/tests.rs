@@ -72,6 +72,7 @@ fn lock_in(dir: &tempfile::TempDir) -> (PathBuf, Arc<LockFile>) {
 
 #[test]
 fn other_processes_are_excluded_both_ways() {
+    // store-format.md 16.1
     let dir = tempfile::tempdir().unwrap();
     let (path, lock) = lock_in(&dir);
     let mut peer = Peer::new(&path);
@@ -125,6 +126,7 @@ fn waiting_ends_when_the_other_process_unlocks() {
 /// The rule of 9.1: our opening, locking and dropping leaves the POSIX locks of this very process alone.
 #[test]
 fn posix_locks_of_the_same_process_survive() {
+    // store-format.md 16.2
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("layers.lock");
     let go =
@@ -204,6 +206,7 @@ fn a_reader_may_read_again_while_a_writer_waits() {
 
 #[test]
 fn one_object_for_each_inode_and_no_second_descriptor() {
+    // store-format.md 16.3
     let dir = tempfile::tempdir().unwrap();
     let (path, lock) = lock_in(&dir);
     let alias = dir.path().join("alias");
@@ -288,6 +291,7 @@ fn read_only_media() {
 
 #[test]
 fn tokens_are_64_fresh_bytes_in_place() {
+    // store-format.md 16.4
     let dir = tempfile::tempdir().unwrap();
     let (path, lock) = lock_in(&dir);
     assert_eq!(lock.token().unwrap(), Token::default());

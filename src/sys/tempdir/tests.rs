@@ -89,6 +89,7 @@ fn members_and_cleanup() {
 
 #[test]
 fn what_is_in_use_stays_and_the_rest_goes() {
+    // store-format.md 16.21
     let base = tempfile::tempdir().unwrap();
     let root = base.path();
     recover(&root.join("missing")).unwrap();

@@ -1,7 +1,7 @@
 //! One cell: the damage, the steps, and what they must leave alone.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +16,7 @@ pub fn run(
     damage: Damage,
     deviations: Deviations,
 ) -> Vec<String> {
-    let ground = template.ground.copy();
+    let mut ground = template.ground.copy();
     let file = ground.path(&template.fill(subject.file, &ground));
     hurt(&file, damage, template, &ground);
     let hurt = state(&file);
@@ -39,6 +39,9 @@ pub fn run(
         (Step::Delete, subject.delete, ""),
     ];
     for (step, lines, usual) in steps {
+        // Who writes is root indeed: to be moved out of the way, a directory must be one's own to write.
+        let reads = !matches!(step, Step::Write | Step::Delete);
+        ground.hinder(reads && matches!(damage, Damage::Closed));
         if step == Step::Delete {
             let now = state(&file);
             if now != hurt && expected(Step::Afterwards) != "rebuilt" {
@@ -54,9 +57,16 @@ pub fn run(
         let (lines, words) = (template.fill(lines, &ground), template.fill(words, &ground));
         if let Err(why) = attempt(&ground, &lines, &words) {
             fail(&format!("{step:?}"), why);
+        } else if step == Step::Delete && words.is_empty() {
+            // It is gone, so that it cannot be deleted again.
+            let again = lines.rsplit(';').next().unwrap_or_default();
+            if let Err(why) = ground.run(again).check_refusal(&[]) {
+                fail("Delete again", why);
+            }
         }
     }
     // What the deletion leaves is as good as before.
+    ground.hinder(matches!(damage, Damage::Closed));
     for (step, line) in
         [(Step::Layers, "layers -q"), (Step::Images, "images"), (Step::Containers, "containers")]
     {
@@ -148,6 +158,9 @@ fn hurt(file: &Path, damage: Damage, template: &Template, ground: &Ground) {
         Damage::LinkDangling => {
             remove();
             symlink(ground.path("outside/nothing"), file).unwrap();
+        }
+        Damage::Closed => {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o0)).unwrap();
         }
         Damage::Unreadable => {
             // The first page of a process is never mapped.

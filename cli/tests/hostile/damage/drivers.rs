@@ -108,6 +108,7 @@ pub const SUBJECTS: &[Subject] = &[
         ],
     },
     Subject {
+        // store-format.md 16.25
         file: "g/overlay/.has-mount-program",
         usage: USE,
         write: WRITE,
@@ -138,6 +139,49 @@ pub const SUBJECTS: &[Subject] = &[
                 Unreadable,
                 refusing!(".has-mount-program & Input/output error", Use, Neighbour, Write, Delete),
             ),
+        ],
+    },
+    Subject {
+        // For quotas, which are not served.
+        file: "g/overlay/backingFsBlockDev",
+        usage: USE,
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, SOUND),
+            (WrongType, SOUND),
+            (Pipe, SOUND),
+            (LinkOut, SOUND),
+            (LinkDangling, SOUND),
+        ],
+    },
+    Subject {
+        // What was found out about the kernel. The name alone says it: the file is not read.
+        file: "r/overlay/overlay-true",
+        usage: USE,
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Empty, SOUND),
+            (Foreign("", "false"), SOUND),
+            (WrongType, SOUND),
+            (Pipe, SOUND),
+            (LinkOut, SOUND),
+            (LinkDangling, SOUND),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
+        file: "r/overlay",
+        usage: USE,
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Empty, SOUND),
+            (WrongType, refusing!("r/overlay & not a directory", Use, Neighbour, Write, Delete)),
+            (LinkDangling, refusing!("r/overlay & File exists", Use, Neighbour, Write, Delete)),
         ],
     },
     Subject {

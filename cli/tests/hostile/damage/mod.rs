@@ -8,11 +8,13 @@ mod cell;
 mod drivers;
 mod records;
 mod store;
+mod vfs;
 
 use std::sync::Mutex;
 use std::thread;
 
 /// A file of the store, and what happens in each of its cells.
+#[derive(Clone, Copy)]
 pub struct Subject {
     /// The file below the ground, with placeholders.
     file: &'static str,
@@ -51,6 +53,8 @@ pub enum Damage {
     LinkDangling,
     /// Whatever reads or writes it gets EIO.
     Unreadable,
+    /// A directory without any permission, for readers that need one.
+    Closed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +74,17 @@ pub enum Step {
 
 #[test]
 fn damage_is_named_contained_and_deletable() {
-    let Some(template) = store::template() else { return };
-    let subjects: Vec<&Subject> = records::SUBJECTS.iter().chain(drivers::SUBJECTS).collect();
-    let cells = subjects.iter().flat_map(|s| s.cells.iter().map(move |cell| (*s, cell)));
+    withstand("overlay", &[records::SUBJECTS, drivers::SUBJECTS].concat());
+}
+
+#[test]
+fn damage_to_whole_trees_is_named_contained_and_deletable() {
+    withstand("vfs", vfs::SUBJECTS);
+}
+
+fn withstand(driver: &'static str, subjects: &[Subject]) {
+    let Some(template) = store::template(driver) else { return };
+    let cells = subjects.iter().flat_map(|s| s.cells.iter().map(move |cell| (s, cell)));
     let cells: Vec<_> = cells.collect();
     let (next, failures) = (Mutex::new(cells.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -89,6 +101,6 @@ fn damage_is_named_contained_and_deletable() {
         }
     });
     let failures = failures.into_inner().unwrap();
-    println!("damage: {} files, {} cells", subjects.len(), cells.len());
+    println!("damage, {driver}: {} files, {} cells", subjects.len(), cells.len());
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }

@@ -731,6 +731,27 @@ pub const SUBJECTS: &[Subject] = &[
         ],
     },
     Subject {
+        file: "g/overlay-images/{img}/{config}",
+        usage: "save -q -o {outside}/../saved.tar {img}",
+        write: "set-image-data -f /dev/null {img} more",
+        delete: "delete-container box; delete-container vol; delete-image {img}",
+        cells: &[
+            (Missing, refusing!("sha256:{img}", Use)),
+            (Empty, refusing!("sha256:{img}", Use)),
+            (Truncated, refusing!("sha256:{img}", Use)),
+            (Foreign("amd64", "arm64"), refusing!("sha256:{img}", Use)),
+            (
+                Escaping("sha256:", "sha256:../../../../outside/canary"),
+                refusing!("sha256:{img}", Use),
+            ),
+            (WrongType, refusing!("sha256:{img} & not a regular file", Use)),
+            (Pipe, refusing!("sha256:{img} & not a regular file", Use)),
+            (LinkOut, refusing!("sha256:{img} & symbolic link", Use)),
+            (LinkDangling, refusing!("sha256:{img} & symbolic link", Use)),
+            (Unreadable, refusing!("sha256:{img} & Input/output error", Use)),
+        ],
+    },
+    Subject {
         file: "g/overlay-images/{img}",
         usage: "get-image-data -f /dev/null {img} manifest",
         write: "create-image -i fresh solo",

@@ -2,6 +2,7 @@
 //! container that have nothing to do with those.
 
 use std::fs;
+use std::process::Command;
 
 use crate::ground::{Ground, docker_archive};
 use crate::tar;
@@ -21,9 +22,9 @@ impl Template {
     }
 }
 
-/// Makes the store; `None`, having said why, where that cannot be.
-pub fn template() -> Option<Template> {
-    let ground = Ground::new()?;
+/// Makes the store with this driver; `None`, having said why, where that cannot be.
+pub fn template(driver: &'static str) -> Option<Template> {
+    let ground = Ground::of(driver)?;
     let layers = [
         tar::files(&[("etc/", b""), ("etc/motd", b"hello")]),
         tar::files(&[("opt/", b""), ("opt/top", b"top")]),
@@ -55,25 +56,43 @@ pub fn template() -> Option<Template> {
     fs::write(ground.path("g/userns.lock"), "").unwrap();
     let boxed = field("container box", "Layer:");
     let volatile = field("container vol", "Layer:");
-    // Content that was set aside by a shift of ids, and what a crash has left.
-    let older = format!("overlay/{boxed}/diff1");
-    for dir in [&older, "overlay/tempdirs/temp-dir-7", "overlay-layers/tmp/temp-dir-7"] {
-        fs::create_dir_all(ground.path("g").join(dir)).unwrap();
-        fs::write(ground.path("g").join(dir).join("older"), "older").unwrap();
+    // What a crash has left.
+    let mut old =
+        vec![format!("{driver}/tempdirs/temp-dir-7"), format!("{driver}-layers/tmp/temp-dir-7")];
+    let mut names = Vec::new();
+    if driver == "overlay" {
+        // Content that was set aside by a shift of ids.
+        old.push(format!("overlay/{boxed}/diff1"));
+        let device = ground.path("g/overlay/backingFsBlockDev");
+        assert!(
+            Command::new("mknod").arg(device).args(["b", "7", "99"]).status().unwrap().success()
+        );
+        let link = |layer: &str| {
+            fs::read_to_string(ground.path(&format!("g/overlay/{layer}/link"))).unwrap()
+        };
+        names.extend([
+            ("{toplink}", link(&top)),
+            ("{baselink}", link(&base)),
+            ("{boxlink}", link(&boxed)),
+            ("{sololink}", link("solo")),
+        ]);
     }
-    let link =
-        |layer: &str| fs::read_to_string(ground.path(&format!("g/overlay/{layer}/link"))).unwrap();
-    let names = vec![
-        ("{toplink}", link(&top)),
-        ("{baselink}", link(&base)),
-        ("{boxlink}", link(&boxed)),
-        ("{sololink}", link("solo")),
+    for dir in old {
+        fs::create_dir_all(ground.path("g").join(&dir)).unwrap();
+        fs::write(ground.path("g").join(&dir).join("older"), "older").unwrap();
+    }
+    // The item called `sha256:…`, under its encoded name.
+    let items = fs::read_dir(ground.path(&format!("g/{driver}-images/{img}"))).unwrap();
+    let items = items.map(|item| item.unwrap().file_name().into_string().unwrap());
+    let config = items.into_iter().find(|item| item.starts_with("=c2hhMjU2O")).unwrap();
+    names.extend([
+        ("{config}", config),
         ("{img}", img),
         ("{top}", top),
         ("{base}", base),
         ("{box}", boxed),
         ("{vol}", volatile),
-    ];
+    ]);
     // The driver's probes are cached by now; nothing is mounted.
     Some(Template { ground, names })
 }

@@ -16,7 +16,7 @@ fn text(path: impl AsRef<std::path::Path>) -> String {
 
 #[test]
 fn a_chain_has_the_files_and_modes_of_the_format() {
-    // CRE-6 to CRE-13, store-format 12.1 to 12.3
+    // CRE-6 to CRE-13, store-format 12.1 to 12.3, store-format.md 16.10
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
@@ -56,7 +56,7 @@ fn a_chain_has_the_files_and_modes_of_the_format() {
 
 #[test]
 fn the_root_of_a_child_is_the_parents_in_full() {
-    // CRE-8, CRE-10, DEF-13
+    // CRE-8, CRE-10, DEF-13, store-format.md 16.28
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base"]);
@@ -183,6 +183,7 @@ fn damaged_files_are_refused_and_nothing_is_touched() {
 
 #[test]
 fn a_link_to_another_layer_is_not_this_layers_to_remove() {
+    // store-format.md 16.11
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["a"]);
@@ -236,6 +237,7 @@ fn a_deferred_removal_waits_in_a_temp_dir() {
 
 #[test]
 fn a_removal_cut_short_after_the_directory_takes_the_link_next_time() {
+    // store-format.md 16.13
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "gone"]);
@@ -318,7 +320,7 @@ fn what_is_not_served_is_refused_by_name() {
 
 #[test]
 fn the_home_is_private_flagged_and_let_go() {
-    // 4.7, store-format 12.9, 12.10, REM-6
+    // 4.7, store-format 12.9, 12.10, REM-6, store-format.md 16.34
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     // Reading makes nothing.
@@ -415,7 +417,7 @@ impl Holder {
 
 #[test]
 fn leftovers_are_not_layers() {
-    // REM-8, DEF-28
+    // REM-8, DEF-28, store-format.md 16.20
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["compat-1", "compat"]);

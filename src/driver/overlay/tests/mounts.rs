@@ -248,7 +248,7 @@ fn escaped_separators_pass_mount_2() {
 
 #[test]
 fn lost_links_are_made_again_or_bypassed() {
-    // GET-12, DEF-5, ADD-6
+    // GET-12, DEF-5, ADD-6, store-format.md 16.11
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
