@@ -7,10 +7,6 @@ use super::Damage::{
 use super::Step::{Afterwards, Delete, Neighbour, Use, Write};
 use super::{SOUND, Subject};
 
-macro_rules! refusing {
-    ($words:literal, $($step:ident),*) => { &[$(($step, $words)),*] };
-}
-
 /// The container's layer stands on `top`, and that on `base`.
 const USE: &str = "mount box; unmount box";
 /// Everything that the image brought.

@@ -4,8 +4,15 @@
 //! writes elsewhere and deletes the damaged object. The tables say which of these are refused, with which words; all else must
 //! succeed. Whatever is refused leaves the damaged file as it was; and what stands outside the store is never changed.
 
+/// These words in each of these steps.
+macro_rules! refusing {
+    ($words:literal, $($step:ident),*) => { &[$(($step, $words)),*] };
+}
+
 mod cell;
+mod data;
 mod drivers;
+mod locks;
 mod records;
 mod store;
 mod vfs;
@@ -74,7 +81,10 @@ pub enum Step {
 
 #[test]
 fn damage_is_named_contained_and_deletable() {
-    withstand("overlay", &[records::SUBJECTS, drivers::SUBJECTS].concat());
+    withstand(
+        "overlay",
+        &[records::SUBJECTS, locks::SUBJECTS, data::SUBJECTS, drivers::SUBJECTS].concat(),
+    );
 }
 
 #[test]

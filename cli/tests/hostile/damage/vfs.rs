@@ -4,10 +4,6 @@ use super::Damage::{Closed, Empty, LinkDangling, LinkOut, Missing, Pipe, WrongTy
 use super::Step::{Afterwards, Delete, Layers, Neighbour, Use, Write};
 use super::{SOUND, Subject};
 
-macro_rules! refusing {
-    ($words:literal, $($step:ident),*) => { &[$(($step, $words)),*] };
-}
-
 const USE: &str = "mount box; unmount box";
 /// Everything that the image brought.
 const DELETE: &str = "delete-container box; delete-container vol; delete-image {img}";
