@@ -314,6 +314,23 @@ pub(crate) fn refuse_id_maps(uid_map: &[IdMap], gid_map: &[IdMap], what: &str) -
         .hint("leave them out"))
 }
 
+/// Whether anything, a link included, stands in the place of the layer `id`. What cannot be looked at is an error: taken for absent, the
+/// layer would be struck off the list and stay on the disk.
+fn is_there(path: &Path, id: &LayerId) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(e) => Err(Error::io("looking for a layer", path, e).id(id.as_str())),
+    }
+}
+
 /// Whether this process's user namespace is not the first one, which maps all ids to themselves.
 fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {

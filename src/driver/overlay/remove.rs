@@ -8,8 +8,8 @@ use super::Overlay;
 use super::chain::{LayerDir, Place, is_real_dir};
 use super::get::{Uses, lock};
 use super::layout;
-use crate::driver::Trash;
 use crate::driver::trash::TempTrash;
+use crate::driver::{Trash, is_there};
 use crate::sys::mount::{detach, is_mount_point, mounts_below};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
@@ -27,7 +27,7 @@ impl Overlay {
     /// The layer to remove: in the home also what is no directory, a link or a file in the place of one.
     fn removable(&self, id: &LayerId) -> Result<Option<LayerDir>> {
         let layer = LayerDir { id: id.clone(), home: self.home.clone(), place: Place::Home };
-        if layer.path().symlink_metadata().is_ok() {
+        if is_there(&layer.path(), id)? {
             return Ok(Some(layer));
         }
         if self.find(id).is_none() { Ok(None) } else { self.locate_own(id).map(Some) }

@@ -12,7 +12,7 @@ use super::options::{VfsOptions, parse_vfs};
 use super::overlay::{DirLook, ensure_dir, make_dir, open_dir};
 use super::staging::TempStaging;
 use super::trash::TempTrash;
-use super::{CreateOptions, Driver, MountOptions, Staging, Trash, naive, refuse_id_maps};
+use super::{CreateOptions, Driver, MountOptions, Staging, Trash, is_there, naive, refuse_id_maps};
 use crate::archive::{self, Change, DiskUsage, FileSource, TreeFiles, UnpackOptions, Whiteouts};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
@@ -70,7 +70,7 @@ impl Vfs {
 
     /// The home of a layer that may be changed, a file or link in the place of one included; `None` if there is no such layer.
     fn own_home(&self, id: &LayerId) -> Result<Option<PathBuf>> {
-        if self.home.join(LAYERS).join(id).symlink_metadata().is_ok() {
+        if is_there(&self.home.join(LAYERS).join(id), id)? {
             return Ok(Some(self.home.clone()));
         }
         match self.find(id) {

@@ -122,3 +122,24 @@ fn other_stores_are_read_and_not_changed() {
     assert!(!images.join("vfs/dir/img").exists());
     assert_eq!(snapshot(&shared.graph), before);
 }
+
+#[test]
+fn a_layer_that_cannot_be_looked_for_is_not_taken_for_deleted() {
+    let store = TestStore::new();
+    let driver = store.open("vfs", None, &[]);
+    driver.create(&id("layer"), None, &CreateOptions::default()).unwrap();
+    let (dir, aside) = (store.graph.join("vfs/dir"), store.graph.join("vfs/aside"));
+    fs::rename(&dir, &aside).unwrap();
+    std::os::unix::fs::symlink("dir", &dir).unwrap();
+    let errors = [
+        driver.remove(&id("layer")).unwrap_err(),
+        driver.deferred_remove(&id("layer")).err().unwrap(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("vfs/dir/layer"), "{error}");
+    }
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    driver.remove(&id("layer")).unwrap();
+    assert!(!driver.exists(&id("layer")));
+}
