@@ -144,5 +144,5 @@ fn the_locks_are_free_before_the_bytes_go() {
     store.must(&["shutdown"]);
     fs::remove_dir_all(store.path("r")).unwrap();
     store.stale();
-    store.deletes_unlocked_below("/temp-dir-7", &["create-layer", "-i", "probed"]);
+    store.deletes_unlocked_below("/temp-dir-7/", &["create-layer", "-i", "probed"]);
 }
