@@ -17,7 +17,7 @@ ERRORS = tuple(CAUSES)
 # Where a command may succeed though a call failed, and why: (command, call, place, reason).
 BEST_EFFORT = (
     ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
-    ("", "open|write", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
+    ("", "", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
     ("", "write", "standard error", "there is nobody left to tell"),
     ("^create-container", "", r"overlay-layers(/(layers.lock|\.tmp-layers\.json|layers\.json)|$)",
      "the container is there; the next writer takes its last flag away"),
@@ -48,6 +48,7 @@ class Sweep:
         store, _ = stage.start(scene)
         self.known = set(store.by_id("layers"))
         self.before, self.old_mounts = self.objects(store), state.mounts(store)
+        self.old_counts = state.counts(store)
         self.old_files = state.files(store)
         probe(store)
         self.opened_files = state.files(store)
@@ -76,7 +77,7 @@ class Sweep:
 
         How often the pipeline's threads meet differs from run to run, and so may the count of a call by a few.
         """
-        for shift in (0, 0, *(s for n in range(1, 9) for s in (n, -n))):
+        for shift in (0, 0, *(s for n in range(1, 17) for s in (n, -n))):
             when = point.when + shift
             if when < 1:
                 continue
@@ -184,7 +185,8 @@ class Sweep:
             probe(store)
             now = self.settled(store, "after the error")
             late = reason(LATE, self.scene, point)
-            if late and (now != self.before or state.mounts(store) != self.old_mounts):
+            present = now, state.mounts(store), state.counts(store)
+            if late and present != (self.before, self.old_mounts, self.old_counts):
                 outcome = "done, late"
                 self.note([late])
             else:
