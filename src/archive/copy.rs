@@ -9,7 +9,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::names::{show, split};
-use super::unpack::{Directories, Parents};
+use super::unpack::{Directories, LateMode, Parents};
 use super::walk::{Item, Walk};
 use super::xattrs;
 use crate::sys::beneath::Identity;
@@ -108,7 +108,7 @@ impl Copy<'_> {
         from: Place<'_>,
         to: Place<'_>,
         stat: &Stat,
-    ) -> rustix::io::Result<Option<u32>> {
+    ) -> rustix::io::Result<LateMode> {
         let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
         let made = rustix::fs::statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?;
         if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
@@ -133,7 +133,7 @@ impl Copy<'_> {
                 Err(e) => return Err(e),
             }
         }
-        Ok((now != wanted).then_some(wanted))
+        Ok((now != wanted).then_some((wanted, Identity::from(&made))))
     }
 }
 

@@ -449,6 +449,19 @@ fn a_second_name_of_a_symbolic_link_leaves_its_time() {
     assert_eq!((stat.nlink(), stat.mtime()), (2, 1_600_000_000));
 }
 
+// UNP-18
+#[test]
+fn a_late_mode_is_for_its_own_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = Tar::default()
+        .add(Header { mode: 0o411, ..header("self/j/", b'5') }, b"")
+        .dir("j/")
+        .link("self", b'2', ".")
+        .end();
+    import_to(dir.path(), &tar, OVERLAY).unwrap();
+    assert_eq!(fs::metadata(dir.path().join("j")).unwrap().mode() & 0o7777, 0o755);
+}
+
 // UNP-9
 #[test]
 fn a_directory_whose_name_is_a_whiteout_keeps_what_it_holds() {

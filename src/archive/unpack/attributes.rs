@@ -12,6 +12,7 @@ use tar_split_rs::{Member, MemberKind, Time};
 
 use super::{UnpackOptions, failed};
 use crate::archive::names::show;
+use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
 
 /// The last second whose nanoseconds Go can count; later times become the epoch (UNP-16).
@@ -192,7 +193,7 @@ pub(super) fn apply_to_directory(
     fd: BorrowedFd<'_>,
     wanted: &Wanted<'_>,
     options: &UnpackOptions,
-) -> Result<Option<u32>> {
+) -> Result<(Identity, Option<u32>)> {
     let call = |action: &'static str| move |e| failed(action, wanted.name, e);
     let target = Target::Open(fd);
     let stat = target.stat().map_err(call("looking at"))?;
@@ -202,7 +203,7 @@ pub(super) fn apply_to_directory(
         target.chmod(now).map_err(call("setting the mode of"))?;
     }
     set_xattrs(&target, wanted, options)?;
-    Ok((now != wanted.mode).then_some(wanted.mode))
+    Ok((Identity::from(&stat), (now != wanted.mode).then_some(wanted.mode)))
 }
 
 /// Sets the owner of a whiteout.

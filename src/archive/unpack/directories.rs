@@ -9,6 +9,7 @@ use super::failed;
 use super::parents::Parents;
 use crate::Result;
 use crate::archive::names::split;
+use crate::sys::beneath::Identity;
 
 struct Pending {
     /// Bytes that the path shares with the one before it.
@@ -16,8 +17,11 @@ struct Pending {
     /// Bytes of its own, in `Directories::bytes`.
     own: usize,
     times: Timestamps,
-    mode: Option<u32>,
+    mode: LateMode,
 }
+
+/// A mode and the directory it is for: what is at its path in the end may be another one, by way of a link.
+pub(crate) type LateMode = Option<(u32, Identity)>;
 
 /// Directories in the order of the archive. Paths are kept as what differs from the path before, so that a chain 20,000
 /// deep costs two bytes a link (ARC-2, ARC-5).
@@ -30,7 +34,7 @@ pub(crate) struct Directories {
 
 impl Directories {
     /// A cleaned path, empty for the root, and what it gets at the end.
-    pub(crate) fn push(&mut self, path: &[u8], times: Timestamps, mode: Option<u32>) {
+    pub(crate) fn push(&mut self, path: &[u8], times: Timestamps, mode: LateMode) {
         let shared = self.previous.iter().zip(path).take_while(|(a, b)| a == b).count();
         let own = path.get(shared..).unwrap_or_default();
         self.bytes.extend_from_slice(own);
@@ -62,7 +66,7 @@ fn set(
     root: BorrowedFd<'_>,
 ) -> rustix::io::Result<()> {
     if path.is_empty() {
-        if let Some(mode) = item.mode {
+        if let Some((mode, _)) = item.mode {
             rustix::fs::fchmod(root, Mode::from_raw_mode(mode))?;
         }
         return rustix::fs::futimens(root, &item.times);
@@ -74,7 +78,9 @@ fn set(
         return Err(Errno::NOTDIR);
     }
     rustix::fs::utimensat(&dir.fd, base, &item.times, AtFlags::SYMLINK_NOFOLLOW)?;
-    if let Some(mode) = item.mode {
+    if let Some((mode, of)) = item.mode
+        && of == Identity::from(&stat)
+    {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&dir.fd, base, flags, Mode::empty())?;
         rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;

@@ -11,7 +11,6 @@ use super::content::Content;
 use super::parents::Dir;
 use super::{Unpacker, content, failed, remove};
 use crate::archive::names::{clean, show, split};
-use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
 
 /// A member and where it goes.
@@ -85,9 +84,9 @@ impl Unpacker<'_> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&dir.fd, entry.base, flags, Mode::empty()).map_err(call)?;
-        let deferred = attributes::apply_to_directory(fd.as_fd(), &entry.wanted(), self.options)?;
-        self.directories.push(entry.name, attributes::directory_times(entry.member), deferred);
-        let id = Identity::from(&rustix::fs::fstat(&fd).map_err(call)?);
+        let (id, mode) = attributes::apply_to_directory(fd.as_fd(), &entry.wanted(), self.options)?;
+        let mode = mode.map(|mode| (mode, id));
+        self.directories.push(entry.name, attributes::directory_times(entry.member), mode);
         self.parents.put(entry.name, fd, id);
         Ok(())
     }

@@ -27,7 +27,7 @@ use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
 use content::Content;
-pub(super) use directories::Directories;
+pub(super) use directories::{Directories, LateMode};
 use parents::Dir;
 pub(super) use parents::Parents;
 pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
@@ -195,8 +195,9 @@ impl<'a> Unpacker<'a> {
         }
         self.facts.root = true;
         let wanted = attributes::Wanted::of(member, owner, b".");
-        let deferred = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
-        self.directories.push(b"", attributes::directory_times(member), deferred);
+        let (id, mode) = attributes::apply_to_directory(self.root.as_fd(), &wanted, self.options)?;
+        let mode = mode.map(|mode| (mode, id));
+        self.directories.push(b"", attributes::directory_times(member), mode);
         self.parents.forget();
         Ok(())
     }
