@@ -58,7 +58,7 @@ stress: build reference ## only the many processes on one store
 	tests/interop/stress
 
 .PHONY: crash-sweep
-crash-sweep: build reference ## kill and fail orlop at every system call that changes anything (an hour)
+crash-sweep: build reference ## kill and fail orlop at every system call that changes anything
 	tests/crash/sweep --random 500
 
 .PHONY: powercut
@@ -71,7 +71,7 @@ fuzz: ## fuzz each reader of what comes from outside for SECONDS (10)
 	@CARGO="$(CARGO)" scripts/fuzz --seconds $(or $(SECONDS),10) $(TARGETS)
 
 .PHONY: bench
-bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: in 4)
+bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH=--quick: less)
 	benches/run $(BENCH)
 
 .PHONY: bench-programs

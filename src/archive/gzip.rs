@@ -173,6 +173,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::archive::tests::Full;
 
     /// Numbers without a pattern, text, and zeros.
     fn mixed(length: usize) -> Vec<u8> {
@@ -237,16 +238,6 @@ mod tests {
 
     #[test]
     fn a_failing_output_is_an_error() {
-        struct Full(usize);
-        impl Write for Full {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let bytes = mixed(40 * BLOCK);
         let mut writer = GzipWriter::new(Full(BLOCK)).unwrap();
         assert!(writer.write_all(&bytes).is_err());

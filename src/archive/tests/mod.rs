@@ -11,7 +11,7 @@ mod unpacking;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -207,4 +207,17 @@ pub(super) fn run_go<S: AsRef<OsStr>>(program: &Path, args: &[S], input: &[u8]) 
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     })
+}
+
+/// An output with room for so many bytes.
+pub(super) struct Full(pub(super) usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use super::packing::zoo;
-use super::{OVERLAY, Tar, go, header, import_to, listing, open_dir, options, os, run_go};
+use super::{Full, OVERLAY, Tar, go, header, import_to, listing, open_dir, options, os, run_go};
 use crate::archive::pack::Header;
 use crate::archive::{
     Compression, Compressor, TreeFiles, Whiteouts, import, pack_tree, reassemble, unpack,
@@ -181,16 +181,6 @@ fn what_comes_in_goes_out() {
             reassemble(&mut &cut[..], &files, &mut io::sink()).unwrap_err().kind(),
             ErrorKind::Corrupt
         );
-        struct Full(usize);
-        impl Write for Full {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let error = reassemble(&mut &split[..], &files, &mut Full(tar.len() - 1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("writing the tar stream"), "{error}");
