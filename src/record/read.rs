@@ -284,12 +284,29 @@ impl<'a> Reader<'a> {
 
 /// How many bytes stand for themselves before the end of a string, an escape or what does not belong into one.
 fn plain_prefix(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let found = specials(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
     let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
-    // Sixteen at a time, which the processor compares at once.
-    let free = |chunk: &&[u8]| !chunk.iter().fold(false, |found, b| found | special(b));
-    let whole = 16 * text.chunks_exact(16).take_while(free).count();
-    let rest = text.get(whole..).unwrap_or_default();
-    whole + rest.iter().position(special).unwrap_or(rest.len())
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// Looks at eight bytes at once: the lowest bit set is the highest bit of the first one that is special. A borrow can set
+/// bits above that one, never below it.
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zero_in = |w: u64| w.wrapping_sub(ONES) & !w;
+    let quotes = zero_in(word ^ (ONES * b'"' as u64));
+    let escapes = zero_in(word ^ (ONES * b'\\' as u64));
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    (quotes | escapes | controls) & HIGH
 }
 
 fn exact(text: &str) -> Option<Number> {
