@@ -1,0 +1,57 @@
+//! The store as a handle.
+
+use std::ffi::c_char;
+
+use orlop::store::Store;
+
+use crate::buffer::PointerOut;
+use crate::config::orlop_config;
+use crate::error::orlop_error;
+use crate::guard::{call, run};
+use crate::handle::opaque;
+use crate::input::text;
+
+opaque! {
+    /// A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
+    /// once; not after fork.
+    orlop_store(Store), "store", orlop_store_free,
+    /// Closes a store; NULL is fine. What is mounted stays mounted. After a fork it does nothing in the child.
+    ///
+    /// Threads: any; no call on the store may be running, and nobody may use the pointer any more.
+}
+
+/// Opens the store that `config` describes. Nothing on disk is touched; what must exist is made by the first call that writes.
+///
+/// Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
+/// Threads: any.
+/// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_store_open(
+    config: *const orlop_config,
+    store: *mut *mut orlop_store,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let out = PointerOut::new(store, "store")?;
+            let options = orlop_config::borrow(config)?.clone();
+            out.put(orlop_store::new(Store::open(options)?));
+            Ok(())
+        })
+    }
+}
+
+/// Whether a layer, image or container has that id, name or unique beginning of an id: 1 or 0.
+///
+/// Threads: any.
+/// Errors: when the records cannot be read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_exists(
+    store: *const orlop_store,
+    id: *const c_char,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe { call(error, || orlop_store::borrow(store)?.exists(text(id, "id")?).map(i32::from)) }
+}
