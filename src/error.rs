@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The result of every fallible operation of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What class of failure an [`Error`] is; each maps to one value of the Go library's `storage.Err…` set.
+/// What class of failure an [`Error`] is; each maps to one value of the Go library's `storage.Err…` set, [`Self::Cancelled`] to
+/// Go's `context.Canceled`.
 ///
 /// The phrase that [`ErrorKind::phrase`] gives is the Go library's own, so that scripts that match on it keep working.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,9 +76,85 @@ pub enum ErrorKind {
     Io,
     /// A state that the library holds impossible: a defect in it.
     Internal,
+    /// The caller called it off.
+    Cancelled,
 }
 
 impl ErrorKind {
+    /// Every kind, in the order of their codes.
+    pub const ALL: &[Self] = &[
+        Self::LayerUnknown,
+        Self::ImageUnknown,
+        Self::ContainerUnknown,
+        Self::NotFound,
+        Self::NotALayer,
+        Self::NotAContainer,
+        Self::DuplicateId,
+        Self::DuplicateName,
+        Self::LayerHasChildren,
+        Self::LayerUsedByImage,
+        Self::LayerUsedByContainer,
+        Self::ImageUsedByContainer,
+        Self::ParentIsContainer,
+        Self::ParentUnknown,
+        Self::ReadOnly,
+        Self::SizeUnknown,
+        Self::DataUnknown,
+        Self::InvalidDigest,
+        Self::DigestMismatch,
+        Self::InvalidArgument,
+        Self::Config,
+        Self::Corrupt,
+        Self::InvalidArchive,
+        Self::NotSupported,
+        Self::Prerequisites,
+        Self::IncompatibleFs,
+        Self::MaxDepth,
+        Self::Busy,
+        Self::PolicyRejected,
+        Self::Io,
+        Self::Internal,
+        Self::Cancelled,
+    ];
+
+    /// The number of this kind in the C ABI: negative, the same for ever, and never given to another kind.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::LayerUnknown => -1,
+            Self::ImageUnknown => -2,
+            Self::ContainerUnknown => -3,
+            Self::NotFound => -4,
+            Self::NotALayer => -5,
+            Self::NotAContainer => -6,
+            Self::DuplicateId => -7,
+            Self::DuplicateName => -8,
+            Self::LayerHasChildren => -9,
+            Self::LayerUsedByImage => -10,
+            Self::LayerUsedByContainer => -11,
+            Self::ImageUsedByContainer => -12,
+            Self::ParentIsContainer => -13,
+            Self::ParentUnknown => -14,
+            Self::ReadOnly => -15,
+            Self::SizeUnknown => -16,
+            Self::DataUnknown => -17,
+            Self::InvalidDigest => -18,
+            Self::DigestMismatch => -19,
+            Self::InvalidArgument => -20,
+            Self::Config => -21,
+            Self::Corrupt => -22,
+            Self::InvalidArchive => -23,
+            Self::NotSupported => -24,
+            Self::Prerequisites => -25,
+            Self::IncompatibleFs => -26,
+            Self::MaxDepth => -27,
+            Self::Busy => -28,
+            Self::PolicyRejected => -29,
+            Self::Io => -30,
+            Self::Internal => -31,
+            Self::Cancelled => -32,
+        }
+    }
+
     /// The phrase of the Go library for this class, as printed by its command.
     pub fn phrase(self) -> &'static str {
         match self {
@@ -112,6 +189,7 @@ impl ErrorKind {
             Self::PolicyRejected => "rejected by the signature policy",
             Self::Io => "input/output error",
             Self::Internal => "internal error",
+            Self::Cancelled => "operation canceled",
         }
     }
 }
@@ -280,3 +358,6 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
     }
 }
+
+#[cfg(test)]
+mod tests;
