@@ -23,9 +23,14 @@ deps: ## install what building and testing need (Debian, Ubuntu)
 build: ## build the orlop command, optimised
 	$(CARGO) build --locked --release
 
+.PHONY: capi
+capi: ## build liborlop.so and liborlop.a in target/capi
+	$(CARGO) build --locked --release -p orlop-capi
+	scripts/link-capi
+
 .PHONY: install
-install: build ## install the command to $(DESTDIR)$(PREFIX)/bin
-	install -D -m 0755 target/release/orlop "$(DESTDIR)$(or $(PREFIX),/usr/local)/bin/orlop"
+install: build capi ## install command, libraries, header and orlop.pc below $(DESTDIR)$(PREFIX), /usr/local by default
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install
 
 .PHONY: reference
 reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy $(REFERENCE)/in-process ## build the Go programs to compare with

@@ -23,8 +23,9 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     fn new() -> Result<Self> {
-        let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|e| Error::new(ErrorKind::Io, "making a cancel token").caused_by(e))?;
+        let event =
+            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+                .map_err(|e| Error::new(ErrorKind::Io, "making a cancel token").caused_by(e))?;
         Ok(Self { asked: AtomicBool::new(false), event })
     }
 

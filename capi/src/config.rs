@@ -12,20 +12,16 @@ use serde::Serialize;
 use crate::buffer::{BufferOut, PointerOut, orlop_buf};
 use crate::error::orlop_error;
 use crate::guard::run;
-use crate::handle::opaque;
+use crate::handle::{self, Handle, opaque};
 use crate::input::{
     self, Options, flag, id_maps, optional_path, optional_text, options, orlop_id_maps,
     orlop_strings, strings,
 };
 use crate::json;
 
-opaque! {
-    /// What a store or a driver is opened with. It never changes: any thread may use it.
-    orlop_config(StoreOptions), "config", orlop_config_free,
-    /// Frees a configuration; NULL is fine. What was opened with it lives on.
-    ///
-    /// Threads: any; nobody else may use the pointer any more.
-}
+/// What a store or a driver is opened with. It never changes: any thread may use it.
+pub struct orlop_config(Handle<StoreOptions>);
+opaque!(orlop_config, StoreOptions, "config");
 
 /// Choices of the caller. NULL in its place, and zero in each field: none.
 #[repr(C)]
@@ -240,7 +236,7 @@ pub unsafe extern "C" fn orlop_config_load(
     unsafe {
         run(error, || {
             let out = PointerOut::new(config, "config")?;
-            out.put(orlop_config::new(resolve(options(given)?)?));
+            out.put(orlop_config(Handle::new(resolve(options(given)?)?)));
             Ok(())
         })
     }
@@ -263,8 +259,17 @@ pub unsafe extern "C" fn orlop_config_json(
     unsafe {
         run(error, || {
             let out = BufferOut::new(text);
-            out.put(json::text(&printed(&*orlop_config::borrow(config)?))?);
+            out.put(json::text(&printed(&*handle::borrow(config)?))?);
             Ok(())
         })
     }
+}
+
+/// Frees a configuration; NULL is fine. What was opened with it lives on.
+///
+/// Threads: any; nobody else may use the pointer any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_config_free(config: *mut orlop_config) {
+    // SAFETY: NULL or a configuration that the caller has not freed.
+    unsafe { handle::free(config) };
 }

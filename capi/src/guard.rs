@@ -12,10 +12,7 @@ use crate::signals::PipeGuard;
 ///
 /// # Safety
 /// `error` is NULL or points to a pointer of the caller's.
-pub(crate) unsafe fn call(
-    error: *mut *mut orlop_error,
-    body: impl FnOnce() -> Result<i32>,
-) -> i32 {
+pub(crate) unsafe fn call(error: *mut *mut orlop_error, body: impl FnOnce() -> Result<i32>) -> i32 {
     if !error.is_null() {
         // SAFETY: as the caller promises.
         unsafe { error.write(std::ptr::null_mut()) };

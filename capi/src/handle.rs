@@ -1,9 +1,12 @@
 //! What an opaque pointer of the caller's points to.
 
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop::{Error, ErrorKind, Result};
+
+use crate::input::missing;
 
 /// A value behind an opaque pointer: not usable in another process than the one that made it, nor after a panic in it.
 pub(crate) struct Handle<T> {
@@ -80,57 +83,80 @@ impl<T> Drop for Borrowed<'_, T> {
     }
 }
 
-/// Declares an opaque type of the header and what every one of them has: a borrow of the caller's pointer, and its `_free`.
+/// A type of the header that is nothing but a handle.
+pub(crate) trait Opaque: Sized {
+    /// What it stands for.
+    type Value;
+    /// Its name as an argument, for messages.
+    const NAME: &'static str;
+
+    fn handle(&self) -> &Handle<Self::Value>;
+
+    fn into_handle(self) -> Handle<Self::Value>;
+}
+
+/// Makes an opaque type out of a struct with one field.
 macro_rules! opaque {
-    ($(#[$doc:meta])* $name:ident($value:ty), $what:literal, $free:ident, $(#[$free_doc:meta])*) => {
-        $(#[$doc])*
-        pub struct $name($crate::handle::Handle<$value>);
+    ($name:ident, $value:ty, $what:literal) => {
+        impl $crate::handle::Opaque for $name {
+            type Value = $value;
+            const NAME: &'static str = $what;
 
-        #[allow(dead_code, reason = "not every type uses each of them")]
-        impl $name {
-            pub(crate) fn new(value: $value) -> Self {
-                Self($crate::handle::Handle::new(value))
+            fn handle(&self) -> &$crate::handle::Handle<$value> {
+                &self.0
             }
 
-            /// # Safety
-            /// `pointer` is NULL or a handle that has not been freed.
-            ///
-            /// # Errors
-            /// When it is NULL, of another process, or torn by a panic.
-            pub(crate) unsafe fn borrow<'a>(
-                pointer: *const Self,
-            ) -> orlop::Result<$crate::handle::Borrowed<'a, $value>> {
-                // SAFETY: as the caller promises.
-                unsafe { pointer.as_ref() }.ok_or_else(|| $crate::input::missing($what))?.0.borrow()
-            }
-
-            /// # Safety
-            /// As for `borrow`; the pointer must not be used again.
-            ///
-            /// # Errors
-            /// As for `borrow`.
-            pub(crate) unsafe fn take(pointer: *mut Self) -> orlop::Result<$value> {
-                if pointer.is_null() {
-                    return Err($crate::input::missing($what));
-                }
-                // SAFETY: as the caller promises.
-                unsafe { Box::from_raw(pointer) }.0.take()
-            }
-        }
-
-        $(#[$free_doc])*
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $free(pointer: *mut $name) {
-            if !pointer.is_null() {
-                // SAFETY: a handle that the caller has not freed.
-                let handle = unsafe { Box::from_raw(pointer) };
-                // Whatever it takes to close it, no panic gets out.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.0.discard()));
+            fn into_handle(self) -> $crate::handle::Handle<$value> {
+                self.0
             }
         }
     };
 }
 pub(crate) use opaque;
+
+/// What a caller's pointer stands for, for one call.
+///
+/// # Safety
+/// `pointer` is NULL or a handle that has not been freed.
+///
+/// # Errors
+/// When it is NULL, of another process, or torn by a panic.
+pub(crate) unsafe fn borrow<'a, T: Opaque + 'a>(
+    pointer: *const T,
+) -> Result<Borrowed<'a, T::Value>> {
+    // SAFETY: as the caller promises.
+    unsafe { pointer.as_ref() }.ok_or_else(|| missing(T::NAME))?.handle().borrow()
+}
+
+/// Takes a caller's handle over, and with it what it stands for; whatever the outcome, the pointer must not be used again.
+///
+/// # Safety
+/// `pointer` is NULL or a handle that has not been freed.
+///
+/// # Errors
+/// As for [`borrow`].
+#[allow(dead_code)]
+pub(crate) unsafe fn take<T: Opaque>(pointer: *mut T) -> Result<T::Value> {
+    if pointer.is_null() {
+        return Err(missing(T::NAME));
+    }
+    // SAFETY: as the caller promises.
+    unsafe { Box::from_raw(pointer) }.into_handle().take()
+}
+
+/// Closes a caller's handle; NULL is fine, and in a forked child nothing happens.
+///
+/// # Safety
+/// As for [`take`].
+pub(crate) unsafe fn free<T: Opaque>(pointer: *mut T) {
+    if pointer.is_null() {
+        return;
+    }
+    // SAFETY: as the caller promises.
+    let handle = unsafe { Box::from_raw(pointer) }.into_handle();
+    // Whatever it takes to close it, no panic gets out.
+    let _ = catch_unwind(AssertUnwindSafe(|| handle.discard()));
+}
 
 #[cfg(test)]
 mod tests {

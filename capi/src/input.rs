@@ -168,11 +168,8 @@ pub(crate) unsafe fn pairs<C: FromIterator<(String, String)>>(
 pub(crate) unsafe fn id_maps(list: orlop_id_maps, what: &str) -> Result<Vec<IdMap>> {
     // SAFETY: as the caller promises.
     let items = unsafe { slice(list.items, list.count, what) }?;
-    let map = |m: &orlop_id_map| IdMap {
-        container_id: m.container_id,
-        host_id: m.host_id,
-        size: m.size,
-    };
+    let map =
+        |m: &orlop_id_map| IdMap { container_id: m.container_id, host_id: m.host_id, size: m.size };
     Ok(items.iter().map(map).collect())
 }
 
@@ -213,8 +210,9 @@ pub(crate) unsafe fn descriptor<'a>(fd: i32, what: &str) -> Result<BorrowedFd<'a
     }
     // SAFETY: not negative, and open as the caller promises; the next line checks.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    nix::fcntl::fcntl(borrowed, nix::fcntl::FcntlArg::F_GETFD)
-        .map_err(|e| invalid(what).detail(format!("the descriptor {fd} is not open")).caused_by(e))?;
+    nix::fcntl::fcntl(borrowed, nix::fcntl::FcntlArg::F_GETFD).map_err(|e| {
+        invalid(what).detail(format!("the descriptor {fd} is not open")).caused_by(e)
+    })?;
     Ok(borrowed)
 }
 
@@ -255,7 +253,9 @@ pub(crate) unsafe fn options<T: Options>(pointer: *const T) -> Result<T> {
                 .hint("leave it out, or use a newer liborlop"));
         }
         // SAFETY: at most the size of the type.
-        unsafe { std::ptr::copy_nonoverlapping(mine.as_ptr(), taken.as_mut_ptr().cast(), mine.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(mine.as_ptr(), taken.as_mut_ptr().cast(), mine.len())
+        };
     }
     // SAFETY: zeroes with the caller's values upon them, which the trait allows.
     Ok(unsafe { taken.assume_init() })
@@ -325,7 +325,10 @@ mod tests {
         assert!(refusal.to_string().contains("does not have"), "{refusal}");
         for size in [0, 7, usize::MAX] {
             let wrong = Sample { size, first: 1, second: 1 };
-            assert_eq!(take(&wrong).map(|s| s.first).unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(
+                take(&wrong).map(|s| s.first).unwrap_err().kind(),
+                ErrorKind::InvalidArgument
+            );
         }
     }
 

@@ -8,17 +8,13 @@ use crate::buffer::PointerOut;
 use crate::config::orlop_config;
 use crate::error::orlop_error;
 use crate::guard::{call, run};
-use crate::handle::opaque;
+use crate::handle::{self, Handle, opaque};
 use crate::input::text;
 
-opaque! {
-    /// A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
-    /// once; not after fork.
-    orlop_store(Store), "store", orlop_store_free,
-    /// Closes a store; NULL is fine. What is mounted stays mounted. After a fork it does nothing in the child.
-    ///
-    /// Threads: any; no call on the store may be running, and nobody may use the pointer any more.
-}
+/// A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
+/// once; not after fork.
+pub struct orlop_store(Handle<Store>);
+opaque!(orlop_store, Store, "store");
 
 /// Opens the store that `config` describes. Nothing on disk is touched; what must exist is made by the first call that writes.
 ///
@@ -35,11 +31,20 @@ pub unsafe extern "C" fn orlop_store_open(
     unsafe {
         run(error, || {
             let out = PointerOut::new(store, "store")?;
-            let options = orlop_config::borrow(config)?.clone();
-            out.put(orlop_store::new(Store::open(options)?));
+            let options = handle::borrow(config)?.clone();
+            out.put(orlop_store(Handle::new(Store::open(options)?)));
             Ok(())
         })
     }
+}
+
+/// Closes a store; NULL is fine. What is mounted stays mounted. After a fork it does nothing in the child.
+///
+/// Threads: any; no call on the store may be running, and nobody may use the pointer any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_store_free(store: *mut orlop_store) {
+    // SAFETY: NULL or a store that the caller has not freed.
+    unsafe { handle::free(store) };
 }
 
 /// Whether a layer, image or container has that id, name or unique beginning of an id: 1 or 0.
@@ -53,5 +58,5 @@ pub unsafe extern "C" fn orlop_exists(
     error: *mut *mut orlop_error,
 ) -> i32 {
     // SAFETY: pointers of the caller's, as the header asks.
-    unsafe { call(error, || orlop_store::borrow(store)?.exists(text(id, "id")?).map(i32::from)) }
+    unsafe { call(error, || handle::borrow(store)?.exists(text(id, "id")?).map(i32::from)) }
 }

@@ -33,10 +33,8 @@ impl<'a> Stream<'a> {
             if cancel.is_asked() {
                 return Err(io::Error::other(cancelled()));
             }
-            let mut both = [
-                PollFd::new(self.fd, flags),
-                PollFd::new(cancel.descriptor(), PollFlags::POLLIN),
-            ];
+            let mut both =
+                [PollFd::new(self.fd, flags), PollFd::new(cancel.descriptor(), PollFlags::POLLIN)];
             match poll(&mut both, PollTimeout::NONE) {
                 Ok(_) if both.first().is_some_and(|p| p.any() != Some(false)) => return Ok(()),
                 Ok(_) | Err(Errno::EINTR) => {}

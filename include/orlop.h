@@ -1,0 +1,443 @@
+/*
+ * orlop: container storage, shared with podman, buildah, skopeo and CRI-O.
+ *
+ * Made from the Rust sources of capi/ by `UPDATE=1 cargo test -p orlop-capi --test header`; do not edit.
+ *
+ * What holds for all functions, unless their comment says otherwise:
+ *
+ * - Calls that can fail return ORLOP_OK (0) or, where they say so, a number above; below zero is the code of an error. They
+ *   take `error` last: NULL, or where to put an error object, which is NULL after success and else the caller's, to be freed with
+ *   orlop_error_free. There is no state of the thread: an error belongs to the call that returned it.
+ * - Pointers that are handed out are the caller's and are freed with the function of their type, never with free(3). Freeing NULL
+ *   does nothing. What is handed in stays the caller's and is copied where it is needed longer than the call.
+ * - Strings end with NUL. Paths are any bytes, everything else is UTF-8.
+ * - A struct of options begins with its size as the caller knows it. Set it to sizeof of the struct and everything else that
+ *   is not wanted to zero; NULL in place of the struct means all zeroes. An option that the library does not know is refused.
+ * - Handles may be used by any number of threads at once. Freeing one is for the last user. After fork(2) the child may only
+ *   free handles, which then does nothing; exec(3) is safe, all descriptors are closed by it.
+ * - Descriptors that are handed in stay the caller's; they are read or written from where they stand, within the call.
+ *   Those that are handed out are the caller's, and closed on exec.
+ * - Threads that a call starts end with it, have names that begin with "orlop" and block all signals. No handler is
+ *   installed, SIGPIPE is never raised, and umask, working directory and environment stay as they are.
+ * - A defect of the library (a Rust panic) ends in ORLOP_ERR_INTERNAL, and so does every later call on the handle that was
+ *   used.
+ */
+
+#ifndef ORLOP_H
+#define ORLOP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// It has worked. Failures are below zero.
+#define ORLOP_OK 0
+
+// No layer of that id or name (Go: ErrLayerUnknown).
+#define ORLOP_ERR_LAYER_UNKNOWN -1
+
+// No image of that id or name (Go: ErrImageUnknown).
+#define ORLOP_ERR_IMAGE_UNKNOWN -2
+
+// No container of that id or name (Go: ErrContainerUnknown).
+#define ORLOP_ERR_CONTAINER_UNKNOWN -3
+
+// Nothing of that id or name (Go: ErrNotAnID).
+#define ORLOP_ERR_NOT_FOUND -4
+
+// The id is not a layer's (Go: ErrNotALayer).
+#define ORLOP_ERR_NOT_A_LAYER -5
+
+// The id is not a container's (Go: ErrNotAContainer).
+#define ORLOP_ERR_NOT_A_CONTAINER -6
+
+// The id is taken (Go: ErrDuplicateID).
+#define ORLOP_ERR_DUPLICATE_ID -7
+
+// The name is taken (Go: ErrDuplicateName).
+#define ORLOP_ERR_DUPLICATE_NAME -8
+
+// A layer has children (Go: ErrLayerHasChildren).
+#define ORLOP_ERR_LAYER_HAS_CHILDREN -9
+
+// A layer is used by an image (Go: ErrLayerUsedByImage).
+#define ORLOP_ERR_LAYER_USED_BY_IMAGE -10
+
+// A layer is used by a container (Go: ErrLayerUsedByContainer).
+#define ORLOP_ERR_LAYER_USED_BY_CONTAINER -11
+
+// A container uses the image (Go: ErrImageUsedByContainer).
+#define ORLOP_ERR_IMAGE_USED_BY_CONTAINER -12
+
+// A container's layer cannot be a parent (Go: ErrParentIsContainer).
+#define ORLOP_ERR_PARENT_IS_CONTAINER -13
+
+// The parent layer is not known (Go: ErrParentUnknown).
+#define ORLOP_ERR_PARENT_UNKNOWN -14
+
+// The object belongs to a read-only store (Go: ErrStoreIsReadOnly).
+#define ORLOP_ERR_READ_ONLY -15
+
+// The size is not recorded (Go: ErrSizeUnknown).
+#define ORLOP_ERR_SIZE_UNKNOWN -16
+
+// No big data item of that key (Go: os.ErrNotExist).
+#define ORLOP_ERR_DATA_UNKNOWN -17
+
+// A digest is malformed (Go: digest.ErrDigestInvalidFormat).
+#define ORLOP_ERR_INVALID_DIGEST -18
+
+// Content does not match its digest.
+#define ORLOP_ERR_DIGEST_MISMATCH -19
+
+// An argument is malformed, NULL where something is needed, or an unknown option is set.
+#define ORLOP_ERR_INVALID_ARGUMENT -20
+
+// A configuration file, key or option is malformed.
+#define ORLOP_ERR_CONFIG -21
+
+// A record, link or other file of a store is malformed.
+#define ORLOP_ERR_CORRUPT -22
+
+// An archive or image file is malformed.
+#define ORLOP_ERR_INVALID_ARCHIVE -23
+
+// The driver, kernel or file system lacks what was asked for (Go: graphdriver.ErrNotSupported).
+#define ORLOP_ERR_NOT_SUPPORTED -24
+
+// A prerequisite of the driver is missing (Go: graphdriver.ErrPrerequisites).
+#define ORLOP_ERR_PREREQUISITES -25
+
+// The driver does not work on this file system (Go: graphdriver.ErrIncompatibleFS).
+#define ORLOP_ERR_INCOMPATIBLE_FS -26
+
+// More lower layers than the kernel takes.
+#define ORLOP_ERR_MAX_DEPTH -27
+
+// The object is in use or mounted.
+#define ORLOP_ERR_BUSY -28
+
+// The signature policy rejects the image.
+#define ORLOP_ERR_POLICY_REJECTED -29
+
+// A system call failed; orlop_error_errno tells how.
+#define ORLOP_ERR_IO -30
+
+// A defect of the library; the handle that was used answers nothing but this from now on.
+#define ORLOP_ERR_INTERNAL -31
+
+// Called off by orlop_cancel_now (Go: context.Canceled).
+#define ORLOP_ERR_CANCELLED -32
+
+// Nothing.
+#define ORLOP_LOG_OFF 0
+
+// What went wrong and could not be reported otherwise.
+#define ORLOP_LOG_ERROR 1
+
+// What somebody should look at.
+#define ORLOP_LOG_WARN 2
+
+// What was decided.
+#define ORLOP_LOG_INFO 3
+
+// Each step.
+#define ORLOP_LOG_DEBUG 4
+
+// The version of the header; orlop_version gives that of the library that the program runs with.
+#define ORLOP_VERSION_MAJOR 0
+
+// The second number of the version.
+#define ORLOP_VERSION_MINOR 1
+
+// The third number of the version.
+#define ORLOP_VERSION_PATCH 0
+
+// A token by which operations are called off. It may be given to several operations, and once used it stays used.
+typedef struct orlop_cancel orlop_cancel;
+
+// What a store or a driver is opened with. It never changes: any thread may use it.
+typedef struct orlop_config orlop_config;
+
+// Why a call has failed. The caller frees it with orlop_error_free.
+//
+// An error never changes: any thread may read it, and what its getters return lives as long as it does.
+typedef struct orlop_error orlop_error;
+
+// The progress of one operation, which any thread may read while it runs.
+typedef struct orlop_progress orlop_progress;
+
+// A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
+// once; not after fork.
+typedef struct orlop_store orlop_store;
+
+// Bytes made by the library; the caller frees them with orlop_buf_free.
+//
+// There is always a NUL byte behind the last one, which `len` does not count, so that text can be used as a C string.
+typedef struct orlop_buf {
+    // The bytes; NULL only in a struct that was never filled or has been freed.
+    uint8_t *data;
+    // How many, the closing NUL not counted.
+    size_t len;
+} orlop_buf;
+
+// A list of C strings.
+typedef struct orlop_strings {
+    // The strings; may be NULL when there are none.
+    const char *const *items;
+    // How many.
+    size_t count;
+} orlop_strings;
+
+// A range of ids inside a container and the ids outside that it stands for.
+typedef struct orlop_id_map {
+    // The first id inside.
+    uint32_t container_id;
+    // The first id outside.
+    uint32_t host_id;
+    // How many ids.
+    uint32_t size;
+} orlop_id_map;
+
+// A list of ranges.
+typedef struct orlop_id_maps {
+    // The ranges; may be NULL when there are none.
+    const struct orlop_id_map *items;
+    // How many.
+    size_t count;
+} orlop_id_maps;
+
+// Choices of the caller. NULL in its place, and zero in each field: none.
+typedef struct orlop_config_options {
+    // sizeof(struct orlop_config_options).
+    size_t size;
+    // A storage.conf to read in place of the one that CONTAINERS_STORAGE_CONF names or that is in the usual places.
+    const char *file;
+    // 1: read no file and no environment; what is given here is all there is.
+    uint32_t only_given;
+    // 1: container records live under the run root, and go with a reboot.
+    uint32_t transient_store;
+    // 1: never mount with overlay's "volatile"; only with only_given.
+    uint32_t disable_volatile;
+    // Zero.
+    uint32_t reserved;
+    // Root of the store. As with the Go command: where a root is given, nothing of the configuration holds but the other root.
+    const char *graph_root;
+    // Run-time root.
+    const char *run_root;
+    // Separate root for images.
+    const char *image_store;
+    // Name of the driver: "overlay" or "vfs".
+    const char *driver;
+    // "key=value" options for the driver.
+    struct orlop_strings driver_options;
+    // Drivers in the order in which they are tried where none is named; only with only_given.
+    struct orlop_strings driver_priority;
+    // User id map of the store; only with only_given.
+    struct orlop_id_maps uid_map;
+    // Group id map of the store; only with only_given.
+    struct orlop_id_maps gid_map;
+} orlop_config_options;
+
+// Receives a line of the log: its level (ORLOP_LOG_*), and the text, which is only valid during the call.
+//
+// It is called on the thread of the call or on one of the library's, several at once, and must not call the library.
+typedef void (*orlop_log_fn)(uint32_t level, const char *line, void *userdata);
+
+// What orlop_progress_read fills in.
+typedef struct orlop_progress_state {
+    // sizeof(struct orlop_progress_state), set by the caller; what is beyond it is not written.
+    size_t size;
+    // Bytes that have been worked through, of all items.
+    uint64_t bytes_done;
+    // Bytes of all items whose size is known.
+    uint64_t bytes_total;
+    // Items (layers, files) that have begun.
+    uint64_t items_started;
+    // Items that have ended.
+    uint64_t items_finished;
+} orlop_progress_state;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Frees what a buffer holds and makes it empty.
+//
+// Ownership: the struct stays the caller's. NULL and an empty buffer are fine.
+// Threads: any, one at a time for one buffer.
+void orlop_buf_free(struct orlop_buf *buf);
+
+// Makes a token that can call operations off.
+//
+// Ownership: *token is the caller's, to be freed with orlop_cancel_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IO when no descriptor is to be had.
+int32_t orlop_cancel_new(struct orlop_cancel **token, struct orlop_error **error);
+
+// Calls off every operation that has the token, now and later: it ends within a buffer of data with ORLOP_ERR_CANCELLED and
+// leaves nothing behind. What is complete already stays so. NULL is fine.
+//
+// Threads: any, also while operations run; not from a signal handler.
+void orlop_cancel_now(const struct orlop_cancel *token);
+
+// Frees a token; NULL is fine. Operations that have it go on.
+//
+// Threads: any; nobody else may use the pointer any more.
+void orlop_cancel_free(struct orlop_cancel *token);
+
+// The name of a code as in this header, such as "ORLOP_ERR_LAYER_UNKNOWN", or NULL for a number that is none.
+//
+// Ownership: the text is the library's and never changes.
+// Threads: any.
+const char *orlop_code_name(int32_t code);
+
+// Reads the configuration: storage.conf with its drop-ins and environment, as containers-storage.conf(5) and podman have it, and
+// the caller's choices upon it.
+//
+// Ownership: *config is the caller's, to be freed with orlop_config_free.
+// Threads: any; it reads the environment, so that no other thread may call setenv meanwhile.
+// Errors: ORLOP_ERR_CONFIG with the file, the line and the key; ORLOP_ERR_INVALID_ARGUMENT for the options.
+int32_t orlop_config_load(const struct orlop_config_options *given,
+                          struct orlop_config **config,
+                          struct orlop_error **error);
+
+// A configuration as JSON, with the field names of Go's types.StoreOptions: "runroot", "root", "imagestore", "driver",
+// "driver-priority", "driver-options", "uidmap", "gidmap", "PullOptions", "disable-volatile", "transient_store" and so on; what is
+// empty is left out. Bytes of a path that are not UTF-8 become U+FFFD.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_config_json(const struct orlop_config *config,
+                          struct orlop_buf *text,
+                          struct orlop_error **error);
+
+// Frees a configuration; NULL is fine. What was opened with it lives on.
+//
+// Threads: any; nobody else may use the pointer any more.
+void orlop_config_free(struct orlop_config *config);
+
+// The code, one of ORLOP_ERR_*; the same that the call returned. ORLOP_OK for NULL.
+//
+// Threads: any.
+int32_t orlop_error_code(const struct orlop_error *error);
+
+// The errno of the system call that failed, 0 where there was none or for NULL.
+//
+// Threads: any.
+int32_t orlop_error_errno(const struct orlop_error *error);
+
+// The whole message in one line: what was tried, on what, why it failed, what to do. NULL for NULL.
+//
+// Ownership: the text belongs to the error.
+// Threads: any.
+const char *orlop_error_message(const struct orlop_error *error);
+
+// The file concerned, NULL where there is none.
+//
+// Ownership: the text belongs to the error.
+// Threads: any.
+const char *orlop_error_path(const struct orlop_error *error);
+
+// The id of the layer, image or container concerned, NULL where there is none.
+//
+// Ownership: the text belongs to the error.
+// Threads: any.
+const char *orlop_error_id(const struct orlop_error *error);
+
+// What to do about it, NULL where nothing is known. The message has it, too.
+//
+// Ownership: the text belongs to the error.
+// Threads: any.
+const char *orlop_error_advice(const struct orlop_error *error);
+
+// Frees an error; NULL is fine.
+//
+// Threads: any; nobody may use the error or its texts any more.
+void orlop_error_free(struct orlop_error *error);
+
+// Sends the library's log to `function`, lines up to `level` (ORLOP_LOG_*); NULL or ORLOP_LOG_OFF silences it, as it is at
+// first. It holds for the whole process.
+//
+// Ownership: `userdata` stays the caller's and must live until another function is set.
+// Threads: any; when it returns, the former function is not called any more.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for another level.
+int32_t orlop_set_log(orlop_log_fn function,
+                      void *userdata,
+                      uint32_t level,
+                      struct orlop_error **error);
+
+// Makes a progress for one operation.
+//
+// Ownership: *progress is the caller's, to be freed with orlop_progress_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_progress_new(struct orlop_progress **progress, struct orlop_error **error);
+
+// Tells how far the operation is.
+//
+// Ownership: `state` is the caller's struct, its size field set.
+// Threads: any, also while the operation runs.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL, or for a size of less than one field.
+int32_t orlop_progress_read(const struct orlop_progress *progress,
+                            struct orlop_progress_state *state,
+                            struct orlop_error **error);
+
+// Lists the operation's items as a JSON array of {"what", "total", "done", "note"}: a layer or file, its bytes where they are
+// known, those worked through, and how it ended ("done",
+// "already exists"; empty where it failed) once it has.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any, also while the operation runs.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_progress_items(const struct orlop_progress *progress,
+                             struct orlop_buf *items,
+                             struct orlop_error **error);
+
+// Frees a progress; NULL is fine. An operation that has it goes on.
+//
+// Threads: any; nobody else may use the pointer any more.
+void orlop_progress_free(struct orlop_progress *progress);
+
+// Opens the store that `config` describes. Nothing on disk is touched; what must exist is made by the first call that writes.
+//
+// Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
+// Threads: any.
+// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+int32_t orlop_store_open(const struct orlop_config *config,
+                         struct orlop_store **store,
+                         struct orlop_error **error);
+
+// Closes a store; NULL is fine. What is mounted stays mounted. After a fork it does nothing in the child.
+//
+// Threads: any; no call on the store may be running, and nobody may use the pointer any more.
+void orlop_store_free(struct orlop_store *store);
+
+// Whether a layer, image or container has that id, name or unique beginning of an id: 1 or 0.
+//
+// Threads: any.
+// Errors: when the records cannot be read.
+int32_t orlop_exists(const struct orlop_store *store, const char *id, struct orlop_error **error);
+
+// The library's version, as "0.1.0".
+//
+// Ownership: the text is the library's and never changes.
+// Threads: any.
+const char *orlop_version(void);
+
+// The commit that the library was built from, 12 hexadecimal digits, or "unknown".
+//
+// Ownership: the text is the library's and never changes.
+// Threads: any.
+const char *orlop_commit(void);
+
+// 1 if the library has the feature of that name, else 0. Features: "overlay" and "vfs" (the drivers).
+//
+// Threads: any.
+int32_t orlop_has(const char *feature);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ORLOP_H */
