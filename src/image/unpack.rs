@@ -10,7 +10,7 @@ use super::resolve::{Items, Job, layer_of_id, open};
 use super::source::ImageSource;
 use super::verify::{Hashed, Hasher, check};
 use crate::archive::decompressor;
-use crate::progress::Counted;
+use crate::progress::{self, Counted};
 use crate::store::{NewLayer, StagedLayer, Store};
 use crate::sys::priority::stand_behind;
 use crate::sys::threads::spawn_scoped;
@@ -129,6 +129,8 @@ impl Bench<'_> {
             self.stage(job, &mut plain)?
         };
         staged.check(&job.new)?;
+        // The last chance: what comes next is to be brought to the disk.
+        progress::check(&*item)?;
         item.finish("done");
         Ok(staged)
     }
