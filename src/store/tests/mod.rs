@@ -5,6 +5,7 @@ mod containers;
 mod crashes;
 mod images;
 mod layers;
+mod lookups;
 mod mounts;
 mod streams;
 
