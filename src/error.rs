@@ -211,6 +211,8 @@ struct Inner {
     id: Option<String>,
     hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// The kind is that of an error of ours in the cause, which says the phrase.
+    inherited: bool,
 }
 
 impl Error {
@@ -224,10 +226,12 @@ impl Error {
             id: None,
             hint: None,
             source: None,
+            inherited: false,
         }))
     }
 
-    /// A failed system call: `action` names the call's purpose, `path` its object.
+    /// A failed system call: `action` names the call's purpose, `path` its object. Of an error of ours inside `source`, the kind
+    /// stays, as with [`Error::caused_by`].
     pub fn io(
         action: impl Into<String>,
         path: impl AsRef<Path>,
@@ -235,8 +239,7 @@ impl Error {
     ) -> Self {
         let mut e = Self::new(ErrorKind::Io, action);
         e.0.path = Some(path.as_ref().to_path_buf());
-        e.0.source = Some(Box::new(source.into()));
-        e
+        e.caused_by(source.into())
     }
 
     /// Says more exactly what is wrong, after the class's phrase.
@@ -260,20 +263,31 @@ impl Error {
         self
     }
 
-    /// Says what to do about it.
+    /// Says what to do about it; where the cause is an error of ours that came through a reader or writer, its own advice counts.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        if !self.0.inherited {
+            self.0.hint = Some(hint.into());
+        }
         self
     }
 
     /// Keeps the error that caused this one.
+    ///
+    /// If that is, or has as its cause, an [`io::Error`] with an error of ours inside, which a caller's reader or writer has returned,
+    /// the kind becomes the inner one's: what has failed there is not the stream. [`ErrorKind::Cancelled`] stays in any case.
     #[must_use]
     pub fn caused_by(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        if let Some(kind) = carried_kind(&*source) {
+            self.0.kind = kind;
+            self.0.inherited = true;
+            self.0.hint = None;
+        }
+        self.0.source = Some(source);
         self
     }
 
@@ -315,6 +329,35 @@ impl Error {
         }
         None
     }
+
+    /// The number of the system call's error (`errno`) that is the cause, where one is.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        causes(self).find_map(|e| {
+            let io = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            io.or_else(|| e.downcast_ref::<rustix::io::Errno>().map(|e| e.raw_os_error()))
+                .or_else(|| e.downcast_ref::<nix::errno::Errno>().map(|e| *e as i32))
+        })
+    }
+}
+
+/// An error and what caused it, one behind the other. What is inside an [`io::Error`] is among them, which its `source` passes over.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |e| match e.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
+        None => e.source(),
+    })
+}
+
+/// The kind that an error with this cause has because of it.
+fn carried_kind(source: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let mut in_stream = false;
+    causes(source).find_map(|e| {
+        in_stream |= e.is::<io::Error>();
+        let kind = e.downcast_ref::<Error>().map(Error::kind);
+        kind.filter(|kind| in_stream || *kind == ErrorKind::Cancelled)
+    })
 }
 
 impl fmt::Display for Error {
@@ -331,7 +374,7 @@ impl fmt::Display for Error {
         {
             write!(f, " (id {id})")?;
         }
-        if !(e.kind == ErrorKind::Io && e.source.is_some()) {
+        if !(e.inherited || e.kind == ErrorKind::Io && e.source.is_some()) {
             write!(f, ": {}", e.kind.phrase())?;
         }
         if let Some(detail) = &e.detail {

@@ -1,4 +1,8 @@
-//! How a long operation tells how far it is, without knowing who watches.
+//! How a long operation tells how far it is, without knowing who watches, and asks whether to go on.
+
+use std::io::{self, Read, Write};
+
+use crate::{Error, ErrorKind, Result};
 
 /// Receives the progress of one operation; a terminal's bars, a log, or nothing ([`Silent`]).
 pub trait Progress: Send + Sync {
@@ -12,6 +16,21 @@ pub trait ProgressItem: Send + Sync {
     fn advance(&self, bytes: u64);
     /// The item is done; `note` says how (`done`, `already exists`).
     fn finish(&self, note: &str);
+    /// Whether the operation is to stop: it then fails with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) and leaves nothing.
+    /// It is asked before each buffer of bytes (some KiB to 256 KiB) that the item is about, and while another process is waited for,
+    /// from any thread of the operation. What has begun to take its place in the store or at the output path goes through.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Fails if the item's operation is to stop.
+pub(crate) fn check(item: &dyn ProgressItem) -> Result<()> {
+    if item.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "going on")
 }
 
 /// A [`Progress`] that tells nobody.
@@ -29,7 +48,7 @@ impl ProgressItem for Silent {
     fn finish(&self, _note: &str) {}
 }
 
-/// Tells `item` of the bytes that pass through `inner`, in either direction.
+/// Tells `item` of the bytes that pass through `inner`, in either direction, and lets none pass once that is cancelled.
 pub struct Counted<'a, T> {
     inner: T,
     item: &'a dyn ProgressItem,
@@ -42,21 +61,81 @@ impl<'a, T> Counted<'a, T> {
     }
 }
 
-impl<T: std::io::Read> std::io::Read for Counted<'_, T> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+impl<T: Read> Read for Counted<'_, T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        check(self.item).map_err(io::Error::other)?;
         let n = self.inner.read(buf)?;
         self.item.advance(n as u64);
         Ok(n)
     }
 }
 
-impl<T: std::io::Write> std::io::Write for Counted<'_, T> {
-    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+impl<T: Write> Write for Counted<'_, T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        check(self.item).map_err(io::Error::other)?;
         let n = self.inner.write(buf)?;
         self.item.advance(n as u64);
         Ok(n)
     }
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// Reads `inner` until `item` is cancelled; its bytes have been counted before.
+pub(crate) struct Watched<'a, T> {
+    inner: T,
+    item: &'a dyn ProgressItem,
+}
+
+impl<'a, T> Watched<'a, T> {
+    pub(crate) fn new(inner: T, item: &'a dyn ProgressItem) -> Self {
+        Self { inner, item }
+    }
+}
+
+impl<T: Read> Read for Watched<'_, T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        check(self.item).map_err(io::Error::other)?;
+        self.inner.read(buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Cancelled after so many bytes.
+    struct Until(AtomicU64, u64);
+
+    impl ProgressItem for Until {
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::SeqCst);
+        }
+        fn finish(&self, _note: &str) {}
+        fn is_cancelled(&self) -> bool {
+            self.0.load(Ordering::SeqCst) >= self.1
+        }
+    }
+
+    fn kind(e: &io::Error) -> ErrorKind {
+        e.get_ref().and_then(|e| e.downcast_ref::<Error>()).map(Error::kind).unwrap()
+    }
+
+    #[test]
+    fn nothing_passes_once_it_is_cancelled() {
+        let item = Until(AtomicU64::new(0), 6);
+        let (mut from, mut buf) = (&[1u8; 100][..], [0; 4]);
+        let mut reader = Counted::new(&mut from, &item);
+        assert_eq!((reader.read(&mut buf).unwrap(), reader.read(&mut buf).unwrap()), (4, 4));
+        assert_eq!(kind(&reader.read(&mut buf).unwrap_err()), ErrorKind::Cancelled);
+        assert_eq!(from.len(), 92);
+        let mut to = Vec::new();
+        let e = Counted::new(&mut to, &item).write(&buf).unwrap_err();
+        assert_eq!((kind(&e), to.len()), (ErrorKind::Cancelled, 0));
+        let e = Watched::new(&mut from, &item).read(&mut buf).unwrap_err();
+        assert_eq!((kind(&e), from.len()), (ErrorKind::Cancelled, 92));
     }
 }

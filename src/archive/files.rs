@@ -28,12 +28,12 @@ impl TreeFiles {
 }
 
 impl FileSource for TreeFiles {
-    fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
+    fn open_file(&self, name: &[u8]) -> io::Result<File> {
         let path = clean(name);
         let mut first = None;
         for root in &self.roots {
             match root.open_regular(&path) {
-                Ok(Some(file)) => return Ok(Box::new(file)),
+                Ok(Some(file)) => return Ok(file),
                 Ok(None) => {}
                 Err(e) => {
                     first.get_or_insert(e);
@@ -135,7 +135,7 @@ fn assemble(
     files: &dyn FileSource,
     out: Sender,
 ) -> std::result::Result<u64, tar_split_rs::Error> {
-    let open = |name: &[u8]| files.open(name).map(|file| file as Box<dyn Read + '_>);
+    let open = |name: &[u8]| files.open_file(name).map(|file| Box::new(file) as Box<dyn Read + '_>);
     let mut out = PipeWriter::new(out);
     let bytes = tar_split_rs::assemble(log, &open, &mut out)?;
     // Where the other side has gone, its own error counts.
@@ -201,7 +201,7 @@ mod tests {
                 TreeFiles::new(roots.iter().map(|r| crate::archive::tests::open_dir(r)).collect());
             let text = |name: &str| {
                 let mut text = String::new();
-                files.open(name.as_bytes()).and_then(|mut f| f.read_to_string(&mut text))?;
+                files.open_file(name.as_bytes()).and_then(|mut f| f.read_to_string(&mut text))?;
                 Ok::<_, io::Error>(text)
             };
             for name in ["device", "fifo", "./d/f", "ln"] {
@@ -210,7 +210,7 @@ mod tests {
             assert_eq!(text("ln/g").unwrap(), "own");
             let alone = TreeFiles::new(vec![crate::archive::tests::open_dir(&roots[0])]);
             for name in ["device", "fifo", "d", "nothing"] {
-                let e = alone.open(name.as_bytes()).err().unwrap();
+                let e = alone.open_file(name.as_bytes()).err().unwrap();
                 assert_eq!(e.kind(), io::ErrorKind::NotFound, "{name}: {e}");
             }
         });

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::channel::Stopped;
+use crate::sys::threads::spawn;
 
 /// How many processors this process may use.
 pub(super) fn processors() -> usize {
@@ -40,7 +41,7 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         for _ in 0..threads {
             let (queue, work) = (Arc::clone(&queue), work.clone());
             let run = move || run(&queue, work);
-            pool.threads.push(Builder::new().name(name.to_owned()).spawn(run)?);
+            pool.threads.push(spawn(name, run)?);
         }
         Ok(pool)
     }

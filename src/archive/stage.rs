@@ -1,7 +1,8 @@
 //! Threads that are the stages of a pipeline, and end with the call.
 
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Scope, ScopedJoinHandle};
 
+use crate::sys::threads;
 use crate::{Error, ErrorKind, Result};
 
 pub(super) fn spawn<'scope, T: Send + 'scope>(
@@ -9,9 +10,7 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     stage: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>> {
-    Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(s, stage)
+    threads::spawn_scoped(s, name, stage)
         .map_err(|e| Error::new(ErrorKind::Io, "starting a thread").caused_by(e))
 }
 

@@ -1,7 +1,8 @@
 //! The plain values that archives and drivers speak in.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 
 use crate::Digest;
 
@@ -123,9 +124,9 @@ pub struct DiskUsage {
 
 /// Where the content of the members of a tar-split comes from: a layer's files, by the name in the tar.
 pub trait FileSource: Send + Sync {
-    /// Opens the regular file of that (uncleaned) member name.
+    /// Opens the regular file of that (uncleaned) member name for reading, close-on-exec.
     ///
     /// # Errors
     /// When no such file can be had below the layer's root.
-    fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>>;
+    fn open_file(&self, name: &[u8]) -> io::Result<File>;
 }

@@ -19,7 +19,7 @@ use super::spool::{TEMP_DIR, rewind, unnamed_file};
 use super::stored::{self, StoredImage, StoredLayer};
 use super::verify::{Hashed, Hasher};
 use crate::archive::Compression;
-use crate::progress::{Counted, Progress, Silent};
+use crate::progress::{Counted, Progress, Silent, Watched};
 use crate::record::{Container, Timestamp};
 use crate::store::{BigDataItem, NewImage, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
@@ -224,7 +224,7 @@ fn commit_layer(
         expected_diff_digest: Some(diff),
         ..NewLayer::default()
     };
-    match store.import_layer(new, &mut file) {
+    match store.import_layer(new, &mut Watched::new(&mut file, &*item)) {
         Ok(_) => {
             item.finish("done");
             Ok((layer, true))

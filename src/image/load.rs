@@ -189,7 +189,9 @@ impl Loader<'_> {
         let mut done = 0;
         while let Some(jobs) = found.jobs.get(done..).filter(|jobs| !jobs.is_empty()) {
             let jobs = jobs.get(..MAX_STAGED).unwrap_or(jobs);
-            let _locks = self.store.lock_digests(&jobs.iter().map(|job| &job.diff).collect())?;
+            let digests = jobs.iter().map(|job| &job.diff).collect();
+            let go_on = || jobs.first().map_or(Ok(()), |job| resolver.go_on(job));
+            let _locks = self.store.lock_digests(&digests, &go_on)?;
             if resolver.any_is_there(jobs)? {
                 found = resolver.resolve(plans)?;
                 done = 0;

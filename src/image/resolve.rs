@@ -12,7 +12,7 @@ use super::plan::{Plan, PlannedLayer};
 use super::source::ImageSource;
 use super::verify::{Hashed, Hasher, check};
 use crate::archive::decompressor;
-use crate::progress::{Counted, Progress, ProgressItem};
+use crate::progress::{self, Counted, Progress, ProgressItem};
 use crate::store::{LayerInfo, NewLayer, Store};
 use crate::{Digest, Error, ErrorKind, Result};
 
@@ -130,6 +130,17 @@ impl<'a> Resolver<'a> {
             layers.push(ready);
         }
         Ok(Found { layers, jobs: look.jobs })
+    }
+
+    /// Fails if the loading is cancelled, as the progress of that layer says.
+    pub(super) fn go_on(&self, job: &Job<'_>) -> Result<()> {
+        let item = match self.items.kept(job.place) {
+            Some(item) => item,
+            None => self.items.of(job.place, job.layer, open(self.source, job.layer)?.size),
+        };
+        let going = progress::check(&*item).map_err(|e| job.place.explain(e));
+        self.items.keep(job.place, item);
+        going
     }
 
     /// Whether one of the layers is in the store by now.
@@ -329,8 +340,11 @@ impl Items<'_> {
         layer: &PlannedLayer,
         size: u64,
     ) -> Box<dyn ProgressItem> {
-        let kept = self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&place.key);
-        kept.unwrap_or_else(|| self.progress.start(&short(&layer.blob), Some(size)))
+        self.kept(place).unwrap_or_else(|| self.progress.start(&short(&layer.blob), Some(size)))
+    }
+
+    fn kept(&self, place: Place<'_>) -> Option<Box<dyn ProgressItem>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&place.key)
     }
 
     fn keep(&self, place: Place<'_>, item: Box<dyn ProgressItem>) {

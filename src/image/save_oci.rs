@@ -16,7 +16,7 @@ use super::stored::{StoredLayer, write_layer};
 use super::tar_write::TarWriter;
 use super::verify::{Hashed, Hasher};
 use crate::archive::{Compression, Compressor};
-use crate::progress::{Counted, Progress};
+use crate::progress::{Counted, Progress, Watched};
 use crate::store::Store;
 use crate::{Digest, Error, ErrorKind, Result};
 
@@ -127,13 +127,15 @@ impl Layout<'_, '_> {
                 rewind(&mut file, temp_dir)?;
                 if written.insert(digest.clone()) {
                     tar.member(&blob_path(&digest), size, &mut |out| {
-                        io::copy(&mut file, out).map(|_| ()).map_err(|e| {
-                            Error::new(
-                                ErrorKind::Io,
-                                format!("writing layer {} to the archive", layer.id),
-                            )
-                            .caused_by(e)
-                        })
+                        io::copy(&mut Watched::new(&mut file, &*item), out).map(|_| ()).map_err(
+                            |e| {
+                                Error::new(
+                                    ErrorKind::Io,
+                                    format!("writing layer {} to the archive", layer.id),
+                                )
+                                .caused_by(e)
+                            },
+                        )
                     })?;
                 }
                 (digest, size)

@@ -10,9 +10,10 @@ use super::resolve::{Items, Job, layer_of_id, open};
 use super::source::ImageSource;
 use super::verify::{Hashed, Hasher, check};
 use crate::archive::decompressor;
-use crate::progress::Counted;
+use crate::progress::{self, Counted};
 use crate::store::{NewLayer, StagedLayer, Store};
 use crate::sys::priority::stand_behind;
+use crate::sys::threads::spawn_scoped;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// How many layers are unpacked at the same time at most: each has a few threads and some MiB of its own.
@@ -42,13 +43,12 @@ pub(super) fn stage(
     };
     std::thread::scope(|s| {
         let spawn = |_| {
-            let thread = std::thread::Builder::new().name("orlop-layer".to_owned());
             let work = || {
                 stand_behind();
                 bench.work();
             };
             // One that cannot be had does not matter.
-            thread.spawn_scoped(s, work).ok()
+            spawn_scoped(s, "orlop-layer", work).ok()
         };
         // With a single processor, threads of their own would only cost more.
         let threads = if cpus > 1 { width } else { 0 };
@@ -129,6 +129,8 @@ impl Bench<'_> {
             self.stage(job, &mut plain)?
         };
         staged.check(&job.new)?;
+        // The last chance: what comes next is to be brought to the disk.
+        progress::check(&*item)?;
         item.finish("done");
         Ok(staged)
     }
@@ -182,7 +184,7 @@ impl<R: Read> Read for Checked<R> {
         if n == 0 && !buf.is_empty() && !self.done {
             self.done = true;
             check(self.raw.hasher.clone(), &self.digest)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         }
         Ok(n)
     }

@@ -106,6 +106,38 @@ impl Store {
         find_container(&*self.containers_now()?, id).cloned()
     }
 
+    /// Whether a layer, an image or a container has that id, name or unique id prefix, or a container that layer, in this order; as the Go
+    /// library's `Exists`, but that it says no where this fails. While nobody changes the store, the records are not read again.
+    ///
+    /// # Errors
+    /// When a record file cannot be read or parsed.
+    pub fn exists(&self, id: &str) -> Result<bool> {
+        let held = Held::nothing();
+        if self.layers.read(&held)?.1.has(id) {
+            return Ok(true);
+        }
+        for other in &self.others {
+            if other.layers.read(&held)?.1.has(id) {
+                return Ok(true);
+            }
+        }
+        if self.images.read(&held)?.1.has(id) {
+            return Ok(true);
+        }
+        if let Some(split) = &self.split_images
+            && split.read(&held)?.1.has(id)
+        {
+            return Ok(true);
+        }
+        for other in &self.others {
+            if other.images.read(&held)?.1.has(id) {
+                return Ok(true);
+            }
+        }
+        let (_, containers) = self.containers.read(&held)?;
+        Ok(containers.has(id) || containers.iter().any(|c| c.layer == id))
+    }
+
     /// What `id` is: looked for among the layers, then the images, then the containers.
     ///
     /// # Errors

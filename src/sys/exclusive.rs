@@ -8,9 +8,14 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use super::lock::{lock_whole_for_writing, try_lock_whole};
+use super::lock::try_lock_whole;
 use crate::{Error, ErrorKind, Result};
+
+/// How long it is waited between two looks whether the lock is free: at first, and at most. A wait in the kernel could not be ended.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(32);
 
 /// A lock that is held until this is dropped, or the process ends.
 #[derive(Debug)]
@@ -20,11 +25,16 @@ pub(crate) struct Exclusive {
 }
 
 impl Exclusive {
-    /// Waits for the lock of the file at `path`, which is made if it is missing; `waiting` is called if somebody else has it.
+    /// Waits for the lock of the file at `path`, which is made if it is missing; `waiting` is called if somebody else has it, and
+    /// `go_on` again and again until it is free.
     ///
     /// # Errors
-    /// When the file cannot be made, is no regular file, or its file system has no locks.
-    pub(crate) fn wait(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+    /// When the file cannot be made, is no regular file, or its file system has no locks; that of `go_on`.
+    pub(crate) fn wait(
+        path: &Path,
+        waiting: impl FnOnce(),
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
         let failed = |e: io::Error| Error::io("locking", path, e);
         // O_NONBLOCK: a FIFO in the file's place must not hold us up.
         let file = OpenOptions::new()
@@ -41,18 +51,27 @@ impl Exclusive {
                 .path(path)
                 .detail("it is not a regular file"));
         }
-        let locked = try_lock_whole(&file).and_then(|free| {
-            if free {
-                return Ok(());
+        let (mut waiting, mut pause) = (Some(waiting), FIRST_LOOK);
+        let locked = loop {
+            match try_lock_whole(&file) {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(e) => break Err(failed(e.into())),
             }
-            waiting();
-            lock_whole_for_writing(&file)
-        });
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            if let Err(e) = go_on() {
+                break Err(e);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LAST_LOOK);
+        };
         match locked {
             Ok(()) => Ok(Self { _held: file }),
             Err(e) => {
                 std::mem::forget(file);
-                Err(failed(e.into()))
+                Err(e)
             }
         }
     }
@@ -70,14 +89,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sha256:00");
         let (inside, waited) = (AtomicU32::new(0), AtomicU32::new(0));
-        let first = Exclusive::wait(&path, || unreachable!()).unwrap();
+        let first = Exclusive::wait(&path, || unreachable!(), &|| Ok(())).unwrap();
         std::thread::scope(|s| {
             for _ in 0..8 {
                 s.spawn(|| {
                     for _ in 0..20 {
-                        let held = Exclusive::wait(&path, || {
-                            waited.fetch_add(1, Ordering::SeqCst);
-                        });
+                        let held = Exclusive::wait(
+                            &path,
+                            || {
+                                waited.fetch_add(1, Ordering::SeqCst);
+                            },
+                            &|| Ok(()),
+                        );
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         std::thread::yield_now();
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -100,12 +123,15 @@ mod tests {
     #[test]
     fn only_regular_files_are_locked() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Exclusive::wait(dir.path(), || {}).is_err());
+        assert!(Exclusive::wait(dir.path(), || {}, &|| Ok(())).is_err());
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("target"), &link).unwrap();
-        assert!(Exclusive::wait(&link, || {}).is_err());
+        assert!(Exclusive::wait(&link, || {}, &|| Ok(())).is_err());
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(Exclusive::wait(&fifo, || {}).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            Exclusive::wait(&fifo, || {}, &|| Ok(())).unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
     }
 }

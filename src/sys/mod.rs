@@ -9,3 +9,4 @@ pub(crate) mod priority;
 pub(crate) mod regular;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
+pub(crate) mod threads;

@@ -15,6 +15,7 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
+use super::threads::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
 /// The `f_type` of an overlay mount.
@@ -278,15 +279,14 @@ pub(crate) fn in_directory<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> Result<T> {
     std::thread::scope(|scope| {
-        let worker =
-            std::thread::Builder::new().name("orlop-mount".to_owned()).spawn_scoped(scope, || {
-                // SAFETY: CLONE_FS gives this fresh thread its own root, working directory and umask; it separates
-                // nothing that other threads rely on, and the thread ends with this closure.
-                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
-                    .and_then(|()| rustix::process::chdir(directory))
-                    .map_err(|e| Error::io("entering the directory", directory, e))?;
-                Ok(work())
-            });
+        let worker = spawn_scoped(scope, "orlop-mount", || {
+            // SAFETY: CLONE_FS gives this fresh thread its own root, working directory and umask; it separates
+            // nothing that other threads rely on, and the thread ends with this closure.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+                .and_then(|()| rustix::process::chdir(directory))
+                .map_err(|e| Error::io("entering the directory", directory, e))?;
+            Ok(work())
+        });
         let worker = worker.map_err(|e| Error::io("starting a thread in", directory, e))?;
         worker.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "running a thread with its own directory"))

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::sys::mount::mounts_below;
+use crate::sys::threads::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 use crew::{Crew, Job, Ticket};
 
@@ -64,9 +65,9 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
         let _present = crew.presence();
         let hire = || {
             for _ in 0..crew::helpers() {
-                let helper = std::thread::Builder::new().name("remove".to_owned());
+                let help = || crew.help(&|job| work(&crew, path, job, 0));
                 // Without it there is one thread less.
-                let _ = helper.spawn_scoped(scope, || crew.help(&|job| work(&crew, path, job, 0)));
+                let _ = spawn_scoped(scope, "orlop-remove", help);
             }
         };
         let mut walk = Walk::new(&crew, path, parent.to_path_buf(), Arc::new(parent_fd), 0);

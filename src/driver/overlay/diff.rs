@@ -1,7 +1,8 @@
 //! Changes of a layer: from its own content where the kernel keeps it plain, else by comparing two mounted trees
 //! (`overlay-driver.md` 9).
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -131,7 +132,7 @@ fn borrow(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
 pub(super) struct ChainFiles(Vec<(PathBuf, OnceLock<TreeFiles>)>);
 
 impl FileSource for ChainFiles {
-    fn open(&self, name: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
+    fn open_file(&self, name: &[u8]) -> io::Result<File> {
         for (path, files) in &self.0 {
             let files = match files.get() {
                 Some(files) => files,
@@ -140,7 +141,7 @@ impl FileSource for ChainFiles {
                     files.get_or_init(|| TreeFiles::new(vec![root]))
                 }
             };
-            match files.open(name) {
+            match files.open_file(name) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 found => return found,
             }

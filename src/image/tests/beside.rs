@@ -7,7 +7,7 @@ use super::*;
 use crate::progress::{Progress, ProgressItem};
 
 /// A tar of one file and, if asked for, of an entry for the root with that mode and owner.
-fn layer(name: &str, content: &[u8], root: Option<(u32, u64)>) -> Vec<u8> {
+pub(super) fn layer(name: &str, content: &[u8], root: Option<(u32, u64)>) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     if let Some((mode, owner)) = root {
         let mut header = tar::Header::new_gnu();
@@ -33,7 +33,7 @@ fn spoil_end(mut tar: Vec<u8>) -> Vec<u8> {
 }
 
 /// A docker archive of images, each from its layers, all of which are plain.
-fn docker(images: &[Vec<&[u8]>]) -> Vec<u8> {
+pub(super) fn docker(images: &[Vec<&[u8]>]) -> Vec<u8> {
     let mut members = BTreeMap::new();
     let mut items = Vec::new();
     for layers in images {
@@ -101,7 +101,7 @@ fn load_watched(store: &Store, path: &Path, progress: &Recorder) -> Result<Vec<L
     load(store, Source::Path(path.to_path_buf()), &LoadOptions { progress, ..options() })
 }
 
-fn temp_dirs(f: &Fixture) -> usize {
+pub(super) fn temp_dirs(f: &Fixture) -> usize {
     [format!("graph/{}/tempdirs", f.driver), format!("graph/{}-layers/tmp", f.driver)]
         .iter()
         .flat_map(|dir| std::fs::read_dir(f.path(dir)).into_iter().flatten().flatten())
@@ -281,7 +281,7 @@ fn who_waits_goes_on_alone_when_the_first_fails() {
     let (good, top) = (layer("f", &[1; 100_000], None), layer("g", b"g", None));
     let store = f.store();
     let digest = crate::Digest::sha256(&good);
-    let first = store.lock_digests(&BTreeSet::from([&digest])).unwrap();
+    let first = store.lock_digests(&BTreeSet::from([&digest]), &|| Ok(())).unwrap();
     let archive = f.file("image.tar", &docker(&[vec![&good, &top]]));
     let seen = Recorder::default();
     std::thread::scope(|s| {
@@ -294,7 +294,7 @@ fn who_waits_goes_on_alone_when_the_first_fails() {
     });
     assert_eq!(seen.noted("done"), 2);
     // A damaged source is refused without waiting for anybody.
-    let _first = store.lock_digests(&BTreeSet::from([&digest])).unwrap();
+    let _first = store.lock_digests(&BTreeSet::from([&digest]), &|| Ok(())).unwrap();
     let e = load_bytes(&store, &gunzip(DOCKER)[..600]).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidArchive);
 }

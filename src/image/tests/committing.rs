@@ -3,7 +3,7 @@ use crate::record::Timestamp;
 use crate::store::{MountRequest, NewContainer};
 
 /// A container of the docker fixture with a file more and a file less.
-fn changed(store: &Store) -> String {
+pub(super) fn changed(store: &Store) -> String {
     let image = load_bytes(store, DOCKER).unwrap().remove(0).image_id;
     let container = store
         .create_container(NewContainer { image: Some(image), ..NewContainer::default() })

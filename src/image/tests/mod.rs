@@ -1,6 +1,7 @@
 //! Images in and out of real stores: as root on the kernel's overlay, else on vfs.
 
 mod beside;
+mod cancelling;
 mod committing;
 mod loading;
 mod refusing;

@@ -5,7 +5,9 @@ mod containers;
 mod crashes;
 mod images;
 mod layers;
+mod lookups;
 mod mounts;
+mod streams;
 
 use std::path::{Path, PathBuf};
 

@@ -444,14 +444,14 @@ fn files_come_from_the_layer_and_then_from_those_below() {
     let files = driver.file_source(&id("top")).unwrap();
     let read = |name: &str| {
         let mut text = String::new();
-        files.open(name.as_bytes()).unwrap().read_to_string(&mut text).unwrap();
+        files.open_file(name.as_bytes()).unwrap().read_to_string(&mut text).unwrap();
         text
     };
     assert_eq!(
         (read("both"), read("./below"), read("older")),
         ("top".into(), "below".into(), "older".into())
     );
-    assert!(files.open(b"nowhere").is_err());
+    assert!(files.open_file(b"nowhere").is_err());
 }
 
 #[test]
