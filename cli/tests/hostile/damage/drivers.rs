@@ -258,7 +258,16 @@ pub const SUBJECTS: &[Subject] = &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("r/overlay & not a directory", Use, Neighbour, Write, Delete)),
-            (LinkDangling, refusing!("r/overlay & File exists", Use, Neighbour, Write, Delete)),
+            (
+                LinkDangling,
+                refusing!(
+                    "r/overlay & symbolic link & outside/nothing & remove the link",
+                    Use,
+                    Neighbour,
+                    Write,
+                    Delete
+                ),
+            ),
         ],
     },
     Subject {
@@ -430,7 +439,7 @@ pub const SUBJECTS: &[Subject] = &[
             (Empty, &[(Use, "layer not known"), (Neighbour, "layer not known")]),
             (WrongType, refusing!("g/overlay", Use, Neighbour, Write, Delete)),
             // A directory of the administrator's choice; the store is then there.
-            (LinkDangling, refusing!("g/overlay", Use, Neighbour, Write, Delete)),
+            (LinkDangling, refusing!("g/overlay & remove the link", Use, Neighbour, Write, Delete)),
         ],
     },
 ];
