@@ -7,5 +7,6 @@ pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod priority;
 pub(crate) mod regular;
+pub(crate) mod relocate;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
