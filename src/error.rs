@@ -156,8 +156,12 @@ impl Error {
         source: impl Into<io::Error>,
     ) -> Self {
         let mut e = Self::new(ErrorKind::Io, action);
+        let source = source.into();
+        if source.raw_os_error() == Some(libc::EMFILE) {
+            e.0.hint = too_many_files();
+        }
         e.0.path = Some(path.as_ref().to_path_buf());
-        e.0.source = Some(Box::new(source.into()));
+        e.0.source = Some(Box::new(source));
         e
     }
 
@@ -237,6 +241,12 @@ impl Error {
         }
         None
     }
+}
+
+/// What to do where the process may not open more files.
+fn too_many_files() -> Option<String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    Some(format!("this process may have {limit} files open; raise that, as with `ulimit -n 1024`"))
 }
 
 impl fmt::Display for Error {
