@@ -6,6 +6,7 @@ mod crashes;
 mod images;
 mod layers;
 mod mounts;
+mod traps;
 
 use std::path::{Path, PathBuf};
 
