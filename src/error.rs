@@ -156,13 +156,8 @@ impl Error {
         source: impl Into<io::Error>,
     ) -> Self {
         let mut e = Self::new(ErrorKind::Io, action);
-        let source = source.into();
-        if source.raw_os_error() == Some(libc::EMFILE) {
-            e.0.hint = too_many_files();
-        }
         e.0.path = Some(path.as_ref().to_path_buf());
-        e.0.source = Some(Box::new(source));
-        e
+        e.caused_by(source.into())
     }
 
     /// Says more exactly what is wrong, after the class's phrase.
@@ -199,7 +194,12 @@ impl Error {
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        let errno = source.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if errno == Some(libc::EMFILE) && self.0.hint.is_none() {
+            self.0.hint = too_many_files();
+        }
+        self.0.source = Some(source);
         self
     }
 
