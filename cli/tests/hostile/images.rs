@@ -121,7 +121,7 @@ fn many_layers_need_few_descriptors() {
         (0..100).map(|n| tar::files(&[(&format!("f{n}"), b"in a layer of its own")])).collect();
     let archive = docker_archive(&ground, "many:1", &layers);
     let line = format!("load -q -i {archive}");
-    for limit in [14, 20, 28, 40, 64] {
+    for limit in [14, 20, 24, 28, 32, 40, 52, 64] {
         ground.limit_files(Some(limit));
         let run = ground.run(&line);
         ground.limit_files(None);
