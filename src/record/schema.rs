@@ -31,13 +31,16 @@ trait Record: Default {
 /// About the bytes of a record that says next to nothing.
 const SHORT: usize = 128;
 
+/// For how many records there is room from the start, at most: a long text may be one record.
+const MAX_RESERVED: usize = 1 << 14;
+
 fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
     let mut reader = Reader::new(bytes);
     if reader.peek().is_none() {
         return Ok(Vec::new());
     }
     // A list that grew as it went would be copied again and again.
-    let mut records: Vec<R> = Vec::with_capacity(bytes.len() / SHORT + 1);
+    let mut records: Vec<R> = Vec::with_capacity((bytes.len() / SHORT + 1).min(MAX_RESERVED));
     // Where the reader is: kept for the message.
     let mut place = Cow::Borrowed("");
     let outcome = reader.array(|reader| {

@@ -124,12 +124,19 @@ impl Overlay {
     /// As [`Overlay::find`].
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUnknown`] when no store has the layer.
+    /// [`ErrorKind::LayerUnknown`] when no store has the layer; that of the system call when the home may not be entered.
     pub(super) fn locate(&self, id: &LayerId) -> Result<LayerDir> {
         self.find(id).ok_or_else(|| {
-            Error::new(ErrorKind::LayerUnknown, format!("looking for layer {id}"))
-                .id(id.as_str())
-                .path(self.home.join(id))
+            let path = self.home.join(id);
+            match path.symlink_metadata() {
+                // A home that cannot be looked into does not tell what it has.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    Error::io(format!("looking for layer {id}"), path, e)
+                }
+                _ => Error::new(ErrorKind::LayerUnknown, format!("looking for layer {id}"))
+                    .path(path),
+            }
+            .id(id.as_str())
         })
     }
 
