@@ -143,12 +143,12 @@ impl<T: Record, Rank> Table<T, Rank> {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
-        let Cache { lists, .. } = self.load(token)?;
+        let Cache { lists, stamps, .. } = self.load(token)?;
         // Out of the cache while it changes: a failure on the way means that the next one reads the files again.
         *self.cached() = None;
         let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
         let dirty = lists.mended.clone();
-        let fresh = Freshness::Read(token);
+        let fresh = Freshness::Read(token, stamps);
         Ok((
             Held::taken(),
             Edit { table: self, lists, dirty, guards, fresh, waste: Waste::default() },
@@ -167,8 +167,7 @@ impl<T: Record, Rank> Table<T, Rank> {
 
     /// The records, read again if the last-writer record or any file differs from what was seen last (9.2, 9.5). A lock is held.
     fn load(&self, token: Token) -> Result<Cache<T>> {
-        let stamps =
-            self.files.iter().map(|f| FileStamp::of(&f.path)).collect::<Result<Vec<_>>>()?;
+        let stamps = self.stamps()?;
         let mut cached = self.cached();
         if let Some(cache) = cached.take_if(|c| c.token != token || c.stamps != stamps) {
             drop(cache);
@@ -179,6 +178,10 @@ impl<T: Record, Rank> Table<T, Rank> {
         let cache = Cache { token, stamps, lists: Arc::new(self.parse()?) };
         *cached = Some(cache.clone());
         Ok(cache)
+    }
+
+    fn stamps(&self) -> Result<Vec<Option<FileStamp>>> {
+        self.files.iter().map(|f| FileStamp::of(&f.path)).collect()
     }
 
     fn parse(&self) -> Result<Lists<T>> {
@@ -303,8 +306,8 @@ impl<T> std::ops::Deref for Snapshot<T> {
 }
 
 enum Freshness {
-    /// As read, with that token.
-    Read(Token),
+    /// As read, with that token, from files of these stamps: nobody else writes them while the lock is held.
+    Read(Token, Vec<Option<FileStamp>>),
     /// Saved by us, with that token.
     Saved(Token),
     /// Changed in memory, or the save failed.
@@ -457,12 +460,11 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
 impl<T: Record, Rank> Drop for Edit<'_, T, Rank> {
     /// What was read or saved stays in memory for the next operation; what was changed and not saved is forgotten.
     fn drop(&mut self) {
-        let token = match self.fresh {
-            Freshness::Read(token) | Freshness::Saved(token) => token,
+        let (token, stamps) = match std::mem::replace(&mut self.fresh, Freshness::Unsaved) {
+            Freshness::Read(token, stamps) => (token, Ok(stamps)),
+            Freshness::Saved(token) => (token, self.table.stamps()),
             Freshness::Unsaved => return,
         };
-        let stamps: Result<Vec<_>> =
-            self.table.files.iter().map(|f| FileStamp::of(&f.path)).collect();
         if let Ok(stamps) = stamps {
             let lists = Lists {
                 files: std::mem::take(&mut self.lists.files),
