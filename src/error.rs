@@ -287,6 +287,10 @@ impl Error {
             self.0.inherited = true;
             self.0.hint = None;
         }
+        let errno = source.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if errno == Some(libc::EMFILE) && self.0.hint.is_none() {
+            self.0.hint = too_many_files();
+        }
         self.0.source = Some(source);
         self
     }
@@ -358,6 +362,12 @@ fn carried_kind(source: &(dyn std::error::Error + 'static)) -> Option<ErrorKind>
         let kind = e.downcast_ref::<Error>().map(Error::kind);
         kind.filter(|kind| in_stream || *kind == ErrorKind::Cancelled)
     })
+}
+
+/// What to do where the process may not open more files.
+fn too_many_files() -> Option<String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    Some(format!("this process may have {limit} files open; raise that, as with `ulimit -n 1024`"))
 }
 
 impl fmt::Display for Error {

@@ -4,9 +4,12 @@ use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::RenameFlags;
+
 use super::Staging;
 use super::overlay::{DirLook, make_dir};
 use crate::archive::UnpackOptions;
+use crate::sys::relocate::relocate;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, LayerId, Result};
 
@@ -72,7 +75,7 @@ impl TempStaging {
     /// [`ErrorKind::DuplicateId`] if `target` has content.
     pub(super) fn commit(self, target: &Path, id: &LayerId) -> Result<()> {
         let Self { temp, path, .. } = self;
-        std::fs::rename(&path, target).map_err(|e| {
+        relocate(&path, target, RenameFlags::empty()).map_err(|e| {
             if e.kind() == std::io::ErrorKind::DirectoryNotEmpty {
                 Error::new(ErrorKind::DuplicateId, format!("committing content to layer {id}"))
                     .id(id.as_str())
@@ -91,9 +94,8 @@ impl TempStaging {
     /// # Errors
     /// When a system call fails.
     pub(super) fn exchange(self, target: &Path, id: &LayerId) -> Result<()> {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
         let Self { temp, path, .. } = self;
-        renameat_with(CWD, &path, CWD, target, RenameFlags::EXCHANGE)
+        relocate(&path, target, RenameFlags::EXCHANGE)
             .map_err(|e| Error::io("moving staged content to", target, e).id(id.as_str()))?;
         tidy(temp);
         Ok(())

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::model::{DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, write_docker_manifest};
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
@@ -21,8 +23,11 @@ use crate::{Digest, Error, ErrorKind, Result};
 /// How often a loading or committing is tried that others cross by deleting what it relies on.
 pub(super) const MAX_ATTEMPTS: u32 = 10;
 
-/// How many layers are staged at most before they are committed: each holds a few descriptors open. More than images have.
+/// How many layers are staged at most before they are committed. More than images have.
 const MAX_STAGED: usize = 128;
+
+/// How many descriptors a layer holds until it is committed: its directory, and the locks of two temp dirs and of its digest.
+const DESCRIPTORS: u64 = 4;
 
 /// How to load.
 pub struct LoadOptions<'a> {
@@ -113,6 +118,13 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions<'_>) -> Res
     }
 }
 
+/// How many layers to stage before they are committed: a quarter of the descriptors that the process may have is for them, and the
+/// unpackers need theirs.
+fn staged_at_once() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 4 / DESCRIPTORS).unwrap_or(MAX_STAGED).clamp(1, MAX_STAGED)
+}
+
 /// Whether a layer or image that was there is no longer: another process has deleted it, perhaps as its own loading failed.
 pub(super) fn vanished(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::ParentUnknown | ErrorKind::LayerUnknown | ErrorKind::ImageUnknown)
@@ -188,7 +200,7 @@ impl Loader<'_> {
         let mut sizes = HashMap::new();
         let mut done = 0;
         while let Some(jobs) = found.jobs.get(done..).filter(|jobs| !jobs.is_empty()) {
-            let jobs = jobs.get(..MAX_STAGED).unwrap_or(jobs);
+            let jobs = jobs.get(..staged_at_once()).unwrap_or(jobs);
             let digests = jobs.iter().map(|job| &job.diff).collect();
             let go_on = || jobs.first().map_or(Ok(()), |job| resolver.go_on(job));
             let _locks = self.store.lock_digests(&digests, &go_on)?;

@@ -20,12 +20,14 @@ type Result<T> = std::result::Result<T, Flaw>;
 /// A place in a JSON text.
 pub(super) struct Reader<'a> {
     text: &'a [u8],
+    /// The whole of it, if it is UTF-8: looked at once, since a look at each of its many short strings takes longer.
+    utf8: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, utf8: std::str::from_utf8(text).ok(), at: 0 }
     }
 
     pub(super) fn flaw<T>(&self, what: &'static str) -> Result<T> {
@@ -130,15 +132,16 @@ impl<'a> Reader<'a> {
         }
         let mut bytes = Vec::new();
         loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
+            let start = self.at;
+            let rest = self.text.get(start..).unwrap_or_default();
             let plain = plain_prefix(rest);
             let part = rest.get(..plain).unwrap_or_default();
             self.at += plain;
             match rest.get(plain) {
                 Some(b'"') if bytes.is_empty() => {
+                    let text = self.utf8.and_then(|text| text.get(start..self.at));
                     self.at += 1;
-                    return Ok(std::str::from_utf8(part)
-                        .map_or_else(|_| into_text(part.to_vec()).into(), Cow::Borrowed));
+                    return Ok(text.map_or_else(|| into_text(part.to_vec()).into(), Cow::Borrowed));
                 }
                 Some(b'"') => {
                     self.at += 1;

@@ -31,15 +31,23 @@ trait Record: Default {
 /// About the bytes of a record that says next to nothing.
 const SHORT: usize = 128;
 
+/// For how many records there is room from the start, at most: a long text may be one record.
+const MAX_RESERVED: usize = 1 << 14;
+
 fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
+    // A list that grew as it went would be copied again and again.
+    let mut records = Vec::with_capacity((bytes.len() / SHORT + 1).min(MAX_RESERVED));
+    read_each(bytes, |record| records.push(record))?;
+    Ok(records)
+}
+
+fn read_each<R: Record>(bytes: &[u8], mut each: impl FnMut(R)) -> Result<()> {
     let mut reader = Reader::new(bytes);
     if reader.peek().is_none() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    // A list that grew as it went would be copied again and again.
-    let mut records: Vec<R> = Vec::with_capacity(bytes.len() / SHORT + 1);
     // Where the reader is: kept for the message.
-    let mut place = Cow::Borrowed("");
+    let (mut index, mut place) = (0_usize, Cow::Borrowed(""));
     let outcome = reader.array(|reader| {
         place = Cow::Borrowed("");
         if reader.peek() != Some(b'{') {
@@ -48,11 +56,10 @@ fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
         let mut record = R::default();
         let outcome = reader.object(|reader, key| {
             place = key;
-            let known = if place.bytes().any(|b| b.is_ascii_uppercase()) {
-                record.read(&place.to_ascii_lowercase(), reader)?
-            } else {
-                record.read(&place, reader)?
-            };
+            let mut known = record.read(&place, reader)?;
+            if !known && place.bytes().any(|b| b.is_ascii_uppercase()) {
+                known = record.read(&place.to_ascii_lowercase(), reader)?;
+            }
             if !known {
                 let value = reader.value(0)?;
                 if let Some(extra) = record.extra() {
@@ -62,13 +69,18 @@ fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
             place = Cow::Borrowed("");
             Ok(())
         });
-        if outcome.is_err() && !record.id().is_empty() {
-            place = format!("{place}\" of \"{}", record.id()).into();
+        match outcome {
+            Ok(()) => {
+                index += 1;
+                each(record);
+            }
+            Err(_) if !record.id().is_empty() => {
+                place = format!("{place}\" of \"{}", record.id()).into();
+            }
+            Err(_) => {}
         }
-        records.push(record);
         outcome
     });
-    let index = records.len().saturating_sub(usize::from(!place.is_empty()));
     outcome
         .and_then(|()| {
             if reader.peek().is_none() { Ok(()) } else { reader.flaw("more text after the list") }
@@ -78,8 +90,7 @@ fn parse<R: Record>(bytes: &[u8]) -> Result<Vec<R>> {
                 if place.is_empty() { String::new() } else { format!(", field \"{place}\"") };
             Error::new(ErrorKind::Corrupt, format!("reading the {}", R::WHAT))
                 .detail(format!("record {index}{field}: {} (byte {})", flaw.what, flaw.at))
-        })?;
-    Ok(records)
+        })
 }
 
 fn write_all<R: Record>(records: &[R]) -> Vec<u8> {
@@ -95,7 +106,7 @@ fn write_one<R: Record>(out: &mut Vec<u8>, record: &R) {
 }
 
 macro_rules! file {
-    ($module:ident, $record:ident, $what:literal) => {
+    ($module:ident, $record:ident, $what:literal $(, $each:ident)?) => {
         #[doc = concat!("The ", $what, " of a store as a file.")]
         pub mod $module {
             use super::*;
@@ -107,6 +118,13 @@ macro_rules! file {
             pub fn parse(bytes: &[u8]) -> Result<Vec<$record>> {
                 super::parse(bytes)
             }
+
+            $(
+                /// As [`parse`], but hands each record to `each` as soon as it is read, those before what is malformed too.
+                pub(crate) fn $each(bytes: &[u8], each: impl FnMut($record)) -> Result<()> {
+                    super::read_each(bytes, each)
+                }
+            )?
 
             #[doc = concat!("Writes the ", $what, " as the Go library does: no white space, no newline at the end.")]
             pub fn write(records: &[$record]) -> Vec<u8> {
@@ -127,9 +145,9 @@ macro_rules! file {
     };
 }
 
-file!(layers, Layer, "layer records");
-file!(images, Image, "image records");
-file!(containers, Container, "container records");
+file!(layers, Layer, "layer records", read_each);
+file!(images, Image, "image records", read_each);
+file!(containers, Container, "container records", read_each);
 file!(mountpoints, MountPoint, "mount point records");
 
 impl Record for Layer {

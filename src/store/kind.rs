@@ -13,6 +13,8 @@ pub(crate) trait Record: Clone + Send + Sync + 'static {
     fn names(&self) -> &[String];
     fn names_mut(&mut self) -> &mut Vec<String>;
     fn parse(bytes: &[u8]) -> Result<Vec<Self>>;
+    /// As `parse`, but hands each record to `each` as soon as it is read, those before what is malformed too.
+    fn read_each(bytes: &[u8], each: impl FnMut(Self)) -> Result<()>;
     fn write(records: &[Self]) -> Vec<u8>;
     /// Whether the record is there only because its making or deleting was cut short.
     fn is_incomplete(&self) -> bool {
@@ -40,6 +42,9 @@ macro_rules! record {
             }
             fn parse(bytes: &[u8]) -> Result<Vec<Self>> {
                 record::$module::parse(bytes)
+            }
+            fn read_each(bytes: &[u8], each: impl FnMut(Self)) -> Result<()> {
+                record::$module::read_each(bytes, each)
             }
             fn write(records: &[Self]) -> Vec<u8> {
                 record::$module::write(records)

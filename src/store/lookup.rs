@@ -84,9 +84,18 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::LayerUnknown`]; as [`Store::layers`].
     pub fn layer(&self, id: &str) -> Result<LayerInfo> {
-        let found = find(&self.layers_everywhere()?, id)?;
+        let held = Held::nothing();
+        let mut found = self.layers.look_up(&held, id)?.map(|layer| (layer, false));
+        for other in &self.others {
+            let (_, theirs) = other.layers.read(&held)?;
+            found = found.or_else(|| theirs.find(id).map(|layer| (layer.clone(), true)));
+        }
+        self.with_mount(found.ok_or_else(|| unknown::<Layer>("looking up", id))?)
+    }
+
+    fn with_mount(&self, (layer, read_only): (Layer, bool)) -> Result<LayerInfo> {
         let mounts = self.mounts.read()?;
-        Ok(layer_info(found.0, found.1, &by_layer(&mounts)))
+        Ok(layer_info(layer, read_only, &by_layer(&mounts)))
     }
 
     /// An image by id, name, or unique id prefix.
@@ -143,7 +152,8 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::NotFound`]; as the three.
     pub fn lookup(&self, id: &str) -> Result<Object> {
-        match self.layer(id) {
+        // Not by the quick way of `layer`: who looks up what may be anything is often about to change it, in the whole list.
+        match find(&self.layers_everywhere()?, id).and_then(|found| self.with_mount(found)) {
             Err(e) if e.kind() == ErrorKind::LayerUnknown => {}
             other => return other.map(|layer| Object::Layer(Box::new(layer))),
         }

@@ -21,6 +21,7 @@ mod recovery;
 mod removal;
 mod rename;
 mod requests;
+mod seek;
 mod sizes;
 mod table;
 mod waste;

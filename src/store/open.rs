@@ -90,19 +90,24 @@ impl Store {
         if self.prepared.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             // Before anything is made: where the driver cannot serve, nothing is left behind.
             self.driver.check()?;
-        }
-        for dir in self.paths.directories() {
-            make_directory(&dir)?;
+            self.make_directories()?;
         }
         let guard = LockFile::open(&self.paths.graph_lock(), LockAccess::ReadWrite)?.write()?;
         let token = guard.file().token()?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if *prepared != Some(token) {
+            if prepared.is_some() {
+                self.make_directories()?;
+            }
             self.driver.prepare()?;
             *prepared = Some(token);
         }
         drop(prepared);
         Ok((Held::taken(), guard))
+    }
+
+    fn make_directories(&self) -> Result<()> {
+        self.paths.directories().iter().try_for_each(|dir| make_directory(dir))
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::kind::Record;
 use super::names;
 use super::order::{Before, Held};
+use super::seek::{self, Seek};
 use super::waste::Waste;
 use crate::sys::atomic::{self, FileStamp};
 use crate::sys::lock::{LockAccess, LockFile, ReadGuard, Token, WriteGuard};
@@ -29,6 +31,8 @@ pub(crate) struct Table<T, Rank> {
     files: Vec<RecordFile>,
     read_only: bool,
     cache: Mutex<Option<Cache<T>>>,
+    /// Whether a record has been looked up.
+    asked: AtomicBool,
     _rank: PhantomData<fn() -> Rank>,
 }
 
@@ -49,7 +53,8 @@ pub(crate) struct Lists<T> {
 impl<T: Record, Rank> Table<T, Rank> {
     /// A table in `files` under `locks`, the first of which tells about changes.
     pub(crate) fn new(locks: Vec<PathBuf>, files: Vec<RecordFile>, read_only: bool) -> Self {
-        Self { locks, files, read_only, cache: Mutex::new(None), _rank: PhantomData }
+        let (cache, asked) = (Mutex::new(None), AtomicBool::new(false));
+        Self { locks, files, read_only, cache, asked, _rank: PhantomData }
     }
 
     /// Takes the lock for reading and returns what is there now. Creates nothing.
@@ -57,17 +62,65 @@ impl<T: Record, Rank> Table<T, Rank> {
     where
         Outer: Before<Rank>,
     {
-        // All of them: with an image store, others may share that one and nothing else.
-        let mut guards = Vec::with_capacity(self.locks.len());
-        for path in &self.locks {
-            guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
-        }
+        let guards = self.lock_for_reading()?;
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
         let lists = self.load(token)?.lists;
         Ok((Held::taken(), Snapshot { lists, _guards: guards }))
+    }
+
+    /// The record that [`Lists::find`] finds for `key` now. A process that looks up one thing and ends is common: the first look-up
+    /// keeps nothing of the others, and the next ones remember them all.
+    pub(crate) fn look_up<Outer>(&self, outer: &Held<Outer>, key: &str) -> Result<Option<T>>
+    where
+        Outer: Before<Rank>,
+    {
+        if !self.asked.swap(true, Ordering::Relaxed) && self.cached().is_none() {
+            let _guards = self.lock_for_reading()?;
+            if let Some(outcome) = self.seek(key)? {
+                return Ok(outcome.found());
+            }
+        }
+        Ok(self.read(outer)?.1.find(key).cloned())
+    }
+
+    /// Reads for one record; `None` where the whole list is needed, to drop what a later file repeats of an earlier one or to say
+    /// what is odd about a read-only store. The lock is held.
+    fn seek<'k>(&self, key: &'k str) -> Result<Option<Seek<'k, T>>> {
+        let mut present = Vec::new();
+        for file in &self.files {
+            present.extend(Self::content(file)?.map(|bytes| (file, bytes)));
+        }
+        if self.read_only || present.len() > 1 {
+            return Ok(None);
+        }
+        let mut seek = Seek::new(key);
+        for (file, bytes) in present {
+            let mut checked = Ok(());
+            let read = T::read_each(&bytes, |mut record| {
+                if checked.is_ok() {
+                    checked = record.check();
+                }
+                seek.see(record);
+            });
+            read.and(checked).map_err(|e| e.path(&file.path))?;
+        }
+        Ok(Some(seek))
+    }
+
+    /// Takes the locks for reading. All of them: with an image store, others may share that one and nothing else.
+    fn lock_for_reading(&self) -> Result<Vec<ReadGuard>> {
+        let mut guards = Vec::with_capacity(self.locks.len());
+        for path in &self.locks {
+            guards.push(LockFile::open(path, LockAccess::ReadOnly)?.read()?);
+        }
+        Ok(guards)
+    }
+
+    fn content(file: &RecordFile) -> Result<Option<Vec<u8>>> {
+        regular::read(&format!("reading the {} records", T::KIND), &file.path)
     }
 
     /// Takes the locks for writing and returns what is there now, to be changed and saved.
@@ -90,16 +143,22 @@ impl<T: Record, Rank> Table<T, Rank> {
             Some(guard) => guard.file().token()?,
             None => Token::default(),
         };
-        let Cache { lists, .. } = self.load(token)?;
+        let Cache { lists, stamps, .. } = self.load(token)?;
         // Out of the cache while it changes: a failure on the way means that the next one reads the files again.
         *self.cached() = None;
         let lists = Arc::try_unwrap(lists).unwrap_or_else(|shared| (*shared).clone());
         let dirty = lists.mended.clone();
-        let fresh = Freshness::Read(token);
+        let fresh = Freshness::Read(token, stamps);
         Ok((
             Held::taken(),
             Edit { table: self, lists, dirty, guards, fresh, waste: Waste::default() },
         ))
+    }
+
+    /// Whether the list is kept in memory.
+    #[cfg(test)]
+    pub(super) fn is_kept(&self) -> bool {
+        self.cached().is_some()
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cache<T>>> {
@@ -108,8 +167,7 @@ impl<T: Record, Rank> Table<T, Rank> {
 
     /// The records, read again if the last-writer record or any file differs from what was seen last (9.2, 9.5). A lock is held.
     fn load(&self, token: Token) -> Result<Cache<T>> {
-        let stamps =
-            self.files.iter().map(|f| FileStamp::of(&f.path)).collect::<Result<Vec<_>>>()?;
+        let stamps = self.stamps()?;
         let mut cached = self.cached();
         if let Some(cache) = cached.take_if(|c| c.token != token || c.stamps != stamps) {
             drop(cache);
@@ -122,26 +180,29 @@ impl<T: Record, Rank> Table<T, Rank> {
         Ok(cache)
     }
 
+    fn stamps(&self) -> Result<Vec<Option<FileStamp>>> {
+        self.files.iter().map(|f| FileStamp::of(&f.path)).collect()
+    }
+
     fn parse(&self) -> Result<Lists<T>> {
         let mut files = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let action = format!("reading the {} records", T::KIND);
-            let bytes = regular::read(&action, &file.path)?.unwrap_or_default();
+            let bytes = Self::content(file)?.unwrap_or_default();
             let mut records = T::parse(&bytes).map_err(|e| e.path(&file.path))?;
             for record in &mut records {
                 record.check().map_err(|e| e.path(&file.path))?;
             }
             files.push(records);
         }
-        let mended = names::mend(&mut files);
-        if self.read_only && mended.contains(&true) {
+        let lists = Lists::of(files);
+        if self.read_only && lists.mended.contains(&true) {
             tracing::warn!(
                 "the {} records of the read-only store at {:?} give one name to two of them; the later one has it",
                 T::KIND,
                 self.files.first().map(|f| &f.path)
             );
         }
-        Ok(Lists { files, mended })
+        Ok(lists)
     }
 }
 
@@ -152,6 +213,12 @@ impl<T> Clone for Cache<T> {
 }
 
 impl<T: Record> Lists<T> {
+    /// What was read of each file, mended.
+    pub(super) fn of(mut files: Vec<Vec<T>>) -> Self {
+        let mended = names::mend(&mut files);
+        Self { files, mended }
+    }
+
     /// All records that are complete, in load order.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.files.iter().flatten().filter(|r| !r.is_incomplete())
@@ -186,10 +253,7 @@ impl<T: Record> Lists<T> {
 
     /// The only record whose id begins with `prefix`.
     pub(crate) fn by_prefix(&self, prefix: &str) -> Option<&T> {
-        if prefix.is_empty() {
-            return None;
-        }
-        let mut found = self.iter().filter(|r| r.id().starts_with(prefix) && !r.id().contains(' '));
+        let mut found = self.iter().filter(|r| seek::has_prefix(*r, prefix));
         match (found.next(), found.next()) {
             (Some(only), None) => Some(only),
             _ => None,
@@ -252,8 +316,8 @@ impl<T> std::ops::Deref for Snapshot<T> {
 }
 
 enum Freshness {
-    /// As read, with that token.
-    Read(Token),
+    /// As read, with that token, from files of these stamps: nobody else writes them while the lock is held.
+    Read(Token, Vec<Option<FileStamp>>),
     /// Saved by us, with that token.
     Saved(Token),
     /// Changed in memory, or the save failed.
@@ -406,12 +470,11 @@ impl<T: Record, Rank> Edit<'_, T, Rank> {
 impl<T: Record, Rank> Drop for Edit<'_, T, Rank> {
     /// What was read or saved stays in memory for the next operation; what was changed and not saved is forgotten.
     fn drop(&mut self) {
-        let token = match self.fresh {
-            Freshness::Read(token) | Freshness::Saved(token) => token,
+        let (token, stamps) = match std::mem::replace(&mut self.fresh, Freshness::Unsaved) {
+            Freshness::Read(token, stamps) => (token, Ok(stamps)),
+            Freshness::Saved(token) => (token, self.table.stamps()),
             Freshness::Unsaved => return,
         };
-        let stamps: Result<Vec<_>> =
-            self.table.files.iter().map(|f| FileStamp::of(&f.path)).collect();
         if let Ok(stamps) = stamps {
             let lists = Lists {
                 files: std::mem::take(&mut self.lists.files),

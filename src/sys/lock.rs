@@ -95,7 +95,7 @@ struct State {
     /// A thread waits in the kernel for the lock.
     acquiring: bool,
     waiting_writers: usize,
-    /// Threads that wait for a change of this: with none of them, no system call wakes nobody.
+    /// How many threads wait for a change: most often none, and then nobody needs to be told.
     waiting: usize,
 }
 
@@ -272,6 +272,7 @@ impl LockFile {
         state
     }
 
+    /// Wakes those who wait for a change of this state.
     fn tell(&self, state: &State) {
         if state.waiting > 0 {
             self.changed.notify_all();

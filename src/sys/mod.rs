@@ -7,6 +7,7 @@ pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod priority;
 pub(crate) mod regular;
+pub(crate) mod relocate;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
 pub(crate) mod threads;

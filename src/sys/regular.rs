@@ -1,17 +1,28 @@
 //! Opening a store's own files: regular ones, never through a symbolic link, and never waiting for whoever serves a pipe.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+
 use crate::{Error, ErrorKind, Result};
+
+/// The bytes of a file for which room is made before they are read; for more it is made as they come.
+const LARGE: u64 = 16 << 20;
 
 /// Opens the file at `path` for reading; `None` if there is none. `action` says what for.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] for a link and for what is no regular file; a failed open(2).
 pub(crate) fn open(action: &str, path: &Path) -> Result<Option<File>> {
+    Ok(open_with_size(action, path)?.map(|(file, _)| file))
+}
+
+/// As [`open`], with the file's size in bytes.
+fn open_with_size(action: &str, path: &Path) -> Result<Option<(File, u64)>> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
@@ -22,7 +33,10 @@ pub(crate) fn open(action: &str, path: &Path) -> Result<Option<File>> {
         Err(e) => return Err(refused(action, path, e)),
     };
     let meta = file.metadata().map_err(|e| Error::io(action, path, e))?;
-    if meta.is_file() { Ok(Some(file)) } else { Err(odd(action, path, "it is not a regular file")) }
+    if !meta.is_file() {
+        return Err(odd(action, path, "it is not a regular file"));
+    }
+    Ok(Some((file, meta.len())))
 }
 
 /// The content of the file at `path`; `None` if there is none.
@@ -30,10 +44,17 @@ pub(crate) fn open(action: &str, path: &Path) -> Result<Option<File>> {
 /// # Errors
 /// As [`open`]; a failed read.
 pub(crate) fn read(action: &str, path: &Path) -> Result<Option<Vec<u8>>> {
-    let Some(mut file) = open(action, path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| Error::io(action, path, e))?;
-    Ok(Some(bytes))
+    let Some((file, size)) = open_with_size(action, path)? else { return Ok(None) };
+    // One byte more, in which the end of the file is found without growing; a hint only, so that no size can ask for too much.
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(LARGE)).unwrap_or(0) + 1);
+    loop {
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(Some(bytes)),
+            Ok(_) if bytes.len() == bytes.capacity() => bytes.reserve(bytes.len()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(Error::io(action, path, e)),
+        }
+    }
 }
 
 /// Refuses a symbolic link in the place of a directory of the store: what it leads to is not the store's, neither to read nor to

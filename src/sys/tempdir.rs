@@ -11,8 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::RenameFlags;
+
 use super::lock::try_lock_whole;
 use super::regular::refuse_link;
+use super::relocate::relocate;
 use super::remove::remove_tree;
 use crate::{Error, Result};
 
@@ -98,10 +101,10 @@ impl TempDir {
     /// Moves what is at `path` into the directory, as `<k>-<its name>`; `false` if nothing is there.
     ///
     /// # Errors
-    /// A failed rename(2); EXDEV if the directory is on another file system or mount.
+    /// A failed rename; EXDEV if the directory is on another file system or mount.
     pub(crate) fn take(&mut self, path: &Path) -> Result<bool> {
         let target = self.next(path.file_name().unwrap_or(OsStr::new("unnamed")));
-        match std::fs::rename(path, &target) {
+        match relocate(path, &target, RenameFlags::empty()) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.path.is_dir() => Ok(false),
             Err(e) => Err(Error::io("moving away", path, e)),

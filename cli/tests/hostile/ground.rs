@@ -45,6 +45,8 @@ pub struct Ground {
     driver: &'static str,
     /// Whether the modes of files are no matter for the command, as for root they are not.
     unhindered: bool,
+    /// How many files the command may have open.
+    files: Option<u64>,
 }
 
 impl Ground {
@@ -63,7 +65,7 @@ impl Ground {
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/canary"), "untouched").unwrap();
         fs::write(dir.path().join("storage.conf"), "").unwrap();
-        Some(Self { dir, driver, unhindered: true })
+        Some(Self { dir, driver, unhindered: true, files: None })
     }
 
     /// A store with one layer, and the directories and locks that come with the first ones.
@@ -80,12 +82,17 @@ impl Ground {
         let mut copy = Command::new("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(self.path(".")).arg(dir.path());
         assert!(copy.status().unwrap().success(), "{copy:?}");
-        Self { dir, driver: self.driver, unhindered: true }
+        Self { dir, driver: self.driver, unhindered: true, files: None }
     }
 
     /// Whether the command has, from now on, no right to pass over the modes of files.
     pub fn hinder(&mut self, yes: bool) {
         self.unhindered = !yes;
+    }
+
+    /// How many files the command may have open from now on.
+    pub fn limit_files(&mut self, files: Option<u64>) {
+        self.files = files;
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -110,14 +117,16 @@ impl Ground {
     fn words(&self, line: &str) -> Vec<String> {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let (graph, run) = (text(self.path("g")), text(self.path("r")));
+        let files = self.files.map(|files| format!("--nofile={files}"));
         let rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
         let rights = rights.into_iter().filter(|_| !self.unhindered);
         let limit = ["timeout", "--kill-after=5", SECONDS].into_iter().chain(rights);
+        let files = files.iter().flat_map(|files| ["prlimit", files]);
         let fixed = [ORLOP, "-g", &graph, "-R", &run, "-s", self.driver];
         // The copies of a ground would otherwise have to unmount their homes.
         let option = ["--storage-opt", "overlay.skip_mount_home=true"];
         let option = option.into_iter().filter(|_| self.driver == "overlay");
-        let words = limit.chain(fixed).chain(option);
+        let words = limit.chain(files).chain(fixed).chain(option);
         words.chain(line.split_whitespace()).map(str::to_owned).collect()
     }
 

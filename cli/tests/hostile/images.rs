@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::ground::{Ground, docker_archive};
-use crate::tar::Tar;
+use crate::tar::{self, Tar};
 
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:0000000000000000000000000000000000000000000000000000000000000000"]}}"#;
 
@@ -111,4 +111,30 @@ fn texts_of_hundreds_of_megabytes_are_refused() {
     let tar = Tar::default().file("manifest.json", &nested).end();
     let file = ground.file("nested.tar", &tar);
     ground.refuses(&format!("load -q -i {file}"), &["manifest.json"]);
+}
+
+#[test]
+fn many_layers_need_few_descriptors() {
+    let Some(mut ground) = Ground::new() else { return };
+    ground.seed();
+    let layers: Vec<_> =
+        (0..100).map(|n| tar::files(&[(&format!("f{n}"), b"in a layer of its own")])).collect();
+    let archive = docker_archive(&ground, "many:1", &layers);
+    let line = format!("load -q -i {archive}");
+    for limit in [14, 20, 24, 28, 32, 40, 52, 64] {
+        ground.limit_files(Some(limit));
+        let run = ground.run(&line);
+        ground.limit_files(None);
+        if run.code == 0 {
+            ground.ok("delete-image localhost/many:1");
+        } else {
+            let told = format!("may have {limit} files open");
+            let words = ["Too many open files", &told];
+            run.check_refusal(&words).unwrap_or_else(|why| panic!("{limit}: {why}"));
+        }
+        assert_eq!(ground.ok("layers -q").lines().count(), 1, "{limit}");
+    }
+    ground.limit_files(Some(256));
+    ground.ok(&line);
+    assert_eq!(ground.ok("layers -q").lines().count(), 101);
 }

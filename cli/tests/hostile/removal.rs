@@ -1,14 +1,14 @@
 //! Removing layers in which somebody has put mounts, immutable files and links, and goes on to (`overlay-driver.md` 8, 23, DEF-23).
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::ground::{Ground, assert_same, snapshot};
-use crate::tar;
+use crate::tar::{self, Tar};
 
 fn ground() -> Option<Ground> {
     let ground = Ground::new()?;
@@ -128,4 +128,27 @@ fn links_swapped_in_during_a_removal_are_not_followed() {
     assert!(left.is_empty(), "{left:?}");
     assert!(swaps > 100, "only {swaps} swaps");
     println!("removal: {swaps} links swapped in");
+}
+
+#[test]
+fn layers_that_nobody_may_write_to_come_and_go() {
+    // REM-2: as by a root without CAP_DAC_OVERRIDE, such as in many containers
+    let Some(mut ground) = Ground::of("vfs") else { return };
+    ground.hinder(true);
+    let shut = Tar::default()
+        .dir_of_mode("./", 0o555)
+        .dir_of_mode("d/", 0o555)
+        .dir_of_mode("d/e/", 0o000)
+        .file("f", "x")
+        .end();
+    let file = ground.file("shut.tar", &shut);
+    ground.ok("create-layer -i empty");
+    ground.ok(&format!("import-layer -i shut -r -f {file}"));
+    assert_eq!(ground.path("g/vfs/dir/shut").metadata().unwrap().mode() & 0o7777, 0o555);
+    for layer in ["empty", "shut"] {
+        ground.ok(&format!("delete-layer {layer}"));
+    }
+    for dir in ["g/vfs/dir", "g/vfs/tempdirs"] {
+        assert_eq!(fs::read_dir(ground.path(dir)).unwrap().count(), 0, "{dir}");
+    }
 }

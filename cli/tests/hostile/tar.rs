@@ -47,6 +47,17 @@ impl Tar {
         self.add(name, b'5', "", b"")
     }
 
+    /// A directory with that mode.
+    pub fn dir_of_mode(self, name: &str, mode: u32) -> Self {
+        let Self(mut bytes) = self.dir(name);
+        let at = bytes.len() - 512;
+        let mut block = [0; 512];
+        block.copy_from_slice(&bytes[at..]);
+        block[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
+        bytes[at..].copy_from_slice(&summed(block));
+        Self(bytes)
+    }
+
     pub fn link(self, name: &str, kind: u8, target: &str) -> Self {
         self.add(name, kind, target, b"")
     }

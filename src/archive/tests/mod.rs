@@ -1,5 +1,6 @@
 //! Tests of the whole room: hostile archives, and the same bytes and trees as the Go library's.
 
+mod attributes;
 mod between;
 mod differential;
 mod hostile;

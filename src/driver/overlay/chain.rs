@@ -54,8 +54,8 @@ impl LayerDir {
         std::iter::once(self.diff()).chain(older).collect()
     }
 
-    /// Refuses content that this version cannot show truly.
-    pub(super) fn check_content(&self) -> Result<()> {
+    /// Refuses content that this version cannot show truly; returns how many older directories there are beside `diff`.
+    pub(super) fn check_content(&self) -> Result<usize> {
         let diff = self.diff();
         match diff.symlink_metadata() {
             Ok(m) if m.is_dir() => {}
@@ -76,9 +76,10 @@ impl LayerDir {
             }
             Err(e) => return Err(Error::io("examining", &diff, e)),
         }
-        let older = self.path().join(format!("diff{}", self.older() + 1));
-        if older.symlink_metadata().is_ok() {
-            return Err(layout::damaged(&older, "it is not a directory"));
+        let older = self.older();
+        let next = self.path().join(format!("diff{}", older + 1));
+        if next.symlink_metadata().is_ok() {
+            return Err(layout::damaged(&next, "it is not a directory"));
         }
         let composefs = self.path().join("composefs-data");
         if composefs.symlink_metadata().is_ok() {
@@ -87,7 +88,7 @@ impl LayerDir {
                 .id(self.id.as_str())
                 .detail("it is a composefs layer, which is not yet supported"));
         }
-        Ok(())
+        Ok(older)
     }
 }
 
@@ -124,12 +125,19 @@ impl Overlay {
     /// As [`Overlay::find`].
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUnknown`] when no store has the layer.
+    /// [`ErrorKind::LayerUnknown`] when no store has the layer; that of the system call when the home may not be entered.
     pub(super) fn locate(&self, id: &LayerId) -> Result<LayerDir> {
         self.find(id).ok_or_else(|| {
-            Error::new(ErrorKind::LayerUnknown, format!("looking for layer {id}"))
-                .id(id.as_str())
-                .path(self.home.join(id))
+            let path = self.home.join(id);
+            match path.symlink_metadata() {
+                // A home that cannot be looked into does not tell what it has.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    Error::io(format!("looking for layer {id}"), path, e)
+                }
+                _ => Error::new(ErrorKind::LayerUnknown, format!("looking for layer {id}"))
+                    .path(path),
+            }
+            .id(id.as_str())
         })
     }
 

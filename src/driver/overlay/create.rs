@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place, is_reserved};
 use super::layout::{self, DirLook, LinkId};
+use super::remove::remove_links;
 use crate::driver::{CreateOptions, refuse_id_maps};
 use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, LayerId, Result};
@@ -70,6 +71,8 @@ impl Overlay {
             tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
             self.remove_layer(&layer)?;
         }
+        // Two links to one layer would make the repair of older versions go round in circles (`store-format.md` 16.11).
+        remove_links(&layer)?;
         let mut undo = Undo { dir: dir.clone(), link: None, done: false };
         layout::make_dir(&dir, DirLook::root(0o700))?;
         layout::make_dir(&dir.join("diff"), look)?;

@@ -205,7 +205,7 @@ impl Overlay {
         if own {
             self.restore_diff(layer, lower_layers.first())?;
         }
-        layer.check_content()?;
+        let older = layer.check_content()?;
         layout::ensure_own_dir(merged, DirLook::root(0o700))?;
 
         let read_only = !own || how.read_only();
@@ -213,7 +213,7 @@ impl Overlay {
         if read_only {
             lowers.push(self.lower(layer, 0, None));
         }
-        lowers.extend((1..=layer.older()).map(|n| {
+        lowers.extend((1..=older).map(|n| {
             let path = dir.join(format!("diff{n}"));
             Lower { short: self.shorten(&path), absolute: path }
         }));
@@ -225,7 +225,7 @@ impl Overlay {
             });
             lowers.extend((0..=lower.older()).map(|n| self.lower(lower, n, link.as_deref())));
         }
-        if lower_layers.is_empty() && layer.older() == 0 && !read_only {
+        if lower_layers.is_empty() && older == 0 && !read_only {
             lowers.push(self.empty_lower(layer)?);
         } else if lowers.len() == 1 && read_only {
             // Two lowers at least make a read-only overlay; N names the empty directory as well.

@@ -259,6 +259,12 @@ pub(in crate::driver) fn ensure_dir(path: &Path, look: DirLook, above: u32) -> R
                 let not_a_dir = io::Error::from(io::ErrorKind::NotADirectory);
                 return Err(Error::io("creating the directory", path, not_a_dir));
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound && dir.is_symlink() => {
+                let target = std::fs::read_link(dir).unwrap_or_default();
+                return Err(Error::io("creating the directory", dir, e)
+                    .detail(format!("it is a symbolic link to {target:?}, where nothing is"))
+                    .hint("remove the link, or make the directory that it leads to"));
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(dir),
             Err(e) => return Err(Error::io("examining", dir, e)),
         }

@@ -65,7 +65,7 @@ impl Overlay {
 
     /// Whether the kernel knows `volatile` (4.6). A no is not remembered.
     pub(super) fn supports_volatile(&self) -> Result<bool> {
-        if self.run.join("volatile-true").exists() {
+        if self.recall("volatile") == Some(Answer::Yes) {
             return Ok(true);
         }
         let scratch = Scratch::new(&self.home)?;
@@ -95,7 +95,9 @@ impl Overlay {
         }
         let answer = probe(&Scratch::new(&self.home)?)?;
         tracing::debug!(feature, ?answer, "probed");
-        self.remember(feature, &answer, with_text);
+        if answer == Answer::Yes || is_unhindered() {
+            self.remember(feature, &answer, with_text);
+        }
         Ok(answer)
     }
 
@@ -238,6 +240,13 @@ fn tells_types(dir: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether a refusal is the kernel's word on what it can do, and not on what this process may: that would be remembered for others.
+fn is_unhindered() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::MKNOD;
+    capabilities(None).is_ok_and(|held| held.effective.contains(needed))
 }
 
 /// Whether deleting failed for want of room or of a sound disk: no word of the kernel's on what overlay can do.

@@ -38,12 +38,7 @@ impl Overlay {
         let links = short_links(layer)?;
         let slot = self.counts.slot(&layer.id);
         let mut uses = self.release(layer, &slot)?;
-        for link in links {
-            match std::fs::remove_file(&link) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                done => done.map_err(|e| Error::io("removing the link", &link, e))?,
-            }
-        }
+        remove_all(&links)?;
         remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))?;
         uses.forget();
         drop(uses);
@@ -73,10 +68,7 @@ impl Overlay {
             [(Some(&self.home), Place::Home), (self.image_home.as_ref(), Place::ImageStore)];
         for (home, place) in homes {
             let Some(home) = home else { continue };
-            for link in short_links(&LayerDir { id: id.clone(), home: home.clone(), place })? {
-                std::fs::remove_file(&link)
-                    .map_err(|e| Error::io("removing the link", &link, e))?;
-            }
+            remove_links(&LayerDir { id: id.clone(), home: home.clone(), place })?;
         }
         Ok(TempTrash::empty())
     }
@@ -100,6 +92,18 @@ impl Overlay {
         }
         Ok(uses)
     }
+}
+
+/// Removes the short links of a layer; those that other processes' removals and crashes have left, if its directory is gone.
+pub(super) fn remove_links(layer: &LayerDir) -> Result<()> {
+    remove_all(&short_links(layer)?)
+}
+
+fn remove_all(links: &[PathBuf]) -> Result<()> {
+    links.iter().try_for_each(|link| match std::fs::remove_file(link) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(|e| Error::io("removing the link", link, e)),
+    })
 }
 
 fn detach_all(path: &Path) -> Result<()> {

@@ -194,6 +194,17 @@ proptest::proptest! {
 }
 
 #[test]
+fn one_long_record_takes_the_room_of_few() {
+    let text = format!(r#"[{{"id":"a","metadata":"{}"}}]"#, "x".repeat(8 << 20));
+    let read = layers::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.len(), 1);
+    assert!(read.capacity() <= 1 << 14, "{}", read.capacity());
+    // Of more records than there is room for at first, none is lost.
+    let many = format!("[{}]", vec![r#"{"id":"a"}"#; 20_000].join(","));
+    assert_eq!(layers::parse(many.as_bytes()).unwrap().len(), 20_000);
+}
+
+#[test]
 fn two_thousand_layers_are_quick() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let layers: Vec<Layer> = (0..2000)

@@ -231,3 +231,38 @@ fn a_name_given_twice_is_recorded_once() {
     fixture.store().create_layer(NewLayer { names, ..NewLayer::default() }).unwrap();
     assert!(fixture.records("layers").contains(r#""names":["a","b"]"#));
 }
+
+#[test]
+fn the_first_look_up_finds_and_refuses_what_later_ones_do() {
+    // store-format.md 3.1, 11
+    let fixture = Fixture::new();
+    fixture.store().create_layer(NewLayer::default()).unwrap();
+    let volatile =
+        fixture.path("graph").join(format!("{}-layers/volatile-layers.json", fixture.driver));
+    let stable = r#"{"id":"aa","names":["n","own","own"]},{"id":"ab","names":["n"]}"#;
+    let both = r#"[{"id":"aa","names":["n"]},{"id":"b","names":["own"]}]"#;
+    for (stable, more) in [
+        (format!("[{stable}]"), None),
+        (format!("[{stable}]"), Some(both)),
+        ("[]".to_owned(), Some(both)),
+        (format!("[{stable},{{\"id\":\"c\",\"names\":7}}]"), None),
+        (format!("[{stable}] x"), None),
+        (String::new(), None),
+    ] {
+        fixture.write_records("layers", &stable);
+        match more {
+            Some(text) => std::fs::write(&volatile, text).unwrap(),
+            None => drop(std::fs::remove_file(&volatile)),
+        }
+        for key in ["aa", "ab", "n", "own", "a", "b", ""] {
+            let store = fixture.store();
+            let told = |found: crate::Result<LayerInfo>| match found {
+                Ok(layer) => format!("{:?}", layer.record),
+                Err(error) => error.to_string(),
+            };
+            let first = told(store.layer(key));
+            assert_eq!(store.layers.is_kept(), more.is_some(), "of one file it keeps nothing");
+            assert_eq!(first, told(store.layer(key)), "{key:?} in {stable} and {more:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod layers;
 mod lookups;
 mod mounts;
 mod streams;
+mod traps;
 
 use std::path::{Path, PathBuf};
 

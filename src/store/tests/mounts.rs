@@ -146,3 +146,24 @@ fn another_handles_shutdown_is_made_up_for_at_the_next_mount() {
     assert!(is_mount());
     assert!(!store.unmount(&container.id, false).unwrap());
 }
+
+#[test]
+fn a_directory_that_somebody_removed_is_made_again_for_a_mount() {
+    // store-format.md 9.3, 9.7: a handle that has made its directories once does not look at them again.
+    let Some(fixture) = overlay() else { return };
+    let store = fixture.store();
+    container(&store);
+    let request = MountRequest::default();
+    store.mount("c", &request).unwrap();
+    store.unmount("c", false).unwrap();
+    std::fs::remove_dir_all(fixture.path("run")).unwrap();
+    let path = store.mount("c", &request).unwrap();
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "lower\n");
+    assert!(!store.unmount("c", false).unwrap());
+    // After another process's shutdown all of them are there again.
+    assert!(fixture.store().shutdown(false).unwrap().is_empty());
+    std::fs::remove_dir_all(fixture.path("run")).unwrap();
+    store.mount("c", &request).unwrap();
+    assert!(fixture.path("run/overlay-containers").is_dir());
+    assert!(!store.unmount("c", false).unwrap());
+}

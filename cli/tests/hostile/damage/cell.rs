@@ -28,7 +28,11 @@ pub fn run(
     let expected =
         |step: Step| deviations.iter().find(|(s, _)| *s == step).map_or("", |(_, words)| words);
 
-    let neighbour = "mount keep; unmount keep; diff -u -f /dev/null solo";
+    let neighbour = match damage {
+        // To write to an overlay takes the right to pass over modes: the kernel's own working directory has none.
+        Damage::Closed if template.mounts => "diff -u -f /dev/null solo",
+        _ => "mount keep; unmount keep; diff -u -f /dev/null solo",
+    };
     let steps = [
         (Step::Layers, "layers -q", "=6"),
         (Step::Images, "images", "=2"),

@@ -169,6 +169,87 @@ pub const SUBJECTS: &[Subject] = &[
         ],
     },
     Subject {
+        // Whether changes of metadata alone copy a file's data. The name alone says yes.
+        file: "r/overlay/metacopy(metacopy=on)-true",
+        usage: "--storage-opt overlay.mountopt=metacopy=on mount box; unmount box",
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Foreign("", "false"), SOUND),
+            (WrongType, SOUND),
+            (Pipe, SOUND),
+            (LinkOut, SOUND),
+            (LinkDangling, SOUND),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
+        // A no has the reason for its content: what is no file is no answer, and is asked for again.
+        file: "r/overlay/metacopy(redirect_dir=off)-false",
+        usage: "--storage-opt overlay.mountopt=redirect_dir=off status",
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Foreign("", "true"), SOUND),
+            // A file does not take a directory's place.
+            (WrongType, SOUND),
+            (Pipe, &[(Afterwards, "rebuilt")]),
+            (LinkOut, &[(Afterwards, "rebuilt")]),
+            (LinkDangling, &[(Afterwards, "rebuilt")]),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
+        // Whether a layer's changes can be read from its own content.
+        file: "r/overlay/native-diff(redirect_dir=off)-true",
+        usage: "--storage-opt overlay.mountopt=redirect_dir=off diff -u -f /dev/null {vol}",
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Foreign("", "false"), SOUND),
+            (WrongType, SOUND),
+            (Pipe, SOUND),
+            (LinkOut, SOUND),
+            (LinkDangling, SOUND),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
+        file: "r/overlay/native-diff(redirect_dir=on)-false",
+        usage: "--storage-opt overlay.mountopt=redirect_dir=on diff -u -f /dev/null {vol}",
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Empty, SOUND),
+            (Truncated, SOUND),
+            (Foreign("", "true"), SOUND),
+            (WrongType, SOUND),
+            (Pipe, &[(Afterwards, "rebuilt")]),
+            (LinkOut, &[(Afterwards, "rebuilt")]),
+            (LinkDangling, &[(Afterwards, "rebuilt")]),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
+        file: "r/overlay/volatile-true",
+        usage: "mount vol; unmount vol",
+        write: WRITE,
+        delete: DELETE,
+        cells: &[
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Foreign("", "false"), SOUND),
+            (WrongType, SOUND),
+            (Pipe, SOUND),
+            (LinkOut, SOUND),
+            (LinkDangling, SOUND),
+            (Unreadable, SOUND),
+        ],
+    },
+    Subject {
         file: "r/overlay",
         usage: USE,
         write: WRITE,
@@ -177,7 +258,16 @@ pub const SUBJECTS: &[Subject] = &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("r/overlay & not a directory", Use, Neighbour, Write, Delete)),
-            (LinkDangling, refusing!("r/overlay & File exists", Use, Neighbour, Write, Delete)),
+            (
+                LinkDangling,
+                refusing!(
+                    "r/overlay & symbolic link & outside/nothing & remove the link",
+                    Use,
+                    Neighbour,
+                    Write,
+                    Delete
+                ),
+            ),
         ],
     },
     Subject {
@@ -349,7 +439,7 @@ pub const SUBJECTS: &[Subject] = &[
             (Empty, &[(Use, "layer not known"), (Neighbour, "layer not known")]),
             (WrongType, refusing!("g/overlay", Use, Neighbour, Write, Delete)),
             // A directory of the administrator's choice; the store is then there.
-            (LinkDangling, refusing!("g/overlay", Use, Neighbour, Write, Delete)),
+            (LinkDangling, refusing!("g/overlay & remove the link", Use, Neighbour, Write, Delete)),
         ],
     },
 ];

@@ -10,6 +10,7 @@ macro_rules! refusing {
 }
 
 mod cell;
+mod closed;
 mod data;
 mod drivers;
 mod locks;
@@ -83,7 +84,8 @@ pub enum Step {
 fn damage_is_named_contained_and_deletable() {
     withstand(
         "overlay",
-        &[records::SUBJECTS, locks::SUBJECTS, data::SUBJECTS, drivers::SUBJECTS].concat(),
+        &[records::SUBJECTS, locks::SUBJECTS, data::SUBJECTS, drivers::SUBJECTS, closed::SUBJECTS]
+            .concat(),
     );
 }
 

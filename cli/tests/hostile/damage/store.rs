@@ -10,6 +10,8 @@ use crate::tar;
 /// A whole store, and the names of what is in it.
 pub struct Template {
     pub ground: Ground,
+    /// Whether a layer is used by mounting it.
+    pub mounts: bool,
     names: Vec<(&'static str, String)>,
 }
 
@@ -61,6 +63,10 @@ pub fn template(driver: &'static str) -> Option<Template> {
         vec![format!("{driver}/tempdirs/temp-dir-7"), format!("{driver}-layers/tmp/temp-dir-7")];
     let mut names = Vec::new();
     if driver == "overlay" {
+        // All that is ever probed, with words by which the kernel's own settings do not matter.
+        for words in ["", "metacopy=on", "redirect_dir=on", "redirect_dir=off"] {
+            ground.ok(&format!("--storage-opt overlay.mountopt={words} status"));
+        }
         // Content that was set aside by a shift of ids.
         old.push(format!("overlay/{boxed}/diff1"));
         let device = ground.path("g/overlay/backingFsBlockDev");
@@ -94,5 +100,5 @@ pub fn template(driver: &'static str) -> Option<Template> {
         ("{vol}", volatile),
     ]);
     // The driver's probes are cached by now; nothing is mounted.
-    Some(Template { ground, names })
+    Some(Template { ground, mounts: driver == "overlay", names })
 }

@@ -4,7 +4,7 @@ use rustix::fs::FileType;
 use tar_split_rs::{Member, MemberKind};
 
 use super::generate::HARMLESS;
-use super::snapshot::Node;
+use super::snapshot::{Node, Tree};
 use super::{Accepted, Case, NO_ANSWER};
 use crate::archive::names::{clean, split};
 use crate::archive::pack::Header;
@@ -153,12 +153,10 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
         spec: "UNP-18",
         reason: "what has no directory any more gets no times; Go fails, though it passes over what became another kind of file",
         explain: |case| {
-            case.members.iter().any(|m| m.kind == MemberKind::Directory)
-                && refusal(case, |why| {
-                    let gone = ["no such file or directory", "not a directory"];
-                    why.contains("\"lstat /") && gone.iter().any(|gone| why.contains(gone))
-                        || why.contains("too many levels of symbolic links")
-                })
+            let Ok(ours) = &case.ours else { return false };
+            let gone: Vec<_> = directories(case).filter(|name| is_gone(&ours.tree, name)).collect();
+            let tree = ours.tree.clone();
+            refusal(case, |why| gone.iter().any(|name| is_about(why, name, &tree)))
         },
         example: || Tar::default().dir("d/").file(".wh.d", "").end(),
         execute: true,
@@ -211,16 +209,22 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
             // Through a link a marker may stand anywhere.
             let links = case.members.iter().any(|m| m.kind == MemberKind::Symlink);
             let spared = nodes(case, |path, ours, theirs| {
-                let below = |dir: &[u8]| {
-                    dir.is_empty()
-                        || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
-                };
-                if theirs.is_none() && (links || opaque.iter().any(|dir| below(dir))) {
+                if theirs.is_none() && (links || opaque.iter().any(|dir| is_below(path, dir))) {
                     *ours = None;
                 }
             });
+            // Go then misses the directory that it has removed.
+            let made: Vec<_> = directories(case).collect();
+            let implicit = |name: &[u8]| above(name).any(|dir| !made.iter().any(|m| m == dir));
+            let missed: Vec<_> = made
+                .iter()
+                .filter(|name| implicit(name) && opaque.iter().any(|dir| is_below(name, dir)))
+                .collect();
+            let missed = |why: &str| {
+                looked_for(why).is_some_and(|p| missed.iter().any(|name| *name == p.as_bytes()))
+            };
             // A file that is spared may be where a later entry wants a directory.
-            spared || our_refusal(case, "Not a directory")
+            spared || our_refusal(case, "Not a directory") || refusal(case, missed)
         },
         example: || Tar::default().file("d/f", "made").file(".wh..wh..opq", "").end(),
         execute: true,
@@ -246,6 +250,49 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
 
 fn names(case: &Case) -> impl Iterator<Item = Vec<u8>> + '_ {
     case.members.iter().map(|member| clean(&member.name))
+}
+
+/// The names of directories with an entry of their own.
+fn directories(case: &Case) -> impl Iterator<Item = Vec<u8>> + '_ {
+    case.members.iter().filter(|m| m.kind == MemberKind::Directory).map(|m| clean(&m.name))
+}
+
+/// The directories that a cleaned name lies in, but for the root.
+fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    ends.map(|(end, _)| &name[..end])
+}
+
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// Whether there is no directory of that name in the tree in the end; by way of a link there may be one.
+fn is_gone(tree: &Tree, name: &[u8]) -> bool {
+    above(name).chain([name]).any(|path| !is_directory(&tree.get(path).cloned()))
+}
+
+/// The path at which Go found nothing in the end, where it wanted to set times.
+fn looked_for(why: &str) -> Option<&str> {
+    let (_, path) = why.split_once("\"lstat /")?;
+    let reasons = [": no such file or directory\"", ": not a directory\""];
+    reasons.iter().find_map(|reason| path.strip_suffix(reason))
+}
+
+/// Whether Go failed to look at the directory of that name, which is gone, to set its times.
+fn is_about(why: &str, name: &[u8], tree: &Tree) -> bool {
+    let links =
+        above(name).any(|dir| tree.get(dir).is_some_and(|node| node.kind == FileType::Symlink));
+    let Some(path) = looked_for(why) else {
+        return links && why.contains("too many levels of symbolic links");
+    };
+    if path.contains('\\') {
+        // In Go's quotes, which are not taken off.
+        return true;
+    }
+    // Go has followed the links that lead to it.
+    let named = path.as_bytes() == name || links && split(path.as_bytes()).1 == split(name).1;
+    named && !is_directory(&tree.get(path.as_bytes()).cloned())
 }
 
 fn attributes(case: &Case) -> impl Iterator<Item = Vec<u8>> + '_ {

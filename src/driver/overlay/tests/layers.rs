@@ -250,6 +250,45 @@ fn a_removal_cut_short_after_the_directory_takes_the_link_next_time() {
 }
 
 #[test]
+fn stranded_links_hinder_nothing_and_make_room_for_a_new_layer() {
+    // store-format.md 10.2 and 16.11: what Go's recovery leaves of a layer whose `link` file it did not find
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "top"]);
+    let links = store.home("l");
+    let [stranded, nobodys, twice] = ["A", "B", "C"].map(|letter| links.join(letter.repeat(26)));
+    symlink("../gone/diff", &stranded).unwrap();
+    symlink("../nobody/diff", &nobodys).unwrap();
+    symlink("../base/diff", &twice).unwrap();
+    driver.get(&id("top"), &MountOptions::default()).unwrap();
+    driver.put(&id("top")).unwrap();
+    driver.diff(&id("top"), Some(&id("base")), &mut Vec::new()).unwrap();
+    assert_eq!(driver.list_layers().unwrap(), ["base", "top"]);
+    // A new layer of that id has one link, by which it is found.
+    driver.create(&id("gone"), Some(&id("top")), &CreateOptions::default()).unwrap();
+    driver.create_read_write(&id("ctr"), Some(&id("gone")), &CreateOptions::default()).unwrap();
+    assert!(stranded.symlink_metadata().is_err());
+    assert!(nobodys.symlink_metadata().is_ok() && twice.symlink_metadata().is_ok());
+    let of = |layer: &str| {
+        let target = format!("../{layer}/diff");
+        let all = fs::read_dir(&links).unwrap().flatten();
+        all.filter(|l| fs::read_link(l.path()).unwrap() == std::path::Path::new(&target)).count()
+    };
+    assert_eq!((of("gone"), of("ctr")), (1, 1));
+    fs::remove_file(store.home("ctr/lower-layers")).unwrap();
+    driver.get(&id("ctr"), &MountOptions::default()).unwrap();
+    driver.put(&id("ctr")).unwrap();
+    // A removal is not confused by a second link, and the next layer of the id takes that away.
+    for layer in ["ctr", "gone", "top", "base"] {
+        driver.deferred_remove(&id(layer)).unwrap().empty().unwrap();
+    }
+    assert_eq!(of("base"), 1);
+    chain(&*driver, &["base"]);
+    assert_eq!(of("base"), 1);
+    assert!(twice.symlink_metadata().is_err());
+}
+
+#[test]
 fn staged_content_becomes_the_layers() {
     // APL-3, APL-4
     let store = TestStore::new();
