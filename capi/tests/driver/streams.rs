@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,14 @@ fn changes(host: &Host, id: &str, parent: &str) -> Vec<Vec<u8>> {
         records.strip_suffix(b"\0").unwrap().split(|b| *b == 0).map(<[u8]>::to_vec).collect();
     found.sort();
     found
+}
+
+/// A whiteout bears the time at which it is written, not one of the layer's: that and the checksum are blanked.
+fn timeless(mut tar: Vec<u8>) -> Vec<u8> {
+    for block in tar.chunks_exact_mut(512).filter(|b| b.starts_with(b"d/.wh.")) {
+        block[136..156].fill(0);
+    }
+    tar
 }
 
 /// A pointer that another thread may use, as the header allows.
@@ -59,8 +68,28 @@ fn a_diff_is_listed_written_and_applied() {
         assert_eq!((bytes, host.diff_size("top2", "base2")), (10, 10));
         assert_eq!(file.stream_position().unwrap(), start + top.len() as u64);
         assert_eq!(changes(&host, "top2", "base2"), wanted);
-        assert_eq!(host.diff("top2", "base2"), top);
+        assert!(timeless(host.diff("top2", "base2")) == timeless(top));
     }
+}
+
+/// A tar's header for its root, of mode 0700.
+fn root_entry() -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let fields: [(usize, &[u8]); 7] = [
+        (0, b"./"),
+        (100, b"0000700"),
+        (108, b"0000000"),
+        (116, b"0000000"),
+        (124, b"00000000000"),
+        (136, b"00000000000"),
+        (148, b"        5"),
+    ];
+    for (at, text) in fields.into_iter().chain([(257, b"ustar\x0000".as_slice())]) {
+        header[at..at + text.len()].copy_from_slice(text);
+    }
+    let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
 }
 
 /// Stages `tar`; the handle and the bytes.
@@ -97,21 +126,20 @@ fn staged_content_becomes_a_layer_or_vanishes() {
         host.create("third", "base");
         commit(&host, "third", staged).unwrap();
         assert_eq!(host.leftovers(), 0);
-        assert_eq!(host.diff("third", "base"), top);
+        assert!(timeless(host.diff("third", "base")) == timeless(top.clone()));
 
-        // What the stream says of the root holds, also over the parent's.
-        let own_root = host.diff("base", "");
-        let mode = |host: &Host, id: &str| {
+        // What the stream says of the root holds, else the parent's root does.
+        let mode = |id: &str| {
             let mut mode = 0;
-            host.within(id, |root| {
-                mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(root).unwrap());
-            });
-            mode & 0o7777
+            host.within(id, |root| mode = fs::metadata(root).unwrap().mode() & 0o7777);
+            mode
         };
-        host.create("fourth", "base");
-        let (staged, _) = stage(&host, "base", &own_root);
-        commit(&host, "fourth", staged).unwrap();
-        assert_eq!(mode(&host, "fourth"), mode(&host, "base"));
+        for (id, tar) in [("fourth", [root_entry(), top.clone()].concat()), ("same", top.clone())] {
+            host.create(id, "base");
+            let (staged, _) = stage(&host, "base", &tar);
+            commit(&host, id, staged).unwrap();
+        }
+        assert_eq!((mode("fourth"), mode("same")), (0o700, 0o555));
 
         if name == "overlay" {
             let (staged, _) = stage(&host, "base", &top);
