@@ -36,7 +36,13 @@ impl<'a> Stream<'a> {
             let mut both =
                 [PollFd::new(self.fd, flags), PollFd::new(cancel.descriptor(), PollFlags::POLLIN)];
             match poll(&mut both, PollTimeout::NONE) {
-                Ok(_) if both.first().is_some_and(|p| p.any() != Some(false)) => return Ok(()),
+                // Looked at again: who calls off and then closes the other end of a pipe does not mean that all has come.
+                Ok(_)
+                    if both.first().is_some_and(|p| p.any() != Some(false))
+                        && !cancel.is_asked() =>
+                {
+                    return Ok(());
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -90,5 +96,43 @@ impl Write for Stream<'_> {
 impl AsFd for Stream<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::{orlop_cancel, orlop_cancel_free, orlop_cancel_new, orlop_cancel_now};
+    use crate::operation::orlop_operation;
+
+    /// One whose source has failed calls the operation off and then closes the pipe: the end must never be taken for that of the data.
+    #[test]
+    fn an_end_after_calling_off_is_no_end() {
+        for round in 0..2000 {
+            let mut token: *mut orlop_cancel = std::ptr::null_mut();
+            // SAFETY: a variable of ours for the token, nowhere for the error.
+            assert_eq!(unsafe { orlop_cancel_new(&mut token, std::ptr::null_mut()) }, 0);
+            let operation = orlop_operation {
+                size: size_of::<orlop_operation>(),
+                cancel: token,
+                progress: std::ptr::null(),
+            };
+            // SAFETY: a struct with the size that it says, and a living token.
+            let watch = unsafe { Watch::new(&operation) }.unwrap();
+            let (ours, theirs) = nix::unistd::pipe().unwrap();
+            // Pointers are not for other threads; this one is.
+            let address = token.expose_provenance();
+            let other = std::thread::spawn(move || {
+                (0..round % 50 * 100).for_each(|_| std::hint::spin_loop());
+                // SAFETY: freed after this thread has ended.
+                unsafe { orlop_cancel_now(std::ptr::with_exposed_provenance(address)) };
+                drop(theirs);
+            });
+            let outcome = Stream::new(ours.as_fd(), &watch).read(&mut [0; 16]);
+            other.join().unwrap();
+            // SAFETY: nobody uses it any more.
+            unsafe { orlop_cancel_free(token) };
+            assert!(outcome.is_err(), "round {round}: {outcome:?}");
+        }
     }
 }
