@@ -145,5 +145,7 @@ func (d *driver[Cleanup, Addition]) CommitStagedLayer(id string, addition *Addit
 	if staged == nil {
 		return fmt.Errorf("making %q the content of layer %s: it is not staged, or no more", key, id)
 	}
+	// Where it was not used up after all.
+	defer staged.Free()
 	return d.opened.CommitStaged(id, staged)
 }
