@@ -4,7 +4,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/orlop/orlop/go/internal/capi"
 	drivers "go.podman.io/storage/drivers"
 	"go.podman.io/storage/drivers/graphtest"
 	"go.podman.io/storage/pkg/reexec"
@@ -67,7 +66,8 @@ func TestGraphtest(t *testing.T) {
 
 // What the interfaces of go.podman.io/storage are, and which are left out on purpose.
 func TestInterfaces(t *testing.T) {
-	var d any = wrap(&capi.Driver{})
+	needRoot(t)
+	var d any = newRoots(t).open(t)
 	if _, ok := d.(drivers.Driver); !ok {
 		t.Error("no Driver")
 	}

@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
+	"github.com/orlop/orlop/go/internal/capi"
 	drivers "go.podman.io/storage/drivers"
 )
 
@@ -73,4 +76,17 @@ func descriptors(t testing.TB) map[string]string {
 		}
 	}
 	return open
+}
+
+// handles counts the library's handles, once those of drivers that nobody has any more have been freed.
+func handles() int64 {
+	count := capi.Handles()
+	for calm := 0; calm < 10; calm++ {
+		runtime.GC()
+		time.Sleep(5 * time.Millisecond)
+		if now := capi.Handles(); now != count {
+			count, calm = now, 0
+		}
+	}
+	return count
 }
