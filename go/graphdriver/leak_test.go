@@ -82,7 +82,8 @@ func newBase(t *testing.T, d drivers.Driver) {
 // many after the first.
 func TestNoLeaks(t *testing.T) {
 	needRoot(t)
-	d := newRoots(t).open(t)
+	// A thousand syncs of the disk would be most of the time.
+	d := newRoots(t).open(t, "overlay.sync=none")
 	newBase(t, d)
 	content := tarOf(t, map[string]string{"a": "hello"})
 	must(t, cycle(d, "first", content))
