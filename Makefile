@@ -54,6 +54,10 @@ test-long: ## fuzz, and the tests by chance (properties, stress, crashes, power 
 	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
 
+.PHONY: go-test
+go-test: capi reference ## only the Go module, and Go programs with orlop's driver beside the ones without
+	GO="$(GO)" scripts/go-test
+
 .PHONY: interop
 interop: build reference ## only the tests beside podman, buildah, skopeo and Go
 	tests/interop/run
