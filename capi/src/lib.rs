@@ -40,6 +40,7 @@ pub use cancel::*;
 pub use codes::*;
 pub use config::*;
 pub use error::*;
+pub use input::{orlop_id_map, orlop_id_maps, orlop_strings};
 pub use log::*;
 pub use operation::*;
 pub use progress::*;
