@@ -183,7 +183,10 @@ fn a_load_on_its_way() {
 
 /// Locks of digests stay, as in Go: empty files in the run root.
 fn without_locks(listing: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
-    listing.into_iter().filter(|p| !p.components().any(|c| c.as_os_str() == "locks")).collect()
+    listing
+        .into_iter()
+        .filter(|p| !p.components().any(|c| c.as_os_str().as_bytes().ends_with(b"-locks")))
+        .collect()
 }
 
 #[test]
@@ -207,7 +210,7 @@ fn an_export_and_a_save_that_nobody_reads() {
         let archive = file(&docker("large", &tar(&[("large", &layer)])));
         let fd = archive.as_raw_fd();
         text!(orlop_load(f.store, none, fd, std::ptr::null(), std::ptr::null())).unwrap();
-        let name = Strings::new(&["docker.io/library/large"]);
+        let name = Strings::new(&["localhost/large"]);
         for format in ["docker-archive", "oci-archive"] {
             let format = c(format);
             let given = options!(orlop_save_options { format: format.as_ptr() });
@@ -233,9 +236,10 @@ fn an_export_and_a_save_that_nobody_reads() {
 #[test]
 fn a_commit_on_its_way() {
     let f = Fixture::new();
-    f.import("base", "", &[("f", b"x")]).unwrap();
-    f.image("pic", "base", &[]).unwrap();
-    f.container("crew", "pic").unwrap();
+    let archive = file(&docker("pic:1", &tar(&[("f", b"x")])));
+    let (fd, none, no) = (archive.as_raw_fd(), std::ptr::null(), std::ptr::null());
+    text!(orlop_load(f.store, no, fd, none, std::ptr::null())).unwrap();
+    f.container("crew", "localhost/pic:1").unwrap();
     let crew = c"crew".as_ptr();
     let root = text!(orlop_mount(f.store, crew, std::ptr::null())).unwrap();
     std::fs::write(std::path::Path::new(&root).join("large"), noise(64 << 20)).unwrap();

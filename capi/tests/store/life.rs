@@ -28,11 +28,11 @@ fn an_image_lives_on_each_driver() {
     for driver in drivers() {
         let f = Fixture::on(driver);
         let loaded = load(&f, &docker("hold:1", &tar(&[("etc/note", b"below\n")])));
-        assert_eq!(loaded[0]["names"], serde_json::json!(["docker.io/library/hold:1"]));
+        assert_eq!(loaded[0]["names"], serde_json::json!(["localhost/hold:1"]));
         let id = c(loaded[0]["id"].as_str().unwrap());
 
         let images = json!(orlop_images(f.store)).unwrap();
-        let image = json!(orlop_image(f.store, c"docker.io/library/hold:1".as_ptr())).unwrap();
+        let image = json!(orlop_image(f.store, c"localhost/hold:1".as_ptr())).unwrap();
         assert_eq!((images.as_array().unwrap().len(), &images[0]), (1, &image));
         let layers = json!(orlop_layers(f.store)).unwrap();
         assert_eq!(image["layer"], layers[0]["id"]);

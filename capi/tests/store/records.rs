@@ -24,7 +24,7 @@ fn lists_are_the_bytes_of_the_files() {
         let path = f.records("images");
         let newer = fs::read_to_string(&path).unwrap().replacen(
             "}]",
-            r#","read-only":"no","later":[1.50,{"b":1,"a":2}]}]"#,
+            r#","read-only":"no","later":[1.5,{"b":1,"a":2}]}]"#,
             1,
         );
         fs::write(&path, &newer).unwrap();
