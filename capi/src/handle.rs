@@ -135,7 +135,6 @@ pub(crate) unsafe fn borrow<'a, T: Opaque + 'a>(
 ///
 /// # Errors
 /// As for [`borrow`].
-#[allow(dead_code)]
 pub(crate) unsafe fn take<T: Opaque>(pointer: *mut T) -> Result<T::Value> {
     if pointer.is_null() {
         return Err(missing(T::NAME));
@@ -166,11 +165,11 @@ mod tests {
     fn a_panic_tears_a_handle() {
         let handle = Handle::new(7);
         assert_eq!(*handle.borrow().unwrap(), 7);
-        let panicking = std::panic::AssertUnwindSafe(|| {
+        let panicking = AssertUnwindSafe(|| {
             let _used = handle.borrow().unwrap();
             panic!("on purpose");
         });
-        assert!(std::panic::catch_unwind(panicking).is_err());
+        assert!(catch_unwind(panicking).is_err());
         let refusal = handle.borrow().map(|b| *b).unwrap_err();
         assert_eq!(refusal.kind(), ErrorKind::Internal);
     }
