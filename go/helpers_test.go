@@ -12,10 +12,10 @@ import (
 	"github.com/orlop/orlop/go"
 )
 
-// skip ends a test that cannot run here; with NO_SKIP that is a failure.
+// skip ends a test that cannot run here; with ORLOP_NO_SKIP that is a failure.
 func skip(t testing.TB, reason string) {
 	t.Helper()
-	if os.Getenv("NO_SKIP") != "" {
+	if os.Getenv("ORLOP_NO_SKIP") != "" {
 		t.Fatalf("this must not be skipped here: %s", reason)
 	}
 	t.Skipf("skipped: %s", reason)

@@ -13,18 +13,23 @@ use crate::operation::Watch;
 pub(crate) struct Stream<'a> {
     fd: BorrowedFd<'a>,
     watch: Watch,
+    /// Whether it can keep a reader or writer waiting, as a file on disk cannot.
+    stalls: bool,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(fd: BorrowedFd<'a>, watch: &Watch) -> Self {
-        Self { fd, watch: watch.clone() }
+        let stalls =
+            !nix::sys::stat::fstat(fd).is_ok_and(|s| s.st_mode & libc::S_IFMT == libc::S_IFREG);
+        Self { fd, watch: watch.clone(), stalls }
     }
 
     /// Waits until the descriptor is ready, where there is a reason not to just block in it.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         match &self.watch.cancel {
-            Some(cancel) => self.wait_or_cancel(cancel, flags),
-            None => Ok(()),
+            Some(cancel) if self.stalls => self.wait_or_cancel(cancel, flags),
+            Some(cancel) if cancel.is_asked() => Err(io::Error::other(cancelled())),
+            _ => Ok(()),
         }
     }
 
@@ -36,7 +41,13 @@ impl<'a> Stream<'a> {
             let mut both =
                 [PollFd::new(self.fd, flags), PollFd::new(cancel.descriptor(), PollFlags::POLLIN)];
             match poll(&mut both, PollTimeout::NONE) {
-                Ok(_) if both.first().is_some_and(|p| p.any() != Some(false)) => return Ok(()),
+                // Looked at again: who calls off and then closes the other end of a pipe does not mean that all has come.
+                Ok(_)
+                    if both.first().is_some_and(|p| p.any() != Some(false))
+                        && !cancel.is_asked() =>
+                {
+                    return Ok(());
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -76,8 +87,8 @@ impl Write for Stream<'_> {
         let flags = PollFlags::POLLOUT;
         // A pipe that is ready takes this much at once; with more, a blocking one might never come back to look.
         let part = match self.watch.cancel {
-            Some(_) => buf.get(..buf.len().min(libc::PIPE_BUF)).unwrap_or(buf),
-            None => buf,
+            Some(_) if self.stalls => buf.get(..buf.len().min(libc::PIPE_BUF)).unwrap_or(buf),
+            _ => buf,
         };
         insist(self.fd, flags, |fd| nix::unistd::write(fd, part), || self.wait(flags))
     }
@@ -90,5 +101,89 @@ impl Write for Stream<'_> {
 impl AsFd for Stream<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::{orlop_cancel, orlop_cancel_free, orlop_cancel_new, orlop_cancel_now};
+    use crate::operation::orlop_operation;
+
+    /// A token of ours, and an operation that has it.
+    struct Token(*mut orlop_cancel);
+
+    impl Token {
+        fn new() -> (Self, Watch) {
+            let mut token: *mut orlop_cancel = std::ptr::null_mut();
+            // SAFETY: a variable of ours for the token, nowhere for the error.
+            assert_eq!(unsafe { orlop_cancel_new(&mut token, std::ptr::null_mut()) }, 0);
+            let operation = orlop_operation {
+                size: size_of::<orlop_operation>(),
+                cancel: token,
+                progress: std::ptr::null(),
+            };
+            // SAFETY: a struct with the size that it says, and a living token.
+            (Self(token), unsafe { Watch::new(&operation) }.unwrap())
+        }
+
+        fn use_it(&self) {
+            // SAFETY: freed when this is dropped.
+            unsafe { orlop_cancel_now(self.0) };
+        }
+    }
+
+    impl Drop for Token {
+        fn drop(&mut self) {
+            // SAFETY: nobody else has the pointer.
+            unsafe { orlop_cancel_free(self.0) };
+        }
+    }
+
+    // SAFETY: the header allows every thread to call off.
+    unsafe impl Sync for Token {}
+
+    /// Keeps this thread, and those that it starts, on one processor.
+    fn on_one_processor() {
+        // SAFETY: a set of bits is valid with all of them zero; it is ours.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            let here = usize::try_from(libc::sched_getcpu()).unwrap();
+            libc::CPU_SET(here, &mut set);
+            assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &set), 0);
+        }
+    }
+
+    /// One whose source has failed calls the operation off and then closes the pipe: the end must never be taken for that of the data.
+    #[test]
+    fn an_end_after_calling_off_is_no_end() {
+        // So that both have happened more often than not when the waiting one runs again.
+        on_one_processor();
+        for round in 0..2000 {
+            let (token, watch) = Token::new();
+            let (ours, theirs) = nix::unistd::pipe().unwrap();
+            let outcome = std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    token.use_it();
+                    drop(theirs);
+                });
+                Stream::new(ours.as_fd(), &watch).read(&mut [0; 16])
+            });
+            assert!(outcome.is_err(), "round {round}: {outcome:?}");
+        }
+    }
+
+    /// A file takes everything at once, a pipe no more than it has room for when it is ready.
+    #[test]
+    fn only_what_can_stall_is_written_in_pieces() {
+        let (token, watch) = Token::new();
+        let data = vec![0; 1 << 20];
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(Stream::new(file.as_fd(), &watch).write(&data).unwrap(), data.len());
+        let (_ours, theirs) = nix::unistd::pipe().unwrap();
+        assert_eq!(Stream::new(theirs.as_fd(), &watch).write(&data).unwrap(), libc::PIPE_BUF);
+        token.use_it();
+        assert!(Stream::new(file.as_fd(), &watch).write(&data).is_err());
+        assert!(Stream::new(theirs.as_fd(), &watch).write(&data).is_err());
     }
 }

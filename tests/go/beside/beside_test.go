@@ -18,15 +18,15 @@ import (
 
 const goroutines = 12
 
-// duration is BESIDE_SECONDS, or six seconds for each driver.
+// duration is ORLOP_BESIDE_SECONDS, or six seconds for each driver.
 func duration(t *testing.T) time.Duration {
-	seconds := os.Getenv("BESIDE_SECONDS")
+	seconds := os.Getenv("ORLOP_BESIDE_SECONDS")
 	if seconds == "" {
 		return 6 * time.Second
 	}
 	count, err := strconv.Atoi(seconds)
 	if err != nil {
-		t.Fatalf("BESIDE_SECONDS: %v", err)
+		t.Fatalf("ORLOP_BESIDE_SECONDS: %v", err)
 	}
 	return time.Duration(count) * time.Second
 }

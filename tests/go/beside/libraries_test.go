@@ -146,7 +146,7 @@ func both(t *testing.T, driver string) (graph string, libraries [2]library) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		const reason = "needs root, to mount"
-		if os.Getenv("NO_SKIP") != "" {
+		if os.Getenv("ORLOP_NO_SKIP") != "" {
 			t.Fatalf("this must not be skipped here: %s", reason)
 		}
 		t.Skipf("skipped: %s", reason)

@@ -5,11 +5,12 @@
 //
 //	imagecopy -graph DIR -run DIR [-driver NAME] SOURCE NAME
 //	imagecopy -graph DIR -run DIR [-driver NAME] -hold DIGEST
+//	imagecopy -graph DIR -run DIR [-driver NAME] -out NAME oci:DIR[:TAG]
 //
 // SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF].
 // NAME may be empty ("-"): the image is then stored without a name.
 // The second form takes the lock of a digest, says so, and holds it until its
-// standard input ends.
+// standard input ends. The third form copies an image out of the store.
 package main
 
 import (
@@ -45,9 +46,17 @@ func main() {
 	run := flag.String("run", "", "run root")
 	driver := flag.String("driver", "overlay", "storage driver")
 	held := flag.String("hold", "", "digest whose lock to hold")
+	out := flag.String("out", "", "image to copy out of the store")
 	flag.Parse()
 	if *held != "" && *graph != "" && *run != "" {
 		if err := hold(*graph, *run, *driver, *held); err != nil {
+			fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *out != "" && *graph != "" && *run != "" && flag.NArg() == 1 {
+		if err := save(*graph, *run, *driver, options, *out, flag.Arg(0)); err != nil {
 			fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
 			os.Exit(1)
 		}
@@ -104,7 +113,6 @@ func source(text string) (types.ImageReference, error) {
 }
 
 func load(graph, run, driver string, options []string, from, name string) (string, error) {
-	ctx := context.Background()
 	store, err := storage.GetStore(storage.StoreOptions{
 		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
 	})
@@ -123,14 +131,7 @@ func load(graph, run, driver string, options []string, from, name string) (strin
 	if err != nil {
 		return "", err
 	}
-	policy, err := signature.NewPolicyContext(&signature.Policy{
-		Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()},
-	})
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = policy.Destroy() }()
-	if _, err := copy.Image(ctx, policy, dst, src, &copy.Options{}); err != nil {
+	if err := copyImage(dst, src); err != nil {
 		return "", err
 	}
 	stored, err := store.Image(dst.DockerReference().String())
@@ -138,4 +139,35 @@ func load(graph, run, driver string, options []string, from, name string) (strin
 		return "", err
 	}
 	return stored.ID, nil
+}
+
+func save(graph, run, driver string, options []string, name, to string) error {
+	store, err := storage.GetStore(storage.StoreOptions{
+		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = store.Shutdown(false) }()
+	src, err := imagestorage.Transport.ParseStoreReference(store, name)
+	if err != nil {
+		return err
+	}
+	dst, err := source(to)
+	if err != nil {
+		return err
+	}
+	return copyImage(dst, src)
+}
+
+func copyImage(dst, src types.ImageReference) error {
+	policy, err := signature.NewPolicyContext(&signature.Policy{
+		Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = policy.Destroy() }()
+	_, err = copy.Image(context.Background(), policy, dst, src, &copy.Options{})
+	return err
 }

@@ -1,0 +1,194 @@
+package capi
+
+// #include <orlop.h>
+import "C"
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"go.podman.io/storage/pkg/idtools"
+)
+
+// ApplyOptions are how a tar is unpacked.
+type ApplyOptions struct {
+	MountLabel        string
+	UIDMap            []idtools.IDMap
+	GIDMap            []idtools.IDMap
+	IgnoreChownErrors bool
+	// ForceMask is the mode that all files are to have, nil for their own.
+	ForceMask *uint32
+}
+
+func (a *arena) applyOptions(o ApplyOptions) *C.struct_orlop_apply_options {
+	options := &C.struct_orlop_apply_options{
+		size:                C.sizeof_struct_orlop_apply_options,
+		mount_label:         a.optional(o.MountLabel),
+		uid_map:             a.idMaps(o.UIDMap),
+		gid_map:             a.idMaps(o.GIDMap),
+		ignore_chown_errors: flag(o.IgnoreChownErrors),
+		has_force_mask:      flag(o.ForceMask != nil),
+	}
+	if o.ForceMask != nil {
+		options.force_mask = C.uint32_t(*o.ForceMask)
+	}
+	return options
+}
+
+// ApplyDiff unpacks an uncompressed tar upon a layer's content; it returns the bytes of the files.
+func (d *Driver) ApplyDiff(ctx context.Context, id string, tar io.Reader, o ApplyOptions) (uint64, error) {
+	operation, err := newOperation(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer operation.end()
+	var a arena
+	defer a.free()
+	layer, options := a.text(id), a.applyOptions(o)
+	var bytes C.uint64_t
+	err = fromReader(operation, tar, func(fd C.int32_t) error {
+		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+			return C.orlop_driver_apply_diff(driver, layer, fd, options, operation.c, &bytes, e)
+		})
+	})
+	return uint64(bytes), err
+}
+
+// Staged is the content of a layer that does not exist yet.
+type Staged struct{ handle *handle[*C.orlop_staged] }
+
+// Free gives it up; after a commit there is nothing to do.
+func (s *Staged) Free() { s.handle.close() }
+
+// Stage unpacks an uncompressed tar without the store's locks; it returns the bytes of the files.
+func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar io.Reader, o ApplyOptions) (*Staged, uint64, error) {
+	operation, err := newOperation(ctx, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer operation.end()
+	var a arena
+	defer a.free()
+	below, layer, options := a.optional(parent), a.layerOptions(l), a.applyOptions(o)
+	var staged *C.orlop_staged
+	var bytes C.uint64_t
+	err = fromReader(operation, tar, func(fd C.int32_t) error {
+		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+			return C.orlop_driver_stage(driver, below, layer, fd, options, operation.c, &staged, &bytes, e)
+		})
+	})
+	if err != nil {
+		// The reader may have failed after the library was content.
+		C.orlop_staged_free(staged)
+		return nil, 0, err
+	}
+	return &Staged{newHandle("staged layer", staged, func(s *C.orlop_staged) { C.orlop_staged_free(s) })}, uint64(bytes), nil
+}
+
+// CommitStaged makes staged content that of a layer, which has been created and has none; it is used up whatever the outcome.
+func (d *Driver) CommitStaged(id string, s *Staged) error {
+	var a arena
+	defer a.free()
+	layer := a.text(id)
+	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+		// NULL, which the library refuses, when it has been used up already.
+		return C.orlop_driver_commit_staged(driver, layer, s.handle.take(), e)
+	})
+}
+
+// Diff writes what a layer changes upon another one, which may be empty, as an uncompressed tar.
+func (d *Driver) Diff(ctx context.Context, id, parent string, tar io.Writer) error {
+	operation, err := newOperation(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer operation.end()
+	var a arena
+	defer a.free()
+	layer, below := a.text(id), a.optional(parent)
+	return toWriter(operation, tar, func(fd C.int32_t) error {
+		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+			return C.orlop_driver_diff(driver, layer, below, fd, operation.c, e)
+		})
+	})
+}
+
+// DiffReader is the tar of [Driver.Diff], made while it is read.
+type DiffReader struct {
+	pipe *os.File
+	// made is closed when the work has ended, with err then set.
+	made chan struct{}
+	err  error
+}
+
+// OpenDiff begins to write the tar into a pipe. The reader is to be closed.
+func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
+	ours, theirs, err := newPipe(true)
+	if err != nil {
+		return nil, err
+	}
+	reader := &DiffReader{pipe: ours, made: make(chan struct{})}
+	go func() {
+		defer close(reader.made)
+		// Nothing is to call it off: with nobody to read, its next write fails.
+		reader.err = d.Diff(context.Background(), id, parent, theirs)
+		_ = theirs.Close()
+	}()
+	return reader, nil
+}
+
+// Read reads the tar; at its end comes the error of the one who has made it.
+func (r *DiffReader) Read(p []byte) (int, error) {
+	n, err := r.pipe.Read(p)
+	if err == io.EOF {
+		<-r.made
+		if r.err != nil {
+			return n, r.err
+		}
+	}
+	return n, err
+}
+
+// Close ends the work and waits for its end; what was not read is lost.
+func (r *DiffReader) Close() error {
+	err := r.pipe.Close()
+	<-r.made
+	return err
+}
+
+// Files are the files of a layer's own content.
+type Files struct{ handle *handle[*C.orlop_files] }
+
+// Files opens a layer's files.
+func (d *Driver) Files(id string) (*Files, error) {
+	var a arena
+	defer a.free()
+	layer := a.text(id)
+	var files *C.orlop_files
+	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+		return C.orlop_driver_files(driver, layer, &files, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Files{newHandle("list of files", files, func(f *C.orlop_files) { C.orlop_files_free(f) })}, nil
+}
+
+// Open opens one for reading.
+func (f *Files) Open(name string) (*os.File, error) {
+	var a arena
+	defer a.free()
+	path := a.text(name)
+	var fd C.int32_t
+	err := f.handle.do(&a, func(files *C.orlop_files, e **C.orlop_error) C.int32_t {
+		return C.orlop_files_open(files, path, &fd, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// Close frees the list; files that were opened stay open.
+func (f *Files) Close() { f.handle.close() }
