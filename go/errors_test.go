@@ -187,3 +187,27 @@ func imagesLayer(t *testing.T, store *orlop.Store) error {
 	got(store.CreateImage(orlop.NewImage{Layer: layer.ID}))(t)
 	return store.DeleteLayer(layer.ID)
 }
+
+// The codes that no call on a sound store of this machine ends with stand for Go's values as well, and every number has its name.
+func TestEveryCode(t *testing.T) {
+	for code, value := range map[orlop.Code]error{
+		orlop.CodeParentUnknown: types.ErrParentUnknown,
+		orlop.CodePrerequisites: drivers.ErrPrerequisites,
+		orlop.CodeBusy:          syscall.EBUSY,
+		orlop.CodeCancelled:     context.Canceled,
+	} {
+		if err := error(&orlop.Error{Code: code}); !errors.Is(err, value) {
+			t.Errorf("%v is not %v", code, value)
+		}
+	}
+	names := map[string]bool{}
+	for code := orlop.CodeLayerUnknown; code >= orlop.CodeCancelled; code-- {
+		names[code.String()] = true
+	}
+	if count := int(orlop.CodeLayerUnknown-orlop.CodeCancelled) + 1; len(names) != count || names["ORLOP_OK"] {
+		t.Errorf("%d codes have the names %v", count, names)
+	}
+	if next := orlop.CodeCancelled - 1; next.String() != "ORLOP_OK" {
+		t.Errorf("the library has %v, which the package does not know", next)
+	}
+}
