@@ -92,6 +92,14 @@ bench-programs: build reference ## build what make bench runs
 	cc -O2 -Wall -Wextra -pthread -o $(BUILD)/bench/floor benches/floor/*.c \
 		$(or $(CARGO_TARGET_DIR),target)/release/libfloor_codecs.a -l:libcrypto.a -lm
 
+.PHONY: bench-capi
+bench-capi: build capi ## compare calls from Go through the C ABI with the same in Rust and by the command (BENCH="-rounds 3")
+	$(CARGO) build --locked --release --example in-process
+	@mkdir -p $(BUILD)/bench
+	cd benches/capi && $(GO) build -a -mod=readonly -tags "orlop_checkout $(GO_TAGS)" -o $(abspath $(BUILD))/bench/bench-capi .
+	$(BUILD)/bench/bench-capi $(BENCH) $(or $(CARGO_TARGET_DIR),target)/release/orlop \
+		$(or $(CARGO_TARGET_DIR),target)/release/examples/in-process
+
 .PHONY: fmt
 fmt: ## format the sources
 	$(CARGO) fmt --all

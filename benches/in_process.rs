@@ -57,6 +57,11 @@ fn prepared<'a>(
         }),
         "list layers" => Box::new(|| Ok(store.layers().map(drop)?)),
         "look up layer" => Box::new(|| Ok(store.layer("layer-7").map(drop)?)),
+        // For `make bench-capi`; its twin is benches/capi/jobs.go.
+        "exists" => Box::new(|| match store.exists("layer-7")? {
+            true => Ok(()),
+            false => Err("layer-7 is not there".into()),
+        }),
         "import, delete tar" => Box::new(|| Ok(store.delete_layer(&import(store, tar)?)?)),
         "export tar" => {
             let id = import(store, tar)?;

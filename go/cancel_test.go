@@ -1,0 +1,178 @@
+package orlop_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/orlop/orlop/go"
+)
+
+// endless is a tar that never ends: files of a MiB, until its reader has gone.
+func endless(out io.WriteCloser) {
+	defer out.Close()
+	writer := tar.NewWriter(out)
+	content := bytes.Repeat([]byte("orlop "), 1<<20/6)
+	for i := 0; ; i++ {
+		name := "file" + time.Duration(i).String()
+		if writer.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}) != nil {
+			return
+		}
+		if _, err := writer.Write(content); err != nil {
+			return
+		}
+	}
+}
+
+// nothingLeft fails if a store has a layer, or its driver a directory of one.
+func nothingLeft(t *testing.T, r roots, store *orlop.Store) {
+	t.Helper()
+	if layers := got(store.Layers())(t); len(layers) != 0 {
+		t.Errorf("left layers %+v", layers)
+	}
+	for _, pattern := range []string{"overlay/*/diff", "overlay/tempdirs/*", "overlay-layers/tmp/*", "overlay-layers/*.tar-split.gz"} {
+		if left := got(filepath.Glob(filepath.Join(r.graph, pattern)))(t); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	}
+}
+
+func TestCancelledImportLeavesNothing(t *testing.T) {
+	needRoot(t)
+	r := newRoots(t)
+	store := r.open(t, "overlay")
+	// Within a buffer of data; the rest is for a machine with other things to do.
+	const bound = 3 * time.Second
+	because := errors.New("because")
+	for name, readerOf := range map[string]func() io.ReadCloser{
+		"reader": func() io.ReadCloser {
+			reader, writer := io.Pipe()
+			go endless(writer)
+			return reader
+		},
+		"descriptor": func() io.ReadCloser {
+			reader, writer, err := os.Pipe()
+			must(t, err)
+			go endless(writer)
+			return reader
+		},
+		"descriptor from which nothing comes": func() io.ReadCloser {
+			reader, writer, err := os.Pipe()
+			must(t, err)
+			t.Cleanup(func() { writer.Close() })
+			return reader
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tar := readerOf()
+			defer tar.Close()
+			ctx, cancel := context.WithCancelCause(context.Background())
+			var asked time.Time
+			time.AfterFunc(300*time.Millisecond, func() {
+				asked = time.Now()
+				cancel(because)
+			})
+			_, err := store.ImportLayer(ctx, orlop.NewLayer{ID: "long"}, tar)
+			if took := time.Since(asked); took > bound {
+				t.Errorf("it went on for %v", took)
+			}
+			var ours *orlop.Error
+			if !errors.Is(err, ctx.Err()) || !errors.Is(err, because) || !errors.As(err, &ours) || ours.Code != orlop.CodeCancelled {
+				t.Errorf("%#v: %v", err, err)
+			}
+			nothingLeft(t, r, store)
+		})
+	}
+	t.Run("deadline", func(t *testing.T) {
+		reader, writer := io.Pipe()
+		defer reader.Close()
+		go endless(writer)
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, err := store.ImportLayer(ctx, orlop.NewLayer{}, reader)
+		if took := time.Since(begin); took > bound || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %v: %v", took, err)
+		}
+		nothingLeft(t, r, store)
+	})
+	t.Run("before it begins", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err := store.ImportLayer(ctx, orlop.NewLayer{}, neverRead{t})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	t.Run("load", func(t *testing.T) {
+		reader, writer := io.Pipe()
+		defer reader.Close()
+		go endless(writer)
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, err := store.Load(ctx, reader, nil)
+		if took := time.Since(begin); took > bound || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %v: %v", took, err)
+		}
+		nothingLeft(t, r, store)
+	})
+}
+
+type neverRead struct{ t *testing.T }
+
+func (n neverRead) Read([]byte) (int, error) {
+	n.t.Error("it was read")
+	return 0, io.EOF
+}
+
+// failing gives some bytes and then an error.
+type failing struct {
+	data io.Reader
+	err  error
+}
+
+func (f failing) Read(p []byte) (int, error) {
+	n, err := f.data.Read(p)
+	if err == io.EOF {
+		err = f.err
+	}
+	return n, err
+}
+
+func (f failing) Write(p []byte) (int, error) { return 0, f.err }
+
+// What a reader or writer of the caller's says is what the call says, and a tar that is cut off is none.
+func TestErrorsOfReadersAndWriters(t *testing.T) {
+	needRoot(t)
+	r := newRoots(t)
+	store := r.open(t, "overlay")
+	ctx, mine := context.Background(), errors.New("mine")
+	whole := tarOf(t, [2]string{"one", "1"}, [2]string{"two", "2"})
+	for _, cut := range []int{0, 512, 1024, len(whole)} {
+		_, err := store.ImportLayer(ctx, orlop.NewLayer{}, failing{bytes.NewReader(whole[:cut]), mine})
+		if !errors.Is(err, mine) {
+			t.Errorf("cut at %d: %v", cut, err)
+		}
+		nothingLeft(t, r, store)
+	}
+	layer := got(store.ImportLayer(ctx, orlop.NewLayer{}, bytes.NewReader(whole)))(t)
+	if _, err := store.Export(ctx, layer.ID, nil, failing{err: mine}); !errors.Is(err, mine) {
+		t.Error(err)
+	}
+	must(t, store.SetLayerData(layer.ID, "k", bytes.NewReader([]byte("before"))))
+	if err := store.SetLayerData(layer.ID, "k", failing{bytes.NewReader([]byte("half")), mine}); !errors.Is(err, mine) {
+		t.Error(err)
+	}
+	var data bytes.Buffer
+	must(t, store.LayerData(layer.ID, "k", &data))
+	if data.String() != "before" {
+		t.Errorf("a reader that failed has stored %q", data.String())
+	}
+}
