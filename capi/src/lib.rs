@@ -16,6 +16,7 @@ mod input;
 mod json;
 mod log;
 mod operation;
+mod panics;
 mod progress;
 mod signals;
 mod store;

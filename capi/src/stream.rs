@@ -66,6 +66,7 @@ fn insist<'a>(
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        crate::panics::point("stream");
         let flags = PollFlags::POLLIN;
         insist(self.fd, flags, |fd| nix::unistd::read(fd, buf), || self.wait(flags))
     }
