@@ -143,6 +143,24 @@
 // Each step.
 #define ORLOP_LOG_DEBUG 4
 
+// The compression that the layer's blob once came in.
+#define ORLOP_COMPRESSION_AS_IT_CAME -1
+
+// No compression. This and the following are the numbers in the records, too.
+#define ORLOP_COMPRESSION_NONE 0
+
+// bzip2, which is read and not written.
+#define ORLOP_COMPRESSION_BZIP2 1
+
+// gzip.
+#define ORLOP_COMPRESSION_GZIP 2
+
+// xz, which is read and not written.
+#define ORLOP_COMPRESSION_XZ 3
+
+// zstd.
+#define ORLOP_COMPRESSION_ZSTD 4
+
 // The version of the header; orlop_version gives that of the library that the program runs with.
 #define ORLOP_VERSION_MAJOR 0
 
@@ -256,6 +274,195 @@ typedef struct orlop_progress_state {
     // Items that have ended.
     uint64_t items_finished;
 } orlop_progress_state;
+
+// How to load. NULL in its place: this machine's platform, no policy, the names of the source.
+typedef struct orlop_load_options {
+    // sizeof(struct orlop_load_options).
+    size_t size;
+    // The platform to take from a multi-platform index, as "linux/arm/v7"; NULL: this machine's.
+    const char *platform;
+    // The signature policy (a containers-policy.json(5)) to obey; NULL: everything is accepted, unless find_policy is set.
+    const char *policy;
+    // 1: obey the policy that podman would obey, where there is one: the user's, else that of /etc/containers.
+    uint32_t find_policy;
+    // Zero.
+    uint32_t reserved;
+    // The names to give, in place of those that the source holds; only for a source with a single image.
+    struct orlop_strings names;
+    // Where large temporary files go; NULL: /var/tmp.
+    const char *temp_dir;
+} orlop_load_options;
+
+// How a long operation is watched and called off. NULL in its place: not at all.
+typedef struct orlop_operation {
+    // sizeof(struct orlop_operation).
+    size_t size;
+    // By which the operation can be called off; may be NULL.
+    const struct orlop_cancel *cancel;
+    // Where it tells how far it is; may be NULL.
+    const struct orlop_progress *progress;
+} orlop_operation;
+
+// How to save. NULL in its place: a docker archive.
+typedef struct orlop_save_options {
+    // sizeof(struct orlop_save_options).
+    size_t size;
+    // "docker-archive", "oci-archive" or "oci-dir"; NULL: docker-archive.
+    const char *format;
+    // Where large temporary files go; NULL: /var/tmp.
+    const char *temp_dir;
+} orlop_save_options;
+
+// How to commit. NULL in its place: as OCI, now, without further words.
+typedef struct orlop_commit_options {
+    // sizeof(struct orlop_commit_options).
+    size_t size;
+    // The author, for config and history.
+    const char *author;
+    // A message, for the history.
+    const char *message;
+    // Instructions such as `CMD ["/bin/sh"]`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD (docker only), STOPSIGNAL, USER, VOLUME,
+    // WORKDIR.
+    struct orlop_strings changes;
+    // When the image was created, as RFC 3339 has it; NULL: now.
+    const char *created;
+    // "oci" or "docker", the kind of manifest; NULL: oci.
+    const char *format;
+    // Where large temporary files go; NULL: /var/tmp.
+    const char *temp_dir;
+} orlop_commit_options;
+
+// A big data item: content that is kept beside a record, under a key.
+typedef struct orlop_data_item {
+    // Its key, such as "manifest".
+    const char *key;
+    // Its content; may be NULL when there is none.
+    const uint8_t *data;
+    // How many bytes.
+    size_t len;
+    // The digest to record; NULL: the SHA-256 of the content. Only for images: a container's items always have that one.
+    const char *digest;
+} orlop_data_item;
+
+// A list of big data items.
+typedef struct orlop_data_items {
+    // The items; may be NULL when there are none.
+    const struct orlop_data_item *items;
+    // How many.
+    size_t count;
+} orlop_data_items;
+
+// A container to create. NULL in its place: an unnamed one made from nothing.
+typedef struct orlop_new_container {
+    // sizeof(struct orlop_new_container).
+    size_t size;
+    // The id; NULL: a random one.
+    const char *id;
+    // Names; each must be free.
+    struct orlop_strings names;
+    // Id or name of the image; NULL: made from nothing.
+    const char *image;
+    // The caller's metadata.
+    const char *metadata;
+    // 1: need not survive a crash.
+    uint32_t is_volatile;
+    // Zero.
+    uint32_t reserved;
+    // SELinux label of the process; given together with mount_label or not at all.
+    const char *process_label;
+    // SELinux label of the mount.
+    const char *mount_label;
+    // Mount options, used at every mount.
+    struct orlop_strings mount_options;
+    // User id map.
+    struct orlop_id_maps uid_map;
+    // Group id map.
+    struct orlop_id_maps gid_map;
+    // The caller's flags: the text of a JSON object.
+    const char *flags;
+    // "key=value" storage options of its layer, such as "size=1G".
+    struct orlop_strings storage_opt;
+    // Big data items, in the order of their names in the record.
+    struct orlop_data_items big_data;
+} orlop_new_container;
+
+// An image to create. NULL in its place: an unnamed one without layers.
+typedef struct orlop_new_image {
+    // sizeof(struct orlop_new_image).
+    size_t size;
+    // The id; NULL: a random one. By convention the hexadecimal digest of the config.
+    const char *id;
+    // Names; each must be free, unless take_names is set.
+    struct orlop_strings names;
+    // Names that it has had, newest first.
+    struct orlop_strings names_history;
+    // 1: take the names away from the images that have them.
+    uint32_t take_names;
+    // Zero.
+    uint32_t reserved;
+    // Id or name of the top layer; NULL: an image without layers.
+    const char *layer;
+    // Any text; the Go image library takes one that is not empty for JSON.
+    const char *metadata;
+    // The preferred digest; NULL: that of the item "manifest", where there is one.
+    const char *digest;
+    // When it was created, as RFC 3339 has it; NULL: now.
+    const char *created;
+    // Big data items, in the order of their names in the record.
+    struct orlop_data_items big_data;
+    // The caller's flags: the text of a JSON object.
+    const char *flags;
+} orlop_new_image;
+
+// A layer to create. NULL in its place: an unnamed read-write layer without a parent.
+typedef struct orlop_new_layer {
+    // sizeof(struct orlop_new_layer).
+    size_t size;
+    // The id; NULL: a random one.
+    const char *id;
+    // Id or name of the parent; NULL: none.
+    const char *parent;
+    // Names; each must be free.
+    struct orlop_strings names;
+    // SELinux label of its mounts.
+    const char *mount_label;
+    // 1: for image content (Go's "non-writeable").
+    uint32_t read_only;
+    // Zero.
+    uint32_t reserved;
+    // User id map.
+    struct orlop_id_maps uid_map;
+    // Group id map.
+    struct orlop_id_maps gid_map;
+    // The caller's metadata.
+    const char *metadata;
+    // The caller's flags: the text of a JSON object.
+    const char *flags;
+    // "key=value" storage options of the layer, such as "size=1G".
+    struct orlop_strings storage_opt;
+    // The digest that the stream, as it comes, must have; NULL: any.
+    const char *expected_compressed_digest;
+    // The digest that the uncompressed tar must have; NULL: any.
+    const char *expected_diff_digest;
+    // With original_size: recorded in place of the digest and size of the stream, for one that was decompressed on its way.
+    const char *original_digest;
+    // Bytes of what original_digest is of.
+    uint64_t original_size;
+} orlop_new_layer;
+
+// How to mount. NULL in its place: as the layer's record and the configuration say.
+typedef struct orlop_mount_request {
+    // sizeof(struct orlop_mount_request).
+    size_t size;
+    // SELinux label; NULL: the container's or the layer's own.
+    const char *mount_label;
+    // 1: mount read-only.
+    uint32_t read_only;
+    // Zero.
+    uint32_t reserved;
+    // Mount words for the driver, in place of the configured ones.
+    struct orlop_strings options;
+} orlop_mount_request;
 
 #ifdef __cplusplus
 extern "C" {
@@ -419,6 +626,546 @@ void orlop_store_free(struct orlop_store *store);
 // Errors: when the records cannot be read.
 int32_t orlop_exists(const struct orlop_store *store, const char *id, struct orlop_error **error);
 
+// What a store was opened with, as orlop_config_json prints it, its driver's name filled in.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_store_config(const struct orlop_store *store, struct orlop_buf *text, struct orlop_error **error);
+
+// What the driver says of itself, as podman info prints it: [["key", "value"], ...].
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_store_status(const struct orlop_store *store, struct orlop_buf *rows, struct orlop_error **error);
+
+// Loads the images of a docker archive, an OCI archive (each plain or compressed) or an OCI layout directory, which its content
+// tells: of `path`, with `fd` -1, or an archive from `fd`, with `path` NULL. Gives [{"id": "...", "names": [...]}, ...].
+//
+// Each blob is checked against its digest. Names are completed as podman load does and taken away from other images. The progress
+// has one item for each layer, and one for a stream that is copied first.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+// Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
+// Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
+// file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be
+// called off: give a descriptor.
+int32_t orlop_load(const struct orlop_store *store,
+                   const char *path,
+                   int32_t fd,
+                   const struct orlop_load_options *given,
+                   const struct orlop_operation *operation,
+                   struct orlop_buf *loaded,
+                   struct orlop_error **error);
+
+// Saves images, given by ids or names, to `path`, at which there may be nothing with content, with `fd` -1; or an archive to `fd`,
+// with `path` NULL. Those given by name are saved with it; layers that they share are written once. The progress has one item for
+// each layer.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DIGEST_MISMATCH for a layer that is no longer what it was, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO
+// for the file. A path is then as it was; what was written to a descriptor stays. To open a named pipe waits for its reader and
+// cannot be called off: give a descriptor.
+int32_t orlop_save(const struct orlop_store *store,
+                   struct orlop_strings names,
+                   const char *path,
+                   int32_t fd,
+                   const struct orlop_save_options *given,
+                   const struct orlop_operation *operation,
+                   struct orlop_error **error);
+
+// Makes an image of a container's root file system as it is now, with `name` (NULL: none; completed as podman commit does, and
+// taken away from other images), and gives its id. The progress has one item, which counts the bytes of the changes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a name, a format or an instruction; ORLOP_ERR_CANCELLED.
+// Nothing is left then.
+int32_t orlop_commit(const struct orlop_store *store,
+                     const char *container,
+                     const char *name,
+                     const struct orlop_commit_options *given,
+                     const struct orlop_operation *operation,
+                     struct orlop_buf *image,
+                     struct orlop_error **error);
+
+// Creates a container and its read-write layer, and gives its record as orlop_container does.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_LAYER_UNKNOWN for an image whose layer is missing, ORLOP_ERR_DUPLICATE_ID,
+// ORLOP_ERR_DUPLICATE_NAME; ORLOP_ERR_INVALID_ARGUMENT for one label without the other; ORLOP_ERR_NOT_SUPPORTED for id maps.
+// Nothing is left then.
+int32_t orlop_create_container(const struct orlop_store *store,
+                               const struct orlop_new_container *container,
+                               struct orlop_buf *record,
+                               struct orlop_error **error);
+
+// An item of an image: its bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN.
+int32_t orlop_image_data(const struct orlop_store *store,
+                         const char *id,
+                         const char *key,
+                         struct orlop_buf *content,
+                         struct orlop_error **error);
+
+// Stores an item of an image, in place of one that it has: `len` bytes of `data`, and the digest to record (NULL: the SHA-256).
+//
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
+// that no file can have.
+int32_t orlop_set_image_data(const struct orlop_store *store,
+                             const char *id,
+                             const char *key,
+                             const uint8_t *content,
+                             size_t len,
+                             const char *digest,
+                             struct orlop_error **error);
+
+// An item of a container: its bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN.
+int32_t orlop_container_data(const struct orlop_store *store,
+                             const char *id,
+                             const char *key,
+                             struct orlop_buf *content,
+                             struct orlop_error **error);
+
+// Stores an item of a container, in place of one that it has: `len` bytes of `data`.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+int32_t orlop_set_container_data(const struct orlop_store *store,
+                                 const char *id,
+                                 const char *key,
+                                 const uint8_t *content,
+                                 size_t len,
+                                 struct orlop_error **error);
+
+// Writes an item of a layer to a descriptor.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_IO when it cannot be written.
+int32_t orlop_layer_data(const struct orlop_store *store,
+                         const char *id,
+                         const char *key,
+                         int32_t out_fd,
+                         struct orlop_error **error);
+
+// Stores an item of a layer, in place of one that it has: what the descriptor gives until its end, which is kept in memory first.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_READ_ONLY for a layer of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no
+// file can have.
+int32_t orlop_set_layer_data(const struct orlop_store *store,
+                             const char *id,
+                             const char *key,
+                             int32_t in_fd,
+                             struct orlop_error **error);
+
+// Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN if it is none of them; ORLOP_ERR_READ_ONLY for what belongs to an additional store.
+int32_t orlop_delete(const struct orlop_store *store,
+                     const char *id,
+                     struct orlop_error **error);
+
+// Deletes a layer that no other layer, image or container uses.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_A_LAYER, ORLOP_ERR_LAYER_HAS_CHILDREN, ORLOP_ERR_LAYER_USED_BY_IMAGE, ORLOP_ERR_LAYER_USED_BY_CONTAINER.
+// Nothing is changed then.
+int32_t orlop_delete_layer(const struct orlop_store *store,
+                           const char *id,
+                           struct orlop_error **error);
+
+// Deletes a container, its layer and its directories.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_A_CONTAINER; ORLOP_ERR_IO when its layer cannot be unmounted or moved. Nothing is changed then.
+int32_t orlop_delete_container(const struct orlop_store *store, const char *id, struct orlop_error **error);
+
+// Deletes an image that no container uses, and the layers that nothing else needs; gives their ids, top first, as a JSON array.
+// With `test` 1 nothing is deleted.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
+// Nothing is changed then.
+int32_t orlop_delete_image(const struct orlop_store *store,
+                           const char *id,
+                           uint32_t test,
+                           struct orlop_buf *layers,
+                           struct orlop_error **error);
+
+// Deletes every container, image and layer; the empty store stays.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_IO when something cannot be unmounted or removed; what is left is listed as before.
+int32_t orlop_wipe(const struct orlop_store *store, struct orlop_error **error);
+
+// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. Gives the
+// ids of the layers that were mounted as a JSON array: [] when it has worked.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if a layer was mounted, even if `force` 1 has unmounted it, as in Go; the driver is then
+// left as it is.
+int32_t orlop_shutdown(const struct orlop_store *store,
+                       uint32_t force,
+                       struct orlop_buf *mounted,
+                       struct orlop_error **error);
+
+// Writes the tar of what a layer or container has over `reference` (NULL: over its parent, and then the very bytes that once came
+// in, where that is recorded), compressed as ORLOP_COMPRESSION_* says. *bytes are those of the uncompressed tar.
+//
+// The progress has one item, "layer" and the id, which counts the bytes that are written to the descriptor.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_NOT_SUPPORTED for bzip2 and xz; ORLOP_ERR_CORRUPT when the files no longer give the tar
+// that came in; ORLOP_ERR_CANCELLED; ORLOP_ERR_IO with EPIPE when nobody reads any more. What was written until then stays.
+int32_t orlop_export(const struct orlop_store *store,
+                     const char *id,
+                     const char *reference,
+                     int32_t compression,
+                     int32_t out_fd,
+                     const struct orlop_operation *operation,
+                     uint64_t *bytes,
+                     struct orlop_error **error);
+
+// What a layer or container changes over `reference` (NULL: its parent): for each path a byte 'C' (modified), 'A' (added) or
+// 'D' (deleted), the path, absolute in the layer, and a NUL byte.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+int32_t orlop_changes(const struct orlop_store *store,
+                      const char *id,
+                      const char *reference,
+                      struct orlop_buf *changes,
+                      struct orlop_error **error);
+
+// An estimate of the bytes that a layer or container changes over `reference` (NULL: its parent).
+//
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+int32_t orlop_diff_size(const struct orlop_store *store,
+                        const char *id,
+                        const char *reference,
+                        uint64_t *bytes,
+                        struct orlop_error **error);
+
+// Creates an image of layers that are there, and gives its record as orlop_image does.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_DUPLICATE_ID, ORLOP_ERR_DUPLICATE_NAME, ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_INVALID_DIGEST. Nothing is left
+// then.
+int32_t orlop_create_image(const struct orlop_store *store,
+                           const struct orlop_new_image *image,
+                           struct orlop_buf *record,
+                           struct orlop_error **error);
+
+// Creates a layer without content of its own, and gives its record as orlop_layer does.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_DUPLICATE_ID, ORLOP_ERR_DUPLICATE_NAME, ORLOP_ERR_LAYER_UNKNOWN for the parent,
+// ORLOP_ERR_PARENT_IS_CONTAINER; ORLOP_ERR_NOT_SUPPORTED for id maps. Nothing is left then.
+int32_t orlop_create_layer(const struct orlop_store *store,
+                           const struct orlop_new_layer *layer,
+                           struct orlop_buf *record,
+                           struct orlop_error **error);
+
+// Creates a layer from a tar stream, compressed or not, and gives its record as orlop_layer does. The stream is read to its end.
+//
+// The progress has one item, "layer" and the id where one is given; its total is known for a file.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+// Threads: any.
+// Errors: as for orlop_create_layer; ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_CANCELLED. Nothing is left
+// then.
+int32_t orlop_import_layer(const struct orlop_store *store,
+                           const struct orlop_new_layer *layer,
+                           int32_t fd,
+                           const struct orlop_operation *operation,
+                           struct orlop_buf *record,
+                           struct orlop_error **error);
+
+// Unpacks a tar stream, compressed or not, over the content of a layer or container, and records its digests and sizes. The layers
+// are locked meanwhile: the stream must not come from a call on the same store. *bytes are those of the content.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_READ_ONLY; ORLOP_ERR_INVALID_ARCHIVE and ORLOP_ERR_CANCELLED, after which the record
+// is as it was, and what was unpacked is there: it lies among content that was there before.
+int32_t orlop_apply_diff(const struct orlop_store *store,
+                         const char *id,
+                         int32_t fd,
+                         const struct orlop_operation *operation,
+                         uint64_t *bytes,
+                         struct orlop_error **error);
+
+// The layers as a JSON array, those of additional stores last. An object has the fields of layers.json, byte for byte as Go
+// writes them; behind them "mountpoint" (bytes that are not UTF-8 become U+FFFD), "mount-count" and "read-only": true, where they
+// are not empty, 0 or false.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: when a record file cannot be read (ORLOP_ERR_IO) or parsed (ORLOP_ERR_CORRUPT).
+int32_t orlop_layers(const struct orlop_store *store,
+                     struct orlop_buf *records,
+                     struct orlop_error **error);
+
+// The images as a JSON array, those of additional stores last. An object has the fields of images.json, byte for byte as Go
+// writes them; behind them "read-only": true where it belongs to an additional store.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_layers.
+int32_t orlop_images(const struct orlop_store *store,
+                     struct orlop_buf *records,
+                     struct orlop_error **error);
+
+// The containers as a JSON array of objects with the fields of containers.json, byte for byte as Go writes them.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_layers.
+int32_t orlop_containers(const struct orlop_store *store, struct orlop_buf *records, struct orlop_error **error);
+
+// A layer by id, name or unique beginning of an id, as an object of orlop_layers.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; as for orlop_layers.
+int32_t orlop_layer(const struct orlop_store *store,
+                    const char *id,
+                    struct orlop_buf *record,
+                    struct orlop_error **error);
+
+// An image by id, name or unique beginning of an id, as an object of orlop_images.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN; as for orlop_layers.
+int32_t orlop_image(const struct orlop_store *store,
+                    const char *id,
+                    struct orlop_buf *record,
+                    struct orlop_error **error);
+
+// A container by id, name, id of its layer or unique beginning of an id, as an object of orlop_containers.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; as for orlop_layers.
+int32_t orlop_container(const struct orlop_store *store,
+                        const char *id,
+                        struct orlop_buf *record,
+                        struct orlop_error **error);
+
+// What an id or name is, as {"kind": "layer", "image" or "container", "record": {...}}: looked for among the layers, then the
+// images, then the containers. The record is as from orlop_layers, orlop_images or orlop_containers.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_FOUND; as for orlop_layers.
+int32_t orlop_lookup(const struct orlop_store *store,
+                     const char *id,
+                     struct orlop_buf *found,
+                     struct orlop_error **error);
+
+// The layers whose uncompressed tar has that digest, as orlop_layers prints them; [] for none.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_DIGEST; as for orlop_layers.
+int32_t orlop_layers_by_diff_digest(const struct orlop_store *store,
+                                    const char *digest,
+                                    struct orlop_buf *records,
+                                    struct orlop_error **error);
+
+// The layers whose blob, as it came, has that digest, as orlop_layers prints them; [] for none.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_DIGEST; as for orlop_layers.
+int32_t orlop_layers_by_compressed_digest(const struct orlop_store *store,
+                                          const char *digest,
+                                          struct orlop_buf *records,
+                                          struct orlop_error **error);
+
+// The images with that digest, be it their own or that of one of their manifests, as orlop_images prints them; [] for none.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_DIGEST; as for orlop_layers.
+int32_t orlop_images_by_digest(const struct orlop_store *store,
+                               const char *digest,
+                               struct orlop_buf *records,
+                               struct orlop_error **error);
+
+// The images with the top layer of that id, mapped ones included, as orlop_images prints them; [] for none.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_layers.
+int32_t orlop_images_by_top_layer(const struct orlop_store *store,
+                                  const char *layer,
+                                  struct orlop_buf *records,
+                                  struct orlop_error **error);
+
+// Mounts a layer, or a container's layer with the container's label, options and volatility; gives the path, any bytes. What is
+// mounted is counted once more. The mount outlives the process.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; each mount is given back with orlop_unmount.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_READ_ONLY for a layer of an additional store; ORLOP_ERR_MAX_DEPTH; ORLOP_ERR_IO with what
+// the kernel says.
+int32_t orlop_mount(const struct orlop_store *store,
+                    const char *id,
+                    const struct orlop_mount_request *request,
+                    struct orlop_buf *path,
+                    struct orlop_error **error);
+
+// Mounts an image's top layer, read-only; gives the path, any bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; each mount is given back with orlop_unmount_image.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN; as for orlop_mount.
+int32_t orlop_mount_image(const struct orlop_store *store,
+                          const char *id,
+                          const struct orlop_mount_request *request,
+                          struct orlop_buf *path,
+                          struct orlop_error **error);
+
+// Gives one mount of a layer or container back, with `force` 1 all of them: 1 if it is still mounted, else 0. What is not mounted
+// stays so.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when the kernel refuses.
+int32_t orlop_unmount(const struct orlop_store *store,
+                      const char *id,
+                      uint32_t force,
+                      struct orlop_error **error);
+
+// As orlop_unmount, of an image's top layer.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN; as for orlop_unmount.
+int32_t orlop_unmount_image(const struct orlop_store *store,
+                            const char *id,
+                            uint32_t force,
+                            struct orlop_error **error);
+
+// How many mounts of a layer or container have been asked for and not given back.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN.
+int32_t orlop_mounted(const struct orlop_store *store, const char *id, int64_t *count, struct orlop_error **error);
+
+// Gives a layer, image or container these names in place of its own; another one of its kind loses them.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_FOUND; ORLOP_ERR_READ_ONLY for a layer of an additional store. An image of one is copied into this store.
+int32_t orlop_set_names(const struct orlop_store *store,
+                        const char *id,
+                        struct orlop_strings names,
+                        struct orlop_error **error);
+
+// Puts names in front of those that a layer, image or container has; another one of its kind loses them.
+//
+// Threads: any.
+// Errors: as for orlop_set_names.
+int32_t orlop_add_names(const struct orlop_store *store,
+                        const char *id,
+                        struct orlop_strings names,
+                        struct orlop_error **error);
+
+// Takes names away from a layer, image or container; those it does not have are ignored.
+//
+// Threads: any.
+// Errors: as for orlop_set_names.
+int32_t orlop_remove_names(const struct orlop_store *store,
+                           const char *id,
+                           struct orlop_strings names,
+                           struct orlop_error **error);
+
+// Replaces the metadata of a layer, image or container: any text.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_FOUND; ORLOP_ERR_READ_ONLY for what belongs to an additional store.
+int32_t orlop_set_metadata(const struct orlop_store *store,
+                           const char *id,
+                           const char *metadata,
+                           struct orlop_error **error);
+
+// Bytes of an image: the tars of its layers and its big data.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN; ORLOP_ERR_LAYER_UNKNOWN for a layer that is missing; ORLOP_ERR_SIZE_UNKNOWN.
+int32_t orlop_image_size(const struct orlop_store *store, const char *id, int64_t *bytes, struct orlop_error **error);
+
+// Bytes of a container: what its layer changes, its big data and its directories.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN, ORLOP_ERR_LAYER_UNKNOWN.
+int32_t orlop_container_size(const struct orlop_store *store,
+                             const char *id,
+                             int64_t *bytes,
+                             struct orlop_error **error);
+
+// A directory for the caller's files of an image, made if it is not there; the path, any bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN.
+int32_t orlop_image_dir(const struct orlop_store *store,
+                        const char *id,
+                        struct orlop_buf *path,
+                        struct orlop_error **error);
+
+// As orlop_image_dir, in the run root: gone after a reboot.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN.
+int32_t orlop_image_run_dir(const struct orlop_store *store,
+                            const char *id,
+                            struct orlop_buf *path,
+                            struct orlop_error **error);
+
+// A directory for the caller's files of a container, made if it is not there; the path, any bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN.
+int32_t orlop_container_dir(const struct orlop_store *store,
+                            const char *id,
+                            struct orlop_buf *path,
+                            struct orlop_error **error);
+
+// As orlop_container_dir, in the run root: gone after a reboot.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN.
+int32_t orlop_container_run_dir(const struct orlop_store *store,
+                                const char *id,
+                                struct orlop_buf *path,
+                                struct orlop_error **error);
+
 // The library's version, as "0.1.0".
 //
 // Ownership: the text is the library's and never changes.
@@ -429,7 +1176,7 @@ const char *orlop_version(void);
 //
 // Ownership: the text is the library's and never changes.
 // Threads: any.
-const char *orlop_commit(void);
+const char *orlop_version_commit(void);
 
 // 1 if the library has the feature of that name, else 0. Features: "overlay" and "vfs" (the drivers).
 //

@@ -220,6 +220,14 @@ fn printed(options: &StoreOptions) -> Printed<'_> {
     }
 }
 
+/// The JSON form of a configuration.
+///
+/// # Errors
+/// A defect: there always is one.
+pub(crate) fn print(options: &StoreOptions) -> Result<String> {
+    json::text(&printed(options))
+}
+
 /// Reads the configuration: storage.conf with its drop-ins and environment, as containers-storage.conf(5) and podman have it, and
 /// the caller's choices upon it.
 ///
@@ -259,7 +267,7 @@ pub unsafe extern "C" fn orlop_config_json(
     unsafe {
         run(error, || {
             let out = BufferOut::new(text);
-            out.put(json::text(&printed(&*handle::borrow(config)?))?);
+            out.put(print(&*handle::borrow(config)?)?);
             Ok(())
         })
     }

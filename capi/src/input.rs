@@ -113,7 +113,7 @@ pub(crate) unsafe fn path(pointer: *const c_char, what: &str) -> Result<PathBuf>
 ///
 /// # Errors
 /// When it is NULL and `count` is not 0.
-unsafe fn slice<'a, T>(items: *const T, count: usize, what: &str) -> Result<&'a [T]> {
+pub(crate) unsafe fn slice<'a, T>(items: *const T, count: usize, what: &str) -> Result<&'a [T]> {
     match (items.is_null(), count) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(missing(what)),

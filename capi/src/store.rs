@@ -4,12 +4,13 @@ use std::ffi::c_char;
 
 use orlop::store::Store;
 
-use crate::buffer::PointerOut;
-use crate::config::orlop_config;
+use crate::buffer::{BufferOut, PointerOut, orlop_buf};
+use crate::config::{self, orlop_config};
 use crate::error::orlop_error;
 use crate::guard::{call, run};
 use crate::handle::{self, Handle, opaque};
 use crate::input::text;
+use crate::json;
 
 /// A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
 /// once; not after fork.
@@ -59,4 +60,46 @@ pub unsafe extern "C" fn orlop_exists(
 ) -> i32 {
     // SAFETY: pointers of the caller's, as the header asks.
     unsafe { call(error, || handle::borrow(store)?.exists(text(id, "id")?).map(i32::from)) }
+}
+
+/// What a store was opened with, as orlop_config_json prints it, its driver's name filled in.
+///
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+/// Threads: any.
+/// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_store_config(
+    store: *const orlop_store,
+    text: *mut orlop_buf,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let out = BufferOut::new(text);
+            out.put(config::print(handle::borrow(store)?.options())?);
+            Ok(())
+        })
+    }
+}
+
+/// What the driver says of itself, as podman info prints it: [["key", "value"], ...].
+///
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+/// Threads: any.
+/// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_store_status(
+    store: *const orlop_store,
+    rows: *mut orlop_buf,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let out = BufferOut::new(rows);
+            out.put(json::text(&handle::borrow(store)?.driver_status())?);
+            Ok(())
+        })
+    }
 }

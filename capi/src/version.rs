@@ -23,7 +23,7 @@ pub extern "C" fn orlop_version() -> *const c_char {
 /// Ownership: the text is the library's and never changes.
 /// Threads: any.
 #[unsafe(no_mangle)]
-pub extern "C" fn orlop_commit() -> *const c_char {
+pub extern "C" fn orlop_version_commit() -> *const c_char {
     static COMMIT: std::sync::OnceLock<std::ffi::CString> = std::sync::OnceLock::new();
     COMMIT.get_or_init(|| std::ffi::CString::new(orlop::COMMIT).unwrap_or_default()).as_ptr()
 }
