@@ -166,7 +166,6 @@ pub(crate) unsafe fn borrow<'a, T: Opaque + 'a>(
 ///
 /// # Errors
 /// As for [`borrow`].
-#[allow(dead_code)]
 pub(crate) unsafe fn take<T: Opaque>(pointer: *mut T) -> Result<T::Value> {
     if pointer.is_null() {
         return Err(missing(T::NAME));

@@ -274,6 +274,18 @@ pub fn unpack(
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
 ) -> Result<u64> {
+    unpack_content(tar, root, options).map(|(bytes, _)| bytes)
+}
+
+/// As [`unpack`]; says, too, whether an entry stands for the root itself and has set its owner and mode.
+///
+/// # Errors
+/// As [`import`].
+pub fn unpack_content(
+    tar: &mut (dyn Read + Send),
+    root: BorrowedFd<'_>,
+    options: &UnpackOptions,
+) -> Result<(u64, bool)> {
     let tar = Disassembler::without_log(io::BufReader::with_capacity(BUFFER, tar));
-    take_apart(tar, root, options, writers()).map(|(facts, _)| facts.size)
+    take_apart(tar, root, options, writers()).map(|(facts, _)| (facts.size, facts.root))
 }

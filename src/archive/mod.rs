@@ -29,7 +29,7 @@ pub use changes::{changes_between, changes_in_upper};
 pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};
-pub use import::{import, unpack};
+pub use import::{import, unpack, unpack_content};
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,

@@ -1,9 +1,10 @@
 //! What a store is opened with: the outcome of all configuration.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::record::IdMap;
+use crate::{Error, ErrorKind, Result};
 
 /// Everything that opening a store needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +33,37 @@ pub struct StoreOptions {
     pub disable_volatile: bool,
     /// Container records live under the run root.
     pub transient_store: bool,
+}
+
+impl StoreOptions {
+    /// Takes relative roots from the working directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a missing root, or one that is both graph root and image store.
+    pub fn make_roots_absolute(&mut self) -> Result<()> {
+        for (name, root) in [("graph root", &mut self.graph_root), ("run root", &mut self.run_root)]
+        {
+            if root.as_os_str().is_empty() {
+                return Err(Error::new(ErrorKind::Config, "opening the store")
+                    .detail(format!("no {name} is configured"))
+                    .hint("give it on the command line or in storage.conf"));
+            }
+            *root = absolute(root)?;
+        }
+        if let Some(root) = &mut self.image_store {
+            *root = absolute(root)?;
+            if *root == self.graph_root {
+                return Err(Error::new(ErrorKind::Config, "opening the store")
+                    .path(&*root)
+                    .detail("the image store must differ from the graph root"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("making the path absolute", path, e))
 }
 
 /// How automatic user namespaces are sized and whose ranges feed them.

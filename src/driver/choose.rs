@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Driver;
 use super::overlay::Overlay;
 use super::vfs::Vfs;
+use crate::config::StoreOptions;
 use crate::{Error, ErrorKind, Result};
 
 /// The order in which drivers are tried when no other is configured.
@@ -104,6 +105,20 @@ pub fn choose(
     Err(Error::new(ErrorKind::NotSupported, format!("choosing a driver for {graph_root:?}"))
         .path(graph_root)
         .detail(refusals.join("; ")))
+}
+
+/// The driver of the store that `options` describe: the one they name, else the one that [`choose`] finds.
+///
+/// # Errors
+/// As for [`open`] and [`choose`].
+pub fn of(options: &StoreOptions) -> Result<Box<dyn Driver>> {
+    let StoreOptions { graph_root, run_root, driver_options, .. } = options;
+    let image_store = options.image_store.as_deref();
+    if options.driver.is_empty() {
+        choose(graph_root, run_root, image_store, &options.driver_priority, driver_options)
+    } else {
+        open(&options.driver, graph_root, run_root, image_store, driver_options)
+    }
 }
 
 /// IDN-7: whether the next driver is to be tried.

@@ -1,6 +1,6 @@
 //! The drivers: how layers lie on disk, and how a chain of them becomes one mounted tree.
 //!
-//! [`open`] takes a driver by name, [`choose`] finds the one that fits.
+//! [`open`] takes a driver by name, [`choose`] finds the one that fits, [`of`] does the one or the other as a configuration says.
 //! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
 
 mod choose;
@@ -15,7 +15,7 @@ mod tests;
 mod trash;
 mod vfs;
 
-pub use choose::{choose, open};
+pub use choose::{choose, of, open};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -279,7 +279,8 @@ pub trait Driver: Send + Sync {
     /// Rows for `status` (REM-11).
     fn status(&self) -> Vec<(String, String)>;
 
-    /// Ids of the layers in the home, additional stores excepted (REM-8).
+    /// Ids of the layers in the home, additional stores excepted (REM-8), where layers lie on one another children before parents, else
+    /// by name.
     ///
     /// # Errors
     /// When the home cannot be read.

@@ -22,41 +22,8 @@ impl Store {
     /// [`ErrorKind::Config`] for a missing root or one that is both graph root and image store; what the driver says of its
     /// options.
     pub fn open(mut options: StoreOptions) -> Result<Self> {
-        for (name, root) in
-            [("graph root", &mut options.graph_root), ("run root", &mut options.run_root)]
-        {
-            if root.as_os_str().is_empty() {
-                return Err(Error::new(ErrorKind::Config, "opening the store")
-                    .detail(format!("no {name} is configured"))
-                    .hint("give it on the command line or in storage.conf"));
-            }
-            *root = absolute(root)?;
-        }
-        if let Some(root) = &mut options.image_store {
-            *root = absolute(root)?;
-            if *root == options.graph_root {
-                return Err(Error::new(ErrorKind::Config, "opening the store")
-                    .path(&*root)
-                    .detail("the image store must differ from the graph root"));
-            }
-        }
-        let driver = if options.driver.is_empty() {
-            driver::choose(
-                &options.graph_root,
-                &options.run_root,
-                options.image_store.as_deref(),
-                &options.driver_priority,
-                &options.driver_options,
-            )?
-        } else {
-            driver::open(
-                &options.driver,
-                &options.graph_root,
-                &options.run_root,
-                options.image_store.as_deref(),
-                &options.driver_options,
-            )?
-        };
+        options.make_roots_absolute()?;
+        let driver = driver::of(&options)?;
         options.driver = driver.name().to_owned();
         let paths = Paths::new(&options, driver.name());
         let others =
@@ -120,10 +87,6 @@ fn other_store(paths: &Paths, root: &Path) -> OtherStore {
         layers: Table::new(vec![layers.join("layers.lock")], files.into(), true),
         images: images_table(&paths.foreign(root, "images"), true),
     }
-}
-
-fn absolute(path: &Path) -> Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::io("making the path absolute", path, e))
 }
 
 /// A directory of mode 0700, parents too, unless it is there.

@@ -95,6 +95,8 @@ struct State {
     /// A thread waits in the kernel for the lock.
     acquiring: bool,
     waiting_writers: usize,
+    /// Threads that wait for a change of this: with none of them, no system call wakes nobody.
+    waiting: usize,
 }
 
 type Registry = BTreeMap<(u64, u64), Arc<LockFile>>;
@@ -177,11 +179,13 @@ impl LockFile {
             return Ok(guard());
         }
         if state.waiting_writers > 0 {
+            state.waiting += 1;
             state = self
                 .changed
                 .wait_timeout_while(state, READER_COURTESY, |s| s.waiting_writers > 0)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            state.waiting -= 1;
         }
         while state.writer || state.acquiring {
             state = self.wait(state);
@@ -261,8 +265,17 @@ impl LockFile {
         Err(Error::new(ErrorKind::ReadOnly, "locking for writing").path(&self.path))
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    fn tell(&self, state: &State) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Takes the kernel's lock for the first holder of this process, while the others wait for this thread.
@@ -277,7 +290,7 @@ impl LockFile {
         let outcome = lock_whole(&file, kind);
         let mut state = relock(&self.state);
         state.acquiring = false;
-        self.changed.notify_all();
+        self.tell(&state);
         outcome.map_err(|e| self.failure("locking", e))?;
         state.held = Some(file);
         Ok(state)
@@ -293,8 +306,7 @@ impl LockFile {
             // Unlocking our own description of an open file cannot fail.
             let _ = ofd(&file, libc::F_UNLCK, false);
         }
-        drop(state);
-        self.changed.notify_all();
+        self.tell(&state);
     }
 
     fn failure(&self, what: &str, errno: Errno) -> Error {

@@ -1,5 +1,6 @@
 //! From a layer to the directories of the layers below it, with lost short links found again.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -321,6 +322,23 @@ pub(super) fn list_layers(home: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// As [`list_layers`], each layer before those that it lies on: a removal of all in this order leaves whole layers wherever it
+/// stops. Layers with a damaged list, which are not whole anyway, come first.
+pub(super) fn list_children_first(home: &Path) -> Result<Vec<String>> {
+    let mut names = list_layers(home)?;
+    names.sort_by_cached_key(|name| Reverse(count_lowers(&home.join(name))));
+    Ok(names)
+}
+
+fn count_lowers(layer: &Path) -> usize {
+    let by_id = layout::read_lower_layers(layer).map(|l| l.map(|ids| ids.len()));
+    let listed = match by_id {
+        Ok(None) => layout::read_lower(layer).map(|l| l.map(|links| links.len())),
+        counted => counted,
+    };
+    listed.map_or(usize::MAX, Option::unwrap_or_default)
 }
 
 /// Whether a name in the home is not a layer's: the driver's own, or of what a killed probe left (DEF-28).

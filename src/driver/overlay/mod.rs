@@ -221,7 +221,7 @@ impl Driver for Overlay {
     }
 
     fn list_layers(&self) -> Result<Vec<String>> {
-        chain::list_layers(&self.home)
+        chain::list_children_first(&self.home)
     }
 
     fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage> {

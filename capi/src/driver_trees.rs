@@ -1,0 +1,127 @@
+//! What a layer of a driver changes: as a tar, as a list, as a number.
+
+use std::ffi::c_char;
+use std::io::{self, BufWriter, Write};
+
+use orlop::Result;
+use orlop::archive::{Change, ChangeKind};
+use orlop::progress::{Counted, Progress};
+
+use crate::buffer::{BufferOut, orlop_buf, put};
+use crate::driver::orlop_driver;
+use crate::driver_layers::{layer_id, parent_id};
+use crate::error::orlop_error;
+use crate::guard::run;
+use crate::handle;
+use crate::input::descriptor;
+use crate::operation::{Watch, orlop_operation};
+use crate::stream::Stream;
+
+/// Writes what a layer changes over `parent` (NULL or empty: all that it shows) to `out_fd` as an uncompressed tar with AUFS
+/// whiteouts (".wh.").
+///
+/// Ownership: the descriptor stays the caller's.
+/// Threads: any, under the caller's lock: overlay may have to mount.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_CANCELLED; ORLOP_ERR_IO when a file cannot be read or `out_fd` fails. What was written
+/// until then is no whole tar.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_driver_diff(
+    driver: *const orlop_driver,
+    id: *const c_char,
+    parent: *const c_char,
+    out_fd: i32,
+    operation: *const orlop_operation,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers and a descriptor of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let driver = handle::borrow(driver)?;
+            let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
+            let out = descriptor(out_fd, "out_fd")?;
+            let watch = Watch::new(operation)?;
+            let item = watch.start(&format!("layer {id}"), None);
+            let out = Counted::new(Stream::new(out, &watch), &*item);
+            buffered(out, |out| driver.diff(&id, parent.as_ref(), out))?;
+            item.finish("done");
+            Ok(())
+        })
+    }
+}
+
+/// Gathers the small writes of `work`. After a failure nothing more is written.
+fn buffered<W: Write>(out: W, work: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let mut out = BufWriter::with_capacity(64 * 1024, out);
+    let failed = |e: io::Error| {
+        orlop::Error::new(orlop::ErrorKind::Io, "writing the tar of a layer").caused_by(e)
+    };
+    let done = work(&mut out).and_then(|()| out.flush().map_err(failed));
+    drop(out.into_parts());
+    done
+}
+
+/// What a layer changes over `parent` (NULL or empty: over an empty tree): for each change one byte, 'C' changed, 'A' added or 'D'
+/// deleted, then the path's bytes, absolute within the layer, and a NUL. The order is that of the walk.
+///
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+/// Threads: any, under the caller's lock: overlay may have to mount.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_driver_changes(
+    driver: *const orlop_driver,
+    id: *const c_char,
+    parent: *const c_char,
+    changes: *mut orlop_buf,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let out = BufferOut::new(changes);
+            let driver = handle::borrow(driver)?;
+            let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
+            out.put(change_records(&driver.changes(&id, parent.as_ref())?));
+            Ok(())
+        })
+    }
+}
+
+/// Changes as the header describes them; a path on disk has no NUL.
+pub(crate) fn change_records(changes: &[Change]) -> Vec<u8> {
+    let mut records = Vec::with_capacity(changes.iter().map(|c| c.path.len() + 2).sum());
+    for change in changes {
+        records.push(match change.kind {
+            ChangeKind::Modify => b'C',
+            ChangeKind::Add => b'A',
+            ChangeKind::Delete => b'D',
+        });
+        records.extend_from_slice(&change.path);
+        records.push(0);
+    }
+    records
+}
+
+/// The sum of the sizes of the files that a layer changes over `parent` (NULL or empty: of all that it shows). NULL for `bytes` is
+/// fine.
+///
+/// Ownership: `bytes` is a variable of the caller's.
+/// Threads: any, under the caller's lock: overlay may have to mount.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_driver_diff_size(
+    driver: *const orlop_driver,
+    id: *const c_char,
+    parent: *const c_char,
+    bytes: *mut u64,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let driver = handle::borrow(driver)?;
+            let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
+            put(bytes, driver.diff_size(&id, parent.as_ref())?);
+            Ok(())
+        })
+    }
+}
