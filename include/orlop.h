@@ -176,17 +176,32 @@ typedef struct orlop_cancel orlop_cancel;
 // What a store or a driver is opened with. It never changes: any thread may use it.
 typedef struct orlop_config orlop_config;
 
+// A driver of layers alone, without the records and locks of a store: for a program that keeps those itself. It does what Go's
+// graphdriver.Driver does, on the same files.
+//
+// Calls that change a layer want what the Go interface wants: a lock of the caller's that keeps other processes away.
+typedef struct orlop_driver orlop_driver;
+
 // Why a call has failed. The caller frees it with orlop_error_free.
 //
 // An error never changes: any thread may read it, and what its getters return lives as long as it does.
 typedef struct orlop_error orlop_error;
 
+// The files of a layer and of those below it, for reading (Go's DiffGetter).
+typedef struct orlop_files orlop_files;
+
 // The progress of one operation, which any thread may read while it runs.
 typedef struct orlop_progress orlop_progress;
+
+// Content that belongs to no layer yet.
+typedef struct orlop_staged orlop_staged;
 
 // A store of layers, images and containers, shared with other processes under its locks. Any number of threads may use it at
 // once; not after fork.
 typedef struct orlop_store orlop_store;
+
+// A removed layer whose bytes are still to be deleted.
+typedef struct orlop_trash orlop_trash;
 
 // Bytes made by the library; the caller frees them with orlop_buf_free.
 //
@@ -256,6 +271,78 @@ typedef struct orlop_config_options {
     struct orlop_id_maps gid_map;
 } orlop_config_options;
 
+// What a layer is made with. NULL in its place, and zero in each field: nothing special.
+typedef struct orlop_layer_options {
+    // sizeof(struct orlop_layer_options).
+    size_t size;
+    // SELinux label; may be NULL.
+    const char *mount_label;
+    // "key=value" options of this layer ("size", "inodes"); those that need a quota are refused.
+    struct orlop_strings storage_opt;
+    // User id map; anything but an empty one is refused by this version.
+    struct orlop_id_maps uid_map;
+    // Group id map; likewise.
+    struct orlop_id_maps gid_map;
+} orlop_layer_options;
+
+// What orlop_driver_disk_usage fills in.
+typedef struct orlop_disk_usage {
+    // sizeof(struct orlop_disk_usage), set by the caller; what is beyond it is not written.
+    size_t size;
+    // The sizes of all files that are no directories, hard links once.
+    uint64_t bytes;
+    // Inodes, directories included.
+    uint64_t inodes;
+} orlop_disk_usage;
+
+// What a layer is mounted with. NULL in its place, and zero in each field: nothing special.
+typedef struct orlop_mount_options {
+    // sizeof(struct orlop_mount_options).
+    size_t size;
+    // SELinux label; may be NULL.
+    const char *mount_label;
+    // User id map; anything but an empty one is refused by this version.
+    struct orlop_id_maps uid_map;
+    // Group id map; likewise.
+    struct orlop_id_maps gid_map;
+    // Mount words, which replace the configured ones; "ro" asks for a read-only mount.
+    struct orlop_strings options;
+    // 1: the content need not survive a crash of the machine.
+    uint32_t is_volatile;
+    // Zero.
+    uint32_t reserved;
+} orlop_mount_options;
+
+// How a tar is unpacked. NULL in its place, and zero in each field: as the driver is configured.
+typedef struct orlop_apply_options {
+    // sizeof(struct orlop_apply_options).
+    size_t size;
+    // SELinux label; may be NULL. The files get what the file system gives them, as with Go's overlay.
+    const char *mount_label;
+    // User id map; anything but an empty one is refused by this version.
+    struct orlop_id_maps uid_map;
+    // Group id map; likewise.
+    struct orlop_id_maps gid_map;
+    // 1: go on when an owner cannot be set.
+    uint32_t ignore_chown_errors;
+    // 1: every file gets the mode `force_mask`; refused by this version.
+    uint32_t has_force_mask;
+    // The mode; zero without has_force_mask.
+    uint32_t force_mask;
+    // Zero.
+    uint32_t reserved;
+} orlop_apply_options;
+
+// How a long operation is watched and called off. NULL in its place: not at all.
+typedef struct orlop_operation {
+    // sizeof(struct orlop_operation).
+    size_t size;
+    // By which the operation can be called off; may be NULL.
+    const struct orlop_cancel *cancel;
+    // Where it tells how far it is; may be NULL.
+    const struct orlop_progress *progress;
+} orlop_operation;
+
 // Receives a line of the log: its level (ORLOP_LOG_*), and the text, which is only valid during the call.
 //
 // It is called on the thread of the call or on one of the library's, several at once, and must not call the library.
@@ -292,16 +379,6 @@ typedef struct orlop_load_options {
     // Where large temporary files go; NULL: /var/tmp.
     const char *temp_dir;
 } orlop_load_options;
-
-// How a long operation is watched and called off. NULL in its place: not at all.
-typedef struct orlop_operation {
-    // sizeof(struct orlop_operation).
-    size_t size;
-    // By which the operation can be called off; may be NULL.
-    const struct orlop_cancel *cancel;
-    // Where it tells how far it is; may be NULL.
-    const struct orlop_progress *progress;
-} orlop_operation;
 
 // How to save. NULL in its place: a docker archive.
 typedef struct orlop_save_options {
@@ -523,6 +600,347 @@ int32_t orlop_config_json(const struct orlop_config *config,
 //
 // Threads: any; nobody else may use the pointer any more.
 void orlop_config_free(struct orlop_config *config);
+
+// Opens the driver that `config` names, else the one that fits, as a store does: the first of the priorities that has layers, else
+// the first that this host serves. It asks whether the host serves it, and leaves the disk alone: what must exist is made by
+// orlop_driver_prepare or by the first call that writes.
+//
+// Ownership: *driver is the caller's, to be freed with orlop_driver_free; `config` may be freed at once.
+// Threads: any.
+// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED, ORLOP_ERR_PREREQUISITES or
+// ORLOP_ERR_INCOMPATIBLE_FS where the driver cannot serve, which is when Go's Init would have the next one tried.
+int32_t orlop_driver_open(const struct orlop_config *config,
+                          struct orlop_driver **driver,
+                          struct orlop_error **error);
+
+// Closes a driver; NULL is fine. What is mounted stays mounted. Handles of removed layers, of staged content and of files that it gave
+// out live on. After a fork it does nothing in the child.
+//
+// Threads: any; no call on the driver may be running, and nobody may use the pointer any more.
+void orlop_driver_free(struct orlop_driver *driver);
+
+// The driver's name, "overlay" or "vfs", as text.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_name(const struct orlop_driver *driver, struct orlop_buf *name, struct orlop_error **error);
+
+// Makes what the driver needs on disk (its directories, for overlay the private mount of its home), as Go's Init does. Without it the
+// first call that writes does so.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for an option that is not served, or where the file system does not serve; ORLOP_ERR_IO.
+int32_t orlop_driver_prepare(const struct orlop_driver *driver,
+                             struct orlop_error **error);
+
+// Lets go what the driver holds, for overlay the private mount of its home unless layers are mounted; called at shutdown. The next call
+// that needs it makes it again.
+//
+// Threads: any.
+// Errors: when the kernel refuses.
+int32_t orlop_driver_cleanup(const struct orlop_driver *driver,
+                             struct orlop_error **error);
+
+// Whether a new layer is to be synced to disk before it counts (option "sync"): 1 as Go's SyncModeFilesystem, 0 as SyncModeNone.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_syncs(const struct orlop_driver *driver,
+                           struct orlop_error **error);
+
+// Whether the driver can map ids when it mounts: 1 or 0. This version cannot.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_supports_shifting(const struct orlop_driver *driver,
+                                       struct orlop_id_maps uid_map,
+                                       struct orlop_id_maps gid_map,
+                                       struct orlop_error **error);
+
+// Rows for a status display, as a JSON array of [key, value], such as ["Backing Filesystem","extfs"]. For overlay the kernel is tried
+// out, unless the answers are on record.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_status(const struct orlop_driver *driver,
+                            struct orlop_buf *rows,
+                            struct orlop_error **error);
+
+// The directories in which the driver makes its temporary ones, as a JSON array of paths: what a killed process leaves there
+// (store-format 10.3) is for whoever opens the store to clear away.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_temp_dir_roots(const struct orlop_driver *driver,
+                                    struct orlop_buf *paths,
+                                    struct orlop_error **error);
+
+// The roots of the additional image stores of the driver's options, in order, as a JSON array of paths.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_additional_image_stores(const struct orlop_driver *driver,
+                                             struct orlop_buf *paths,
+                                             struct orlop_error **error);
+
+// Gives the files of a layer; those that it does not have itself come from the layers below.
+//
+// Ownership: *files is the caller's, to be freed with orlop_files_free; it may outlive the driver.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_CORRUPT for a damaged layer.
+int32_t orlop_driver_files(const struct orlop_driver *driver,
+                           const char *id,
+                           struct orlop_files **files,
+                           struct orlop_error **error);
+
+// Opens the regular file of that name, as the layer's tar has it, for reading. No symbolic link is followed out of the layer.
+//
+// Ownership: *fd is the caller's, to be closed by it; -1 after a failure.
+// Threads: any.
+// Errors: ORLOP_ERR_IO with the errno, ENOENT where no regular file has that name.
+int32_t orlop_files_open(const struct orlop_files *files,
+                         const char *name,
+                         int32_t *fd,
+                         struct orlop_error **error);
+
+// Lets a layer's files go; NULL is fine. Descriptors that were handed out stay open.
+//
+// Threads: any; no call on it may be running, and nobody may use the pointer any more.
+void orlop_files_free(struct orlop_files *files);
+
+// Makes an empty layer for image content on `parent`, or on nothing where that is NULL or empty.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for an option that is not served. Nothing is left behind.
+int32_t orlop_driver_create(const struct orlop_driver *driver,
+                            const char *id,
+                            const char *parent,
+                            const struct orlop_layer_options *options,
+                            struct orlop_error **error);
+
+// Makes an empty layer for a container; else as orlop_driver_create.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: as for orlop_driver_create.
+int32_t orlop_driver_create_read_write(const struct orlop_driver *driver,
+                                       const char *id,
+                                       const char *parent,
+                                       const struct orlop_layer_options *options,
+                                       struct orlop_error **error);
+
+// Makes a layer with the content of the layer `template`; with `read_write` 1 one for a container, with 0 one for image content.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN for the template; else as for orlop_driver_create.
+int32_t orlop_driver_create_from_template(const struct orlop_driver *driver,
+                                          const char *id,
+                                          const char *template_id,
+                                          const struct orlop_layer_options *options,
+                                          uint32_t read_write,
+                                          struct orlop_error **error);
+
+// Removes a layer at once, unmounting it; a missing one is fine.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_READ_ONLY for a layer of an additional store; ORLOP_ERR_IO for what could not be removed.
+int32_t orlop_driver_remove(const struct orlop_driver *driver, const char *id, struct orlop_error **error);
+
+// Moves a layer aside, unmounting it, to be deleted by orlop_trash_empty when the caller's lock is released; a missing one is fine.
+//
+// Ownership: *trash is the caller's, to be handed to orlop_trash_empty or orlop_trash_free.
+// Threads: any, under the caller's lock.
+// Errors: as for orlop_driver_remove; the layer is then still there, or in a temp dir, from which opening the store clears it.
+int32_t orlop_driver_deferred_remove(const struct orlop_driver *driver,
+                                     const char *id,
+                                     struct orlop_trash **trash,
+                                     struct orlop_error **error);
+
+// Deletes the bytes of a layer that was moved aside, whether its driver is still open or not.
+//
+// Ownership: `trash` is taken over, whatever comes of it, and must not be used or freed any more.
+// Threads: any, without the lock; nobody else may use the pointer any more.
+// Errors: the first file that could not be removed; it stays for whoever opens the store next.
+int32_t orlop_trash_empty(struct orlop_trash *trash, struct orlop_error **error);
+
+// As orlop_trash_empty for whoever does not want to know how it went; NULL is fine.
+//
+// Threads: any; nobody else may use the pointer any more.
+void orlop_trash_free(struct orlop_trash *trash);
+
+// Whether the driver has that layer, in its home or an additional store: 1 or 0.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for what cannot be an id.
+int32_t orlop_driver_exists(const struct orlop_driver *driver, const char *id, struct orlop_error **error);
+
+// The ids of the layers in the driver's home, without those of additional stores, as a JSON array. Children come before parents, so
+// that they can be removed in that order.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IO when the home cannot be read.
+int32_t orlop_driver_layers(const struct orlop_driver *driver,
+                            struct orlop_buf *ids,
+                            struct orlop_error **error);
+
+// What the driver tells of a layer, as a JSON object of texts: for overlay "UpperDir", "LowerDir", "WorkDir" and "MergedDir", for vfs
+// nothing.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_CORRUPT for a damaged layer.
+int32_t orlop_driver_metadata(const struct orlop_driver *driver,
+                              const char *id,
+                              struct orlop_buf *metadata,
+                              struct orlop_error **error);
+
+// Counts what a layer itself holds, without those below it.
+//
+// Ownership: `usage` is the caller's struct, its size field set.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_disk_usage(const struct orlop_driver *driver,
+                                const char *id,
+                                struct orlop_disk_usage *usage,
+                                struct orlop_error **error);
+
+// Changes the owners of all files of a layer from one pair of id maps to another. This version does not.
+//
+// Ownership: everything stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_SUPPORTED.
+int32_t orlop_driver_update_id_maps(const struct orlop_driver *driver,
+                                    const char *id,
+                                    struct orlop_id_maps container_uid_map,
+                                    struct orlop_id_maps container_gid_map,
+                                    struct orlop_id_maps host_uid_map,
+                                    struct orlop_id_maps host_gid_map,
+                                    const char *mount_label,
+                                    struct orlop_error **error);
+
+// Mounts a layer and tells where, as the bytes of an absolute path. Uses are counted within the process: each one is given back with
+// orlop_driver_put, the last of which unmounts. vfs mounts nothing and gives the layer's own directory.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_BUSY where it is mounted with other options; ORLOP_ERR_CORRUPT for a damaged layer;
+// ORLOP_ERR_NOT_SUPPORTED for id maps; ORLOP_ERR_IO when the kernel refuses. Nothing is then counted.
+int32_t orlop_driver_get(const struct orlop_driver *driver,
+                         const char *id,
+                         const struct orlop_mount_options *options,
+                         struct orlop_buf *path,
+                         struct orlop_error **error);
+
+// Gives one orlop_driver_get back.
+//
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN (overlay); ORLOP_ERR_IO when the kernel refuses to unmount.
+int32_t orlop_driver_put(const struct orlop_driver *driver, const char *id, struct orlop_error **error);
+
+// Whether a mount of the driver's kind is at `path`, made by whatever process: 1 or 0. For vfs, whether a directory is there.
+//
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL or an empty path.
+int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
+                                const char *path,
+                                struct orlop_error **error);
+
+// Unpacks the uncompressed tar that `tar_fd` gives, to its end, upon the present content of a layer. *bytes, unless `bytes` is NULL,
+// is then the sum of the sizes of its files.
+//
+// What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
+// aside. orlop_driver_stage leaves nothing.
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_NOT_SUPPORTED for
+// an option that is not served, after which nothing has been read.
+int32_t orlop_driver_apply_diff(const struct orlop_driver *driver,
+                                const char *id,
+                                int32_t tar_fd,
+                                const struct orlop_apply_options *options,
+                                const struct orlop_operation *operation,
+                                uint64_t *bytes,
+                                struct orlop_error **error);
+
+// Unpacks the uncompressed tar that `tar_fd` gives, to its end, as the content of a layer on `parent` (NULL or empty: on none) that
+// orlop_driver_commit_staged puts in place. No lock is needed, and no layer is touched. *bytes as for orlop_driver_apply_diff.
+//
+// Ownership: *staged is the caller's, to be handed to orlop_driver_commit_staged or orlop_staged_free. The descriptor stays the
+// caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN for a parent that has vanished; else as for orlop_driver_apply_diff. Nothing is left behind.
+int32_t orlop_driver_stage(const struct orlop_driver *driver,
+                           const char *parent,
+                           const struct orlop_layer_options *layer,
+                           int32_t tar_fd,
+                           const struct orlop_apply_options *options,
+                           const struct orlop_operation *operation,
+                           struct orlop_staged **staged,
+                           uint64_t *bytes,
+                           struct orlop_error **error);
+
+// Makes staged content the content of the layer `id`, which was created with the same parent and is still empty.
+//
+// Ownership: `staged` is taken over, whatever comes of it, and must not be used or freed any more.
+// Threads: any, under the caller's lock; nobody else may use `staged` any more.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for content that was staged by another driver handle; ORLOP_ERR_LAYER_UNKNOWN;
+// ORLOP_ERR_DUPLICATE_ID for a layer with content. The staged content is then gone.
+int32_t orlop_driver_commit_staged(const struct orlop_driver *driver,
+                                   const char *id,
+                                   struct orlop_staged *staged,
+                                   struct orlop_error **error);
+
+// Deletes staged content that is not wanted; NULL is fine.
+//
+// Threads: any; nobody else may use the pointer any more.
+void orlop_staged_free(struct orlop_staged *staged);
+
+// Writes what a layer changes over `parent` (NULL or empty: all that it shows) to `out_fd` as an uncompressed tar with AUFS
+// whiteouts (".wh.").
+//
+// Ownership: the descriptor stays the caller's.
+// Threads: any, under the caller's lock: overlay may have to mount.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_CANCELLED; ORLOP_ERR_IO when a file cannot be read or `out_fd` fails. What was written
+// until then is no whole tar.
+int32_t orlop_driver_diff(const struct orlop_driver *driver,
+                          const char *id,
+                          const char *parent,
+                          int32_t out_fd,
+                          const struct orlop_operation *operation,
+                          struct orlop_error **error);
+
+// What a layer changes over `parent` (NULL or empty: over an empty tree): for each change one byte, 'C' changed, 'A' added or 'D'
+// deleted, then the path's bytes, absolute within the layer, and a NUL. The order is that of the walk.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any, under the caller's lock: overlay may have to mount.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+int32_t orlop_driver_changes(const struct orlop_driver *driver,
+                             const char *id,
+                             const char *parent,
+                             struct orlop_buf *changes,
+                             struct orlop_error **error);
+
+// The sum of the sizes of the files that a layer changes over `parent` (NULL or empty: of all that it shows). NULL for `bytes` is
+// fine.
+//
+// Ownership: `bytes` is a variable of the caller's.
+// Threads: any, under the caller's lock: overlay may have to mount.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_IO when content cannot be read.
+int32_t orlop_driver_diff_size(const struct orlop_driver *driver,
+                               const char *id,
+                               const char *parent,
+                               uint64_t *bytes,
+                               struct orlop_error **error);
 
 // The code, one of ORLOP_ERR_*; the same that the call returned. ORLOP_OK for NULL.
 //
