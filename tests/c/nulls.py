@@ -47,7 +47,8 @@ def valid(function, kind, what):
     if kind.endswith("**"):
         return f"&({base} *){{NULL}}", True
     if kind == "const char *":
-        return '"base"', not (what in OPTIONAL_ANYWHERE or what in OPTIONAL.get(function, ()))
+        optional = what in OPTIONAL_ANYWHERE or what in OPTIONAL.get(function, ())
+        return ("NULL", False) if optional else ('"base"', True)
     if kind == "const uint8_t *":
         return "(const uint8_t *)\"x\"", True
     if kind.endswith("*"):

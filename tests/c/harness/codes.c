@@ -101,11 +101,28 @@ static void read_only(void) {
     orlop_config_free(config);
 }
 
+/* Replaces a word in a record file of `store`, as a program of another version may have left it, and opens the store anew. */
+static void damage(struct world *store, const char *file, const char *word, const char *other) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s-%s", store->root, driver_name, file);
+    char *text = read_file(path);
+    char *at = strstr(text, word);
+    CHECK(at != NULL && strlen(word) == strlen(other));
+    memcpy(at, other, strlen(other));
+    write_file(path, text);
+    free(text);
+    orlop_store_free(store->store);
+    OK(orlop_store_open(store->config, &store->store, &failure));
+}
+
 static void size_unknown(void) {
-    OK(orlop_create_layer(world.store, OPTIONS(orlop_new_layer, .id = "unsized"), NULL, &failure));
-    create_image(&world, "unsized-image", "unsized", "localhost/unsized:1");
+    struct world store = open_world("unsized");
+    const orlop_data_item item = {.key = "item", .data = (const uint8_t *)"x", .len = 1};
+    OK(orlop_create_image(store.store, OPTIONS(orlop_new_image, .id = "image", .big_data = {&item, 1}), NULL, &failure));
+    damage(&store, "images/images.json", "big-data-sizes", "other-field---");
     int64_t size = 0;
-    FAILS(ORLOP_ERR_SIZE_UNKNOWN, orlop_image_size(world.store, "unsized-image", &size, &failure));
+    FAILS(ORLOP_ERR_SIZE_UNKNOWN, orlop_image_size(store.store, "image", &size, &failure));
+    close_world(&store);
 }
 
 static void data_unknown(void) {
@@ -143,13 +160,9 @@ static void config(void) {
 static void corrupt(void) {
     struct world damaged = open_world("damaged");
     import_file(&damaged, "base", NULL, "file", "content");
-    char path[600];
-    snprintf(path, sizeof path, "%s/%s-layers/layers.json", damaged.root, driver_name);
-    char *text = read_file(path);
-    write_file(path, "[{");
+    damage(&damaged, "layers/layers.json", "[{", "{[");
     FAILS(ORLOP_ERR_CORRUPT, orlop_layers(damaged.store, NULL, &failure));
-    write_file(path, text);
-    free(text);
+    damage(&damaged, "layers/layers.json", "{[", "[{");
     close_world(&damaged);
 }
 

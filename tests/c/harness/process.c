@@ -25,10 +25,10 @@ static void count_line(uint32_t level, const char *line, void *userdata) {
     atomic_fetch_add(&lines, 1);
 }
 
-/* Something that is always worth a warning: a configuration with a key that nobody knows. */
+/* Something that is always worth a warning: a name of a driver that is an old one. */
 static void provoke_warning(void) {
     const char *file = in_folder("storage.conf");
-    write_file(file, "[storage]\ndriver = \"vfs\"\nno_such_key = 1\n");
+    write_file(file, "[storage]\ndriver = \"overlay2\"\n");
     orlop_config *config = NULL;
     OK(orlop_config_load(OPTIONS(orlop_config_options, .file = file), &config, &failure));
     orlop_config_free(config);

@@ -47,7 +47,7 @@ static void check_lists(orlop_store *store) {
     IS(buf, "[]");
     orlop_buf_free(&buf);
     OK(orlop_store_status(store, &buf, &failure));
-    HAS(buf, "[[\"");
+    HAS(buf, strcmp(driver_name, "overlay") == 0 ? "[[\"" : "[]");
     orlop_buf_free(&buf);
     OK(orlop_store_config(store, &buf, &failure));
     HAS(buf, driver_name);
@@ -67,7 +67,7 @@ static void check_names(orlop_store *store) {
     OK(orlop_set_names(store, "image", STRINGS("localhost/one:1"), &failure));
     OK(orlop_set_names(store, "image", (orlop_strings){0}, &failure));
     OK(orlop_image(store, "image", &buf, &failure));
-    HAS_NOT(buf, "localhost");
+    HAS_NOT(buf, "\"names\":");
     orlop_buf_free(&buf);
     OK(orlop_set_metadata(store, "image", "{\"a\":1}", &failure));
     OK(orlop_image(store, "image", &buf, &failure));
