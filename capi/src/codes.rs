@@ -138,6 +138,6 @@ mod tests {
         for (code, _, kind) in CODES {
             assert_eq!(*code, kind.code(), "{kind:?}");
         }
-        assert_eq!(CODES.len(), orlop::ErrorKind::ALL.len());
+        assert_eq!(CODES.len(), ErrorKind::ALL.len());
     }
 }

@@ -99,3 +99,47 @@ pub unsafe extern "C" fn orlop_files_free(files: *mut orlop_files) {
     // SAFETY: NULL or files that the caller has not freed.
     unsafe { handle::free(files) };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::ptr;
+
+    use super::*;
+    use crate::{ORLOP_ERR_INTERNAL, orlop_error_code, orlop_error_free};
+
+    struct Broken;
+
+    impl FileSource for Broken {
+        fn open_file(&self, name: &[u8]) -> io::Result<File> {
+            panic!("no idea where {name:?} is")
+        }
+    }
+
+    #[test]
+    fn a_panic_inside_a_call_is_an_error_and_ends_the_handle() {
+        let root = std::path::Path::new("/nowhere");
+        let driver = Arc::from(orlop::driver::open("vfs", root, root, None, &[]).unwrap());
+        let files = Files { source: Box::new(Broken), _driver: driver };
+        let files = Box::into_raw(Box::new(orlop_files(Handle::new(files))));
+        // The second call does not reach the source any more.
+        for says in ["no idea where", "an earlier call on it has panicked"] {
+            let (mut error, mut fd) = (ptr::null_mut(), 7);
+            // SAFETY: a handle, a C string and variables that live for the call.
+            let (code, message) = unsafe {
+                let code = orlop_files_open(files, c"f".as_ptr(), &mut fd, &mut error);
+                let message = std::ffi::CStr::from_ptr(crate::orlop_error_message(error));
+                (code, message.to_string_lossy().into_owned())
+            };
+            assert_eq!((code, fd), (ORLOP_ERR_INTERNAL, -1));
+            assert!(message.contains(says), "{message}");
+            // SAFETY: the error of the call above.
+            unsafe {
+                assert_eq!(orlop_error_code(error), ORLOP_ERR_INTERNAL);
+                orlop_error_free(error);
+            }
+        }
+        // SAFETY: made above and not freed yet.
+        unsafe { orlop_files_free(files) };
+    }
+}

@@ -203,7 +203,7 @@ pub unsafe extern "C" fn orlop_driver_stage(
 /// Ownership: `staged` is taken over, whatever comes of it, and must not be used or freed any more.
 /// Threads: any, under the caller's lock; nobody else may use `staged` any more.
 /// Errors: ORLOP_ERR_INVALID_ARGUMENT for content that was staged by another driver handle; ORLOP_ERR_LAYER_UNKNOWN;
-/// ORLOP_ERR_DUPLICATE_ID for a layer with content. The staged content is then gone.
+/// ORLOP_ERR_DUPLICATE_ID for a layer of overlay that has content, which vfs replaces. The staged content is then gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_commit_staged(
     driver: *const orlop_driver,

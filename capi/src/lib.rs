@@ -53,6 +53,7 @@ pub use driver_mounts::*;
 pub use driver_streams::*;
 pub use driver_trees::*;
 pub use error::*;
+pub use input::*;
 pub use log::*;
 pub use operation::*;
 pub use progress::*;

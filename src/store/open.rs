@@ -13,13 +13,13 @@ use super::{OtherStore, Store};
 use crate::config::StoreOptions;
 use crate::sys::lock::{LockAccess, LockFile, WriteGuard};
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, Result, driver};
+use crate::{Error, Result, driver};
 
 impl Store {
     /// Opens the store that `options` describe; relative roots are taken from the working directory. Touches nothing on disk.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a missing root or one that is both graph root and image store; what the driver says of its
+    /// [`crate::ErrorKind::Config`] for a missing root or one that is both graph root and image store; what the driver says of its
     /// options.
     pub fn open(mut options: StoreOptions) -> Result<Self> {
         options.make_roots_absolute()?;

@@ -324,7 +324,7 @@ pub(super) fn list_layers(home: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// As [`list_layers`], each layer before those that it lies on: a removal of all in this order leaves whole layers wherever it
+/// As [`list_layers`], each layer before those that it lies on (DEF-36): a removal of all in this order leaves whole layers wherever it
 /// stops. Layers with a damaged list, which are not whole anyway, come first.
 pub(super) fn list_children_first(home: &Path) -> Result<Vec<String>> {
     let mut names = list_layers(home)?;

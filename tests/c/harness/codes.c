@@ -168,7 +168,7 @@ static void corrupt(void) {
 
 static void invalid_archive(void) {
     int fd = TAR({'0', "file", "content"});
-    CHECK_ERRNO(ftruncate(fd, 700) == 0);
+    CHECK_ERRNO(ftruncate(fd, 515) == 0);
     FAILS(ORLOP_ERR_INVALID_ARCHIVE, orlop_import_layer(world.store, OPTIONS(orlop_new_layer, .id = "other"), fd, NULL, NULL, &failure));
     close(fd);
     CHECK(OK(orlop_exists(world.store, "other", &failure)) == 0);

@@ -44,7 +44,10 @@ fn a_chain_has_the_files_and_modes_of_the_format() {
     assert_eq!(text(store.home("top/lower")), format!("l/{}:l/{}", link("mid"), link("base")));
     assert_eq!(text(store.home("top/lower-layers")), "mid:base");
     assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 3);
-    assert_eq!(driver.list_layers().unwrap(), ["top", "mid", "base"], "children first");
+    assert_eq!(driver.list_layers().unwrap(), ["top", "mid", "base"], "DEF-36");
+    fs::write(store.home("mid/lower-layers"), "..").unwrap();
+    assert_eq!(driver.list_layers().unwrap(), ["mid", "top", "base"], "damaged ones at the head");
+    fs::write(store.home("mid/lower-layers"), "base").unwrap();
     assert!(driver.exists(&id("top")) && !driver.exists(&id("other")));
     // CRE-1: the template is the parent.
     for (copy, read_write) in [("copy", false), ("writable", true)] {
