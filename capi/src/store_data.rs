@@ -149,8 +149,7 @@ pub unsafe extern "C" fn orlop_layer_data(
 ///
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any.
-/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_READ_ONLY for a layer of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no
-/// file can have.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_set_layer_data(
     store: *const orlop_store,

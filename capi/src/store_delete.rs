@@ -13,7 +13,7 @@ use crate::store::orlop_store;
 /// Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.
 ///
 /// Threads: any.
-/// Errors: ORLOP_ERR_LAYER_UNKNOWN if it is none of them; ORLOP_ERR_READ_ONLY for what belongs to an additional store.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN if it is none of them, or belongs to an additional store.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_delete(
     store: *const orlop_store,
