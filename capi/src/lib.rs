@@ -53,7 +53,6 @@ pub use driver_mounts::*;
 pub use driver_streams::*;
 pub use driver_trees::*;
 pub use error::*;
-pub use input::*;
 pub use input::{orlop_id_map, orlop_id_maps, orlop_strings};
 pub use log::*;
 pub use operation::*;
