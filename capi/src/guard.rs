@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use orlop::{Error, ErrorKind, Result};
 
 use crate::error::orlop_error;
+use crate::handle::Used;
+use crate::panics;
 use crate::signals::PipeGuard;
 
 /// Runs a call; its number if it has worked, else the code of its error.
@@ -17,8 +19,11 @@ pub(crate) unsafe fn call(error: *mut *mut orlop_error, body: impl FnOnce() -> R
         // SAFETY: as the caller promises.
         unsafe { error.write(std::ptr::null_mut()) };
     }
+    panics::silence();
+    let used = Used::begin();
     let guarded = || {
         let _pipes = PipeGuard::new();
+        panics::point("call");
         body()
     };
     // What a panic may have left half done is behind a handle, which is not used again (`handle`).
@@ -27,6 +32,10 @@ pub(crate) unsafe fn call(error: *mut *mut orlop_error, body: impl FnOnce() -> R
         Ok(Err(failure)) => failure,
         Err(panic) => panicked(&*panic),
     };
+    if failure.kind() == ErrorKind::Internal {
+        used.tear();
+    }
+    drop(used);
     let code = failure.kind().code();
     if !error.is_null() {
         let failure = Box::new(orlop_error::from(failure));

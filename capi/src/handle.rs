@@ -1,29 +1,66 @@
 //! What an opaque pointer of the caller's points to.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orlop::{Error, ErrorKind, Result};
 
 use crate::input::missing;
+use crate::panics;
 
-/// A value behind an opaque pointer: not usable in another process than the one that made it, nor after a panic in it.
+/// A value behind an opaque pointer: not usable in another process than the one that made it, nor after a defect showed in it.
 pub(crate) struct Handle<T> {
     value: T,
     process: u32,
-    torn: AtomicBool,
+    torn: Arc<AtomicBool>,
+}
+
+thread_local! {
+    /// The handles that the running call uses. A panic on a thread of the library's ends as an error of the call, so that it
+    /// is the call that tells whether they are torn.
+    static USED: RefCell<Vec<Arc<AtomicBool>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Works on the list; where the thread is about to end and has none any more, on an empty one.
+fn used<R>(work: impl Fn(&mut Vec<Arc<AtomicBool>>) -> R) -> R {
+    USED.try_with(|list| work(&mut list.borrow_mut())).unwrap_or_else(|_| work(&mut Vec::new()))
+}
+
+/// The handles that one call uses.
+pub(crate) struct Used {
+    outer: Vec<Arc<AtomicBool>>,
+}
+
+impl Used {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        Self { outer: used(std::mem::take) }
+    }
+
+    /// The call has shown a defect: what it worked on may be half done, and is not used again.
+    pub(crate) fn tear(&self) {
+        used(|handles| handles.iter().for_each(|torn| torn.store(true, Ordering::Relaxed)));
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        used(|handles| handles.clone_from(&self.outer));
+    }
 }
 
 impl<T> Handle<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { value, process: std::process::id(), torn: AtomicBool::new(false) }
+        Self { value, process: std::process::id(), torn: Arc::default() }
     }
 
     /// The value, for one call.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] after a fork, [`ErrorKind::Internal`] after a panic.
+    /// [`ErrorKind::InvalidArgument`] after a fork, [`ErrorKind::Internal`] after a defect.
     pub(crate) fn borrow(&self) -> Result<Borrowed<'_, T>> {
         if !self.is_ours() {
             return Err(Error::new(ErrorKind::InvalidArgument, "using a handle")
@@ -32,9 +69,10 @@ impl<T> Handle<T> {
         }
         if self.torn.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Internal, "using a handle")
-                .detail("an earlier call on it has panicked")
+                .detail("an earlier call on it has shown a defect of the library")
                 .hint("free it and open another one"));
         }
+        used(|handles| handles.push(Arc::clone(&self.torn)));
         Ok(Borrowed(self))
     }
 
@@ -65,21 +103,14 @@ impl<T> Handle<T> {
     }
 }
 
-/// A handle in use; a panic meanwhile makes it useless.
+/// A handle in use.
 pub(crate) struct Borrowed<'a, T>(&'a Handle<T>);
 
 impl<T> Deref for Borrowed<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
+        panics::point("handle");
         &self.0.value
-    }
-}
-
-impl<T> Drop for Borrowed<'_, T> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.torn.store(true, Ordering::Relaxed);
-        }
     }
 }
 
@@ -154,23 +185,40 @@ pub(crate) unsafe fn free<T: Opaque>(pointer: *mut T) {
     // SAFETY: as the caller promises.
     let handle = unsafe { Box::from_raw(pointer) }.into_handle();
     // Whatever it takes to close it, no panic gets out.
-    let _ = catch_unwind(AssertUnwindSafe(|| handle.discard()));
+    panics::silence();
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        panics::point("free");
+        handle.discard();
+    }));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::run;
+
+    fn call(body: impl FnOnce() -> Result<()>) -> i32 {
+        // SAFETY: no error object is asked for.
+        unsafe { run(std::ptr::null_mut(), body) }
+    }
 
     #[test]
-    fn a_panic_tears_a_handle() {
-        let handle = Handle::new(7);
-        assert_eq!(*handle.borrow().unwrap(), 7);
-        let panicking = AssertUnwindSafe(|| {
-            let _used = handle.borrow().unwrap();
-            panic!("on purpose");
-        });
-        assert!(catch_unwind(panicking).is_err());
-        let refusal = handle.borrow().map(|b| *b).unwrap_err();
-        assert_eq!(refusal.kind(), ErrorKind::Internal);
+    fn a_defect_tears_the_handles_of_its_call_and_no_other() {
+        for panics in [true, false] {
+            let (used, other) = (Handle::new(7), Handle::new(8));
+            let code = call(|| {
+                assert_eq!(*used.borrow()?, 7);
+                // As where a thread of a pipeline has panicked.
+                let defect = Error::new(ErrorKind::Internal, "working");
+                if panics { panic!("on purpose") } else { Err(defect) }
+            });
+            assert_eq!(code, ErrorKind::Internal.code());
+            let refusal = used.borrow().map(|b| *b).unwrap_err();
+            assert_eq!(refusal.kind(), ErrorKind::Internal);
+            assert_eq!(*other.borrow().unwrap(), 8);
+            let failure = || Err(Error::new(ErrorKind::Io, "working"));
+            assert_eq!(call(|| other.borrow().and_then(|_| failure())), ErrorKind::Io.code());
+            assert_eq!(*other.borrow().unwrap(), 8);
+        }
     }
 }

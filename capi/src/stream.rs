@@ -92,6 +92,7 @@ fn write_what_fits(fd: BorrowedFd<'_>, buf: &[u8]) -> nix::Result<usize> {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        crate::panics::point("stream");
         let flags = PollFlags::POLLIN;
         insist(self.fd, flags, |fd| nix::unistd::read(fd, buf), || self.wait(flags))
     }

@@ -79,7 +79,7 @@ pub(crate) fn replace_by_way_of(
     let (mut file, temporary) = create(temporary).map_err(failed)?;
     let stamp = fill(&mut file, bytes, mode, durable).map_err(failed)?;
     std::fs::rename(&temporary.0, path).map_err(failed)?;
-    std::mem::forget(temporary);
+    temporary.keep();
     drop(file);
     if durable {
         sync_dir(dir)?;
@@ -108,12 +108,22 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// A temporary file that goes with the value unless that is forgotten.
+/// A temporary file that goes with the value unless that is kept.
 struct Temporary(PathBuf);
+
+impl Temporary {
+    /// The file is there to stay, or has another name.
+    fn keep(mut self) {
+        // Not forgotten: the path would never be freed, and a host may live long.
+        self.0 = PathBuf::new();
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }
 
@@ -261,7 +271,7 @@ mod tests {
         let (file, temporary) = create(temporary(&path).unwrap()).unwrap();
         discard_leftover(&path);
         assert!(temporary.0.exists());
-        std::mem::forget(temporary);
+        temporary.keep();
         drop(file);
         discard_leftover(&path);
         assert!(names(dir.path()).is_empty());
