@@ -1182,8 +1182,7 @@ int32_t orlop_layer_data(const struct orlop_store *store,
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_READ_ONLY for a layer of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no
-// file can have.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,
@@ -1193,7 +1192,7 @@ int32_t orlop_set_layer_data(const struct orlop_store *store,
 // Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.
 //
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN if it is none of them; ORLOP_ERR_READ_ONLY for what belongs to an additional store.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN if it is none of them, or belongs to an additional store.
 int32_t orlop_delete(const struct orlop_store *store,
                      const char *id,
                      struct orlop_error **error);
@@ -1326,8 +1325,8 @@ int32_t orlop_import_layer(const struct orlop_store *store,
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_READ_ONLY; ORLOP_ERR_INVALID_ARCHIVE and ORLOP_ERR_CANCELLED, after which the record
-// is as it was, and what was unpacked is there: it lies among content that was there before.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARCHIVE and ORLOP_ERR_CANCELLED, after
+// which the record is as it was, and what was unpacked is there: it lies among content that was there before.
 int32_t orlop_apply_diff(const struct orlop_store *store,
                          const char *id,
                          int32_t fd,

@@ -3,11 +3,12 @@
 use std::ffi::c_char;
 use std::io::{BufWriter, Write};
 
-use orlop::archive::{Change, ChangeKind, Compression};
+use orlop::archive::Compression;
 use orlop::progress::{Counted, Progress};
 use orlop::{Error, ErrorKind, Result};
 
 use crate::buffer::{BufferOut, orlop_buf, put};
+use crate::driver_trees::change_records;
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
@@ -47,21 +48,6 @@ fn wanted(number: i32) -> Result<Option<Compression>> {
                 .hint("ORLOP_COMPRESSION_AS_IT_CAME (-1) to ORLOP_COMPRESSION_ZSTD (4)"));
         }
     })
-}
-
-/// A byte for each kind, as the Go library prints them, the path, and a NUL, which no path has.
-fn printed(changes: &[Change]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for change in changes {
-        out.push(match change.kind {
-            ChangeKind::Modify => b'C',
-            ChangeKind::Add => b'A',
-            ChangeKind::Delete => b'D',
-        });
-        out.extend_from_slice(&change.path);
-        out.push(0);
-    }
-    out
 }
 
 /// Writes the tar of what a layer or container has over `reference` (NULL: over its parent, and then the very bytes that once came
@@ -130,7 +116,7 @@ pub unsafe extern "C" fn orlop_changes(
             let out = BufferOut::new(changes);
             let store = handle::borrow(store)?;
             let reference = some_text(reference, "reference")?;
-            out.put(printed(&store.changes(text(id, "id")?, reference)?));
+            out.put(change_records(&store.changes(text(id, "id")?, reference)?));
             Ok(())
         })
     }

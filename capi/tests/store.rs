@@ -1,5 +1,11 @@
 //! The functions on a store, as a C program calls them.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 #[path = "store/support.rs"]
 #[macro_use]

@@ -86,8 +86,8 @@ impl Store {
     /// of content.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::LayerUnknown`]; [`crate::ErrorKind::ReadOnly`]; [`crate::ErrorKind::InvalidArchive`] for a damaged stream, after which what
-    /// was unpacked stays: the layer had content that could not be set aside.
+    /// [`crate::ErrorKind::LayerUnknown`], as in Go also for a layer of an additional store; [`crate::ErrorKind::InvalidArchive`] for a
+    /// damaged stream, after which what was unpacked stays: the layer had content that could not be set aside.
     pub fn apply_diff(&self, id: &str, stream: &mut (dyn Read + Send)) -> Result<u64> {
         self.prepare()?;
         let key = self.layer_of(id)?;

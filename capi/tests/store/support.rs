@@ -46,10 +46,9 @@ pub(crate) fn filled(
     call: impl FnOnce(*mut orlop_buf, *mut *mut orlop_error) -> i32,
 ) -> Outcome<Vec<u8>> {
     let mut buf = orlop_buf { data: std::ptr::dangling_mut(), len: 7 };
-    let done = outcome(|error| call(&mut buf, error));
-    if done.is_err() {
+    if let Err(failure) = outcome(|error| call(&mut buf, error)) {
         assert!(buf.data.is_null() && buf.len == 0, "a failed call left a buffer");
-        return Err(done.unwrap_err());
+        return Err(failure);
     }
     // SAFETY: filled by the call, with a NUL behind the last byte.
     unsafe {
