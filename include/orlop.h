@@ -893,7 +893,7 @@ int32_t orlop_driver_stage(const struct orlop_driver *driver,
 // Ownership: `staged` is taken over, whatever comes of it, and must not be used or freed any more.
 // Threads: any, under the caller's lock; nobody else may use `staged` any more.
 // Errors: ORLOP_ERR_INVALID_ARGUMENT for content that was staged by another driver handle; ORLOP_ERR_LAYER_UNKNOWN;
-// ORLOP_ERR_DUPLICATE_ID for a layer with content. The staged content is then gone.
+// ORLOP_ERR_DUPLICATE_ID for a layer of overlay that has content, which vfs replaces. The staged content is then gone.
 int32_t orlop_driver_commit_staged(const struct orlop_driver *driver,
                                    const char *id,
                                    struct orlop_staged *staged,
