@@ -123,7 +123,7 @@ mod tests {
         let files = Files { source: Box::new(Broken), _driver: driver };
         let files = Box::into_raw(Box::new(orlop_files(Handle::new(files))));
         // The second call does not reach the source any more.
-        for says in ["no idea where", "an earlier call on it has panicked"] {
+        for says in ["no idea where", "an earlier call on it has shown a defect"] {
             let (mut error, mut fd) = (ptr::null_mut(), 7);
             // SAFETY: a handle, a C string and variables that live for the call.
             let (code, message) = unsafe {
