@@ -11,11 +11,12 @@ use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
 use crate::input::{
-    Options, descriptor, flag, id_maps, options, orlop_id_maps, orlop_strings, pairs, strings, text,
+    self, Options, descriptor, flag, id_maps, options, orlop_id_maps, orlop_strings, pairs,
+    strings, text,
 };
 use crate::operation::{Watch, orlop_operation};
 use crate::store::orlop_store;
-use crate::store_input::{bytes_ahead, flags, reserved, some_digest, some_string, string};
+use crate::store_input::{bytes_ahead, flags, some_digest, some_string, string};
 use crate::store_records::Print;
 use crate::stream::Stream;
 
@@ -68,7 +69,7 @@ unsafe fn new_layer(pointer: *const orlop_new_layer) -> Result<NewLayer> {
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(pointer)?;
-        reserved(given.reserved)?;
+        input::reserved(given.reserved)?;
         let original = some_digest(given.original_digest, "original_digest")?;
         Ok(NewLayer {
             id: some_string(given.id, "id")?,
