@@ -84,9 +84,10 @@ pub unsafe extern "C" fn orlop_cancel_new(
     }
 }
 
-/// Calls off every operation that has the token, now and later: it ends within a buffer of data with ORLOP_ERR_CANCELLED and
-/// leaves nothing behind. What is complete already stays so. NULL is fine, and in a forked child
-/// nothing happens.
+/// Calls off every operation that has the token, now and later: it ends with ORLOP_ERR_CANCELLED when it next reads or writes some of
+/// its data, at once where it waits for its descriptor. It leaves nothing behind but what has gone to a descriptor and what
+/// orlop_apply_diff and orlop_driver_apply_diff say. What is complete already stays so. Another one's lock on the store is waited for
+/// all the same. NULL is fine, and in a forked child nothing happens.
 ///
 /// Threads: any, also while operations run; not from a signal handler.
 #[unsafe(no_mangle)]

@@ -138,7 +138,7 @@ fn one_of(path: Option<PathBuf>, fd: i32) -> Result<Option<PathBuf>> {
 /// Each blob is checked against its digest. Names are completed as podman load does and taken away from other images. The progress
 /// has one item for each layer, and one for a stream that is copied first.
 ///
-/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 /// Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
 /// Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
 /// file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be

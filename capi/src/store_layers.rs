@@ -120,7 +120,7 @@ pub unsafe extern "C" fn orlop_create_layer(
 ///
 /// The progress has one item, "layer" and the id where one is given; its total is known for a file.
 ///
-/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 /// Threads: any.
 /// Errors: as for orlop_create_layer; ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_CANCELLED. Nothing is left
 /// then.
