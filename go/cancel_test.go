@@ -97,10 +97,28 @@ func TestCancelledImportLeavesNothing(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		_, err := store.ImportLayer(ctx, orlop.NewLayer{}, reader)
-		if took := time.Since(begin); took > bound || !errors.Is(err, context.DeadlineExceeded) {
+		if took := time.Since(begin); took > bound || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			t.Errorf("after %v: %v", took, err)
 		}
 		nothingLeft(t, r, store)
+	})
+	t.Run("reader that fails at the end of the context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		_, err := store.ImportLayer(ctx, orlop.NewLayer{}, until{ctx, because})
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, because) {
+			t.Error(err)
+		}
+		nothingLeft(t, r, store)
+	})
+	t.Run("no reader", func(t *testing.T) {
+		var ours *orlop.Error
+		if _, err := store.ImportLayer(context.Background(), orlop.NewLayer{}, nil); !errors.As(err, &ours) || ours.Code != orlop.CodeInvalidArgument {
+			t.Error(err)
+		}
+		if _, err := store.Export(context.Background(), "none", nil, nil); !errors.As(err, &ours) || ours.Code != orlop.CodeInvalidArgument {
+			t.Error(err)
+		}
 	})
 	t.Run("before it begins", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -123,6 +141,17 @@ func TestCancelledImportLeavesNothing(t *testing.T) {
 		}
 		nothingLeft(t, r, store)
 	})
+}
+
+// until has nothing to read until a context ends, and then an error, as a connection has that is closed with it.
+type until struct {
+	ctx context.Context
+	err error
+}
+
+func (u until) Read([]byte) (int, error) {
+	<-u.ctx.Done()
+	return 0, u.err
 }
 
 type neverRead struct{ t *testing.T }

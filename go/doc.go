@@ -23,8 +23,8 @@
 //
 // # Long calls
 //
-// Those that take a context end with its error as soon as it ends, and leave nothing behind. [WithProgress] puts a [Progress]
-// into the context, which tells how far the call is.
+// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say.
+// [WithProgress] puts a [Progress] into the context, which tells how far the call is.
 //
 // Readers and writers that are an [os.File] are used by the library itself, from where they stand. Others are copied through a
 // pipe, in a goroutine; none uses them after the call, but for a Read or Write that does not come back within a second after the

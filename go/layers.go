@@ -159,27 +159,14 @@ type Change struct {
 
 // Changes lists what a layer or container changes over a reference, its parent if that is empty.
 func (s *Store) Changes(id, reference string) ([]Change, error) {
-	var changes []Change
-	var unknown error
-	err := s.store.Changes(id, reference, func(kind byte, path string) {
-		change := Change{Path: path}
-		switch kind {
-		case 'C':
-			change.Kind = ChangeModify
-		case 'A':
-			change.Kind = ChangeAdd
-		case 'D':
-			change.Kind = ChangeDelete
-		default:
-			unknown = fmt.Errorf("listing the changes of %q: liborlop calls one of %q %q, which this version of the package does not know", id, path, kind)
-		}
-		changes = append(changes, change)
-	})
-	if err == nil {
-		err = unknown
-	}
+	found, err := s.store.Changes(id, reference)
 	if err != nil {
 		return nil, err
+	}
+	kinds := map[byte]ChangeKind{'C': ChangeModify, 'A': ChangeAdd, 'D': ChangeDelete}
+	changes := make([]Change, 0, len(found))
+	for _, change := range found {
+		changes = append(changes, Change{Kind: kinds[change.Kind], Path: change.Path})
 	}
 	return changes, nil
 }

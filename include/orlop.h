@@ -10,11 +10,14 @@
  *   orlop_error_free. There is no state of the thread: an error belongs to the call that returned it.
  * - Pointers that are handed out are the caller's and are freed with the function of their type, never with free(3). Freeing NULL
  *   does nothing. What is handed in stays the caller's and is copied where it is needed longer than the call.
+ * - The place for a buffer or a number that nobody wants may be NULL. After a failure handles are NULL, buffers are empty,
+ *   descriptors are -1, and numbers and structs are as they were.
  * - Strings end with NUL. Paths are any bytes, everything else is UTF-8.
  * - A struct of options begins with its size as the caller knows it. Set it to sizeof of the struct and everything else that
  *   is not wanted to zero; NULL in place of the struct means all zeroes. An option that the library does not know is refused.
  * - Handles may be used by any number of threads at once. Freeing one is for the last user. After fork(2) the child may only
- *   free handles, which then does nothing; exec(3) is safe, all descriptors are closed by it.
+ *   free the parent's handles, which then does nothing; it may open others where no other thread of the parent was in the library.
+ *   exec(3) is safe, all descriptors are closed by it.
  * - Descriptors that are handed in stay the caller's; they are read or written from where they stand, within the call.
  *   Those that are handed out are the caller's, and closed on exec.
  * - Threads that a call starts end with it, have names that begin with "orlop" and block all signals. No handler is
@@ -558,8 +561,10 @@ void orlop_buf_free(struct orlop_buf *buf);
 // Errors: ORLOP_ERR_IO when no descriptor is to be had.
 int32_t orlop_cancel_new(struct orlop_cancel **token, struct orlop_error **error);
 
-// Calls off every operation that has the token, now and later: it ends within a buffer of data with ORLOP_ERR_CANCELLED and
-// leaves nothing behind. What is complete already stays so. NULL is fine.
+// Calls off every operation that has the token, now and later: it ends with ORLOP_ERR_CANCELLED when it next reads or writes some of
+// its data, at once where it waits for its descriptor. It leaves nothing behind but what has gone to a descriptor and what
+// orlop_apply_diff and orlop_driver_apply_diff say. What is complete already stays so. Another one's lock on the store is waited for
+// all the same. NULL is fine, and in a forked child nothing happens.
 //
 // Threads: any, also while operations run; not from a signal handler.
 void orlop_cancel_now(const struct orlop_cancel *token);
@@ -1009,8 +1014,7 @@ int32_t orlop_progress_read(const struct orlop_progress *progress,
                             struct orlop_error **error);
 
 // Lists the operation's items as a JSON array of {"what", "total", "done", "note"}: a layer or file, its bytes where they are
-// known, those worked through, and how it ended ("done",
-// "already exists"; empty where it failed) once it has.
+// known, those worked through, and how it ended ("done", "already exists"; empty where it failed) once it has.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any, also while the operation runs.
@@ -1064,7 +1068,7 @@ int32_t orlop_store_status(const struct orlop_store *store, struct orlop_buf *ro
 // Each blob is checked against its digest. Names are completed as podman load does and taken away from other images. The progress
 // has one item for each layer, and one for a stream that is copied first.
 //
-// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 // Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
 // Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
 // file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be
@@ -1132,7 +1136,7 @@ int32_t orlop_image_data(const struct orlop_store *store,
                          struct orlop_buf *content,
                          struct orlop_error **error);
 
-// Stores an item of an image, in place of one that it has: `len` bytes of `data`, and the digest to record (NULL: the SHA-256).
+// Stores an item of an image, in place of one that it has: `len` bytes of `content`, and the digest to record (NULL: the SHA-256).
 //
 // Threads: any.
 // Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
@@ -1156,7 +1160,7 @@ int32_t orlop_container_data(const struct orlop_store *store,
                              struct orlop_buf *content,
                              struct orlop_error **error);
 
-// Stores an item of a container, in place of one that it has: `len` bytes of `data`.
+// Stores an item of a container, in place of one that it has: `len` bytes of `content`.
 //
 // Threads: any.
 // Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
@@ -1231,8 +1235,8 @@ int32_t orlop_delete_image(const struct orlop_store *store,
 // Errors: ORLOP_ERR_IO when something cannot be unmounted or removed; what is left is listed as before.
 int32_t orlop_wipe(const struct orlop_store *store, struct orlop_error **error);
 
-// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. Gives the
-// ids of the layers that were mounted as a JSON array: [] when it has worked.
+// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. The
+// buffer is then [], the ids of layers that are mounted: where there are some it fails, and the message of the error names them.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
@@ -1309,7 +1313,7 @@ int32_t orlop_create_layer(const struct orlop_store *store,
 //
 // The progress has one item, "layer" and the id where one is given; its total is known for a file.
 //
-// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 // Threads: any.
 // Errors: as for orlop_create_layer; ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_CANCELLED. Nothing is left
 // then.

@@ -19,6 +19,8 @@ pub(crate) struct Cancel {
     asked: AtomicBool,
     /// Readable once it was asked for: wakes what waits for a descriptor.
     event: EventFd,
+    /// The process that made it.
+    process: u32,
 }
 
 impl Cancel {
@@ -26,7 +28,7 @@ impl Cancel {
         let event =
             EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
                 .map_err(|e| Error::new(ErrorKind::Io, "making a cancel token").caused_by(e))?;
-        Ok(Self { asked: AtomicBool::new(false), event })
+        Ok(Self { asked: AtomicBool::new(false), event, process: std::process::id() })
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -38,6 +40,10 @@ impl Cancel {
     }
 
     fn ask(&self) {
+        // A forked child shares the counter with its parent, who would find it readable without having been asked, for ever.
+        if self.process != std::process::id() {
+            return;
+        }
         self.asked.store(true, Ordering::Release);
         // It can only fail when the counter is full, and then it is readable.
         let _ = self.event.write(1);
@@ -78,8 +84,10 @@ pub unsafe extern "C" fn orlop_cancel_new(
     }
 }
 
-/// Calls off every operation that has the token, now and later: it ends within a buffer of data with ORLOP_ERR_CANCELLED and
-/// leaves nothing behind. What is complete already stays so. NULL is fine.
+/// Calls off every operation that has the token, now and later: it ends with ORLOP_ERR_CANCELLED when it next reads or writes some of
+/// its data, at once where it waits for its descriptor. It leaves nothing behind but what has gone to a descriptor and what
+/// orlop_apply_diff and orlop_driver_apply_diff say. What is complete already stays so. Another one's lock on the store is waited for
+/// all the same. NULL is fine, and in a forked child nothing happens.
 ///
 /// Threads: any, also while operations run; not from a signal handler.
 #[unsafe(no_mangle)]
@@ -97,4 +105,34 @@ pub unsafe extern "C" fn orlop_cancel_now(token: *const orlop_cancel) {
 pub unsafe extern "C" fn orlop_cancel_free(token: *mut orlop_cancel) {
     // SAFETY: NULL or a token that the caller has not freed.
     unsafe { free(token) };
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
+    use super::*;
+
+    #[test]
+    fn a_forked_child_calls_nothing_of_its_parents_off() {
+        let token = orlop_cancel(Arc::new(Cancel::new().unwrap()));
+        let readable = || {
+            let mut event = [PollFd::new(token.0.descriptor(), PollFlags::POLLIN)];
+            poll(&mut event, PollTimeout::ZERO).unwrap() == 1
+        };
+        // SAFETY: the child does nothing but two system calls.
+        let ForkResult::Parent { child } = (unsafe { fork() }).unwrap() else {
+            // SAFETY: a token of ours; the way out of a child.
+            unsafe {
+                orlop_cancel_now(&token);
+                libc::_exit(0);
+            }
+        };
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        assert!(!token.0.is_asked() && !readable());
+        token.0.ask();
+        assert!(token.0.is_asked() && readable());
+    }
 }

@@ -91,9 +91,7 @@ unsafe fn resolve(given: orlop_config_options) -> Result<StoreOptions> {
         // SAFETY: as the caller promises.
         gid_map: unsafe { id_maps(given.gid_map, "gid_map") }?,
     };
-    if given.reserved != 0 {
-        return Err(input::invalid("reserved").detail("it is not zero"));
-    }
+    input::reserved(given.reserved)?;
     if flag(given.only_given, "only_given")? {
         if file.is_some() {
             return Err(input::invalid("file").detail("it goes with only_given = 0"));

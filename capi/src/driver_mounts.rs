@@ -48,9 +48,7 @@ unsafe fn mount_options(given: *const orlop_mount_options) -> Result<MountOption
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(given)?;
-        if given.reserved != 0 {
-            return Err(input::invalid("reserved").detail("it is not zero"));
-        }
+        input::reserved(given.reserved)?;
         Ok(MountOptions {
             mount_label: optional_text(given.mount_label, "mount_label")?
                 .unwrap_or_default()

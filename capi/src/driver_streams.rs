@@ -82,9 +82,7 @@ impl Wishes {
                 .detail(why)
                 .hint("leave it out"))
         };
-        if given.reserved != 0 {
-            return Err(input::invalid("reserved").detail("it is not zero"));
-        }
+        input::reserved(given.reserved)?;
         if flag(given.has_force_mask, "has_force_mask")? {
             return refused("a forced mode of all files (force_mask) is not supported yet");
         }

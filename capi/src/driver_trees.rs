@@ -1,9 +1,7 @@
 //! What a layer of a driver changes: as a tar, as a list, as a number.
 
 use std::ffi::c_char;
-use std::io::{self, BufWriter, Write};
 
-use orlop::Result;
 use orlop::archive::{Change, ChangeKind};
 use orlop::progress::{Counted, Progress};
 
@@ -15,7 +13,7 @@ use crate::guard::run;
 use crate::handle;
 use crate::input::descriptor;
 use crate::operation::{Watch, orlop_operation};
-use crate::stream::Stream;
+use crate::stream::{Stream, gathered};
 
 /// Writes what a layer changes over `parent` (NULL or empty: all that it shows) to `out_fd` as an uncompressed tar with AUFS
 /// whiteouts (".wh.").
@@ -42,22 +40,13 @@ pub unsafe extern "C" fn orlop_driver_diff(
             let watch = Watch::new(operation)?;
             let item = watch.start(&format!("layer {id}"), None);
             let out = Counted::new(Stream::new(out, &watch), &*item);
-            buffered(out, |out| driver.diff(&id, parent.as_ref(), out))?;
+            gathered(out, 1 << 16, "writing the tar of a layer", |out| {
+                driver.diff(&id, parent.as_ref(), out)
+            })?;
             item.finish("done");
             Ok(())
         })
     }
-}
-
-/// Gathers the small writes of `work`. After a failure nothing more is written.
-fn buffered<W: Write>(out: W, work: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let mut out = BufWriter::with_capacity(64 * 1024, out);
-    let failed = |e: io::Error| {
-        orlop::Error::new(orlop::ErrorKind::Io, "writing the tar of a layer").caused_by(e)
-    };
-    let done = work(&mut out).and_then(|()| out.flush().map_err(failed));
-    drop(out.into_parts());
-    done
 }
 
 /// What a layer changes over `parent` (NULL or empty: over an empty tree): for each change one byte, 'C' changed, 'A' added or 'D'

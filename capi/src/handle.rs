@@ -116,8 +116,8 @@ impl<T> Deref for Borrowed<'_, T> {
 
 /// A type of the header that is nothing but a handle.
 pub(crate) trait Opaque: Sized {
-    /// What it stands for.
-    type Value;
+    /// What it stands for. Whatever thread frees it, or takes it over, may be another one than the one that made it.
+    type Value: Send;
     /// Its name as an argument, for messages.
     const NAME: &'static str;
 
@@ -152,12 +152,22 @@ pub(crate) use opaque;
 ///
 /// # Errors
 /// When it is NULL, of another process, or torn by a panic.
-pub(crate) unsafe fn borrow<'a, T: Opaque + 'a>(
-    pointer: *const T,
-) -> Result<Borrowed<'a, T::Value>> {
+pub(crate) unsafe fn borrow<'a, T>(pointer: *const T) -> Result<Borrowed<'a, T::Value>>
+where
+    // Any number of threads may use it at once: the compiler cannot see that of a pointer.
+    T: Opaque<Value: Sync> + 'a,
+{
     // SAFETY: as the caller promises.
     unsafe { pointer.as_ref() }.ok_or_else(|| missing(T::NAME))?.handle().borrow()
 }
+
+/// What any thread may use without being a handle.
+const _: () = {
+    const fn for_any_thread<T: Send + Sync>() {}
+    for_any_thread::<crate::orlop_cancel>();
+    for_any_thread::<crate::orlop_progress>();
+    for_any_thread::<crate::orlop_error>();
+};
 
 /// Takes a caller's handle over, and with it what it stands for; whatever the outcome, the pointer must not be used again.
 ///

@@ -112,12 +112,16 @@ pub(crate) unsafe fn path(pointer: *const c_char, what: &str) -> Result<PathBuf>
 /// `items` is NULL or points to `count` values.
 ///
 /// # Errors
-/// When it is NULL and `count` is not 0.
+/// When it is NULL and `count` is not 0, or there is no memory that large.
 pub(crate) unsafe fn slice<'a, T>(items: *const T, count: usize, what: &str) -> Result<&'a [T]> {
+    // What a negative number becomes on its way into a size_t.
+    let impossible =
+        count.checked_mul(size_of::<T>()).is_none_or(|len| isize::try_from(len).is_err());
     match (items.is_null(), count) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(missing(what)),
-        // SAFETY: as the caller promises.
+        _ if impossible => Err(invalid(what).detail(format!("nothing has {count} items"))),
+        // SAFETY: as the caller promises, and no longer than a slice may be.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts(items, count) }),
     }
 }
@@ -197,7 +201,15 @@ pub(crate) fn flag(value: u32, what: &str) -> Result<bool> {
     }
 }
 
-/// A descriptor of the caller's, which stays his.
+/// A field that is for a later version.
+///
+/// # Errors
+/// When it is not zero.
+pub(crate) fn reserved(value: u32) -> Result<()> {
+    if value == 0 { Ok(()) } else { Err(invalid("reserved").detail("it is not zero")) }
+}
+
+/// A descriptor of the caller's, which stays the caller's.
 ///
 /// # Safety
 /// It stays open for the call.
@@ -330,6 +342,18 @@ mod tests {
                 ErrorKind::InvalidArgument
             );
         }
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() {
+        let ids = IdMap { container_id: 0, host_id: 0, size: 1 };
+        for count in [usize::MAX, usize::MAX / 4, isize::MAX as usize] {
+            // SAFETY: refused before anything is read.
+            let refusal = unsafe { slice(&ids, count, "uid_map") }.map(<[_]>::len).unwrap_err();
+            assert_eq!(refusal.kind(), ErrorKind::InvalidArgument);
+        }
+        // SAFETY: a single byte.
+        assert!(unsafe { data(&7, usize::MAX, "content") }.is_err());
     }
 
     #[test]

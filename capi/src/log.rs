@@ -68,8 +68,11 @@ pub unsafe extern "C" fn orlop_set_log(
             }
             let sink = function.map(|function| Sink { function, userdata });
             let level = if sink.is_some() { level } else { ORLOP_LOG_OFF };
-            *SINK.write().unwrap_or_else(PoisonError::into_inner) = sink;
+            // Both under the lock, so that of two calls at once one holds altogether.
+            let mut place = SINK.write().unwrap_or_else(PoisonError::into_inner);
+            *place = sink;
             LEVEL.store(level, Ordering::Release);
+            drop(place);
             if level != ORLOP_LOG_OFF && !STARTED.swap(true, Ordering::AcqRel) {
                 // It fails when the program is a Rust one with a log of its own, which then gets the lines.
                 let _ = tracing::subscriber::set_global_default(

@@ -158,8 +158,7 @@ pub unsafe extern "C" fn orlop_progress_read(
 }
 
 /// Lists the operation's items as a JSON array of {"what", "total", "done", "note"}: a layer or file, its bytes where they are
-/// known, those worked through, and how it ended ("done",
-/// "already exists"; empty where it failed) once it has.
+/// known, those worked through, and how it ended ("done", "already exists"; empty where it failed) once it has.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any, also while the operation runs.

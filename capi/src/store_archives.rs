@@ -1,15 +1,14 @@
 //! Images in and out: load, save, commit.
 
 use std::ffi::c_char;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use orlop::Result;
 use orlop::config::{Environment, User};
 use orlop::image::{
     self, CommitFormat, CommitOptions, LoadOptions, Loaded, Output, Platform, SaveFormat,
     SaveOptions, Source,
 };
-use orlop::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::buffer::{BufferOut, orlop_buf};
@@ -17,13 +16,13 @@ use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
 use crate::input::{
-    Options, descriptor, flag, invalid, optional_path, options, orlop_strings, strings, text,
+    self, Options, descriptor, flag, invalid, optional_path, options, orlop_strings, strings, text,
 };
 use crate::json;
 use crate::operation::{Watch, orlop_operation};
 use crate::store::orlop_store;
-use crate::store_input::{reserved, some_string, some_text, some_time};
-use crate::stream::Stream;
+use crate::store_input::{some_string, some_text, some_time};
+use crate::stream::{Stream, gathered};
 
 /// How to load. NULL in its place: this machine's platform, no policy, the names of the source.
 #[repr(C)]
@@ -139,7 +138,7 @@ fn one_of(path: Option<PathBuf>, fd: i32) -> Result<Option<PathBuf>> {
 /// Each blob is checked against its digest. Names are completed as podman load does and taken away from other images. The progress
 /// has one item for each layer, and one for a stream that is copied first.
 ///
-/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 /// Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
 /// Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
 /// file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be
@@ -160,7 +159,7 @@ pub unsafe extern "C" fn orlop_load(
             let out = BufferOut::new(loaded);
             let store = handle::borrow(store)?;
             let given = options(given)?;
-            reserved(given.reserved)?;
+            input::reserved(given.reserved)?;
             let names = strings(given.names, "names")?;
             let platform = some_text(given.platform, "platform")?;
             let policy = policy(&given)?;
@@ -177,7 +176,7 @@ pub unsafe extern "C" fn orlop_load(
             let source = match (path, stream) {
                 (Some(path), _) => Source::Path(path),
                 (None, Some(fd)) => Source::Stream(Box::new(Stream::new(fd, &watch))),
-                (None, None) => return Err(crate::input::missing("path")),
+                (None, None) => return Err(input::missing("path")),
             };
             let images = image::load(&store, source, &how)?;
             out.put(json::text(&images.iter().map(Printed::from).collect::<Vec<_>>())?);
@@ -221,15 +220,9 @@ pub unsafe extern "C" fn orlop_save(
                 let output = Output::Path(path.unwrap_or_default());
                 return image::save(&store, &names, format, output, &how);
             };
-            let mut out = BufWriter::with_capacity(1 << 18, Stream::new(fd, &watch));
-            let done = image::save(&store, &names, format, Output::Writer(&mut out), &how)
-                .and_then(|()| {
-                    let failed = |e| Error::new(ErrorKind::Io, "saving images").caused_by(e);
-                    out.flush().map_err(failed)
-                });
-            // What a failure leaves in the buffer is not worth another try, which might wait.
-            let (_, _) = out.into_parts();
-            done
+            gathered(Stream::new(fd, &watch), 1 << 18, "saving images", |out| {
+                image::save(&store, &names, format, Output::Writer(out), &how)
+            })
         })
     }
 }

@@ -10,10 +10,10 @@ use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
 use crate::input::{
-    Options, flag, id_maps, invalid, options, orlop_id_maps, orlop_strings, pairs, strings,
+    self, Options, flag, id_maps, invalid, options, orlop_id_maps, orlop_strings, pairs, strings,
 };
 use crate::store::orlop_store;
-use crate::store_input::{data_items, flags, orlop_data_items, reserved, some_string, string};
+use crate::store_input::{data_items, flags, orlop_data_items, some_string, string};
 use crate::store_records::Print;
 
 /// A container to create. NULL in its place: an unnamed one made from nothing.
@@ -63,7 +63,7 @@ unsafe fn new_container(pointer: *const orlop_new_container) -> Result<NewContai
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(pointer)?;
-        reserved(given.reserved)?;
+        input::reserved(given.reserved)?;
         let big_data = data_items(given.big_data, "big_data")?;
         if big_data.iter().any(|item| item.digest.is_some()) {
             return Err(invalid("digest").detail("a container's data has that of its content"));

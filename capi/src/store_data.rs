@@ -40,7 +40,7 @@ pub unsafe extern "C" fn orlop_image_data(
     }
 }
 
-/// Stores an item of an image, in place of one that it has: `len` bytes of `data`, and the digest to record (NULL: the SHA-256).
+/// Stores an item of an image, in place of one that it has: `len` bytes of `content`, and the digest to record (NULL: the SHA-256).
 ///
 /// Threads: any.
 /// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn orlop_container_data(
     }
 }
 
-/// Stores an item of a container, in place of one that it has: `len` bytes of `data`.
+/// Stores an item of a container, in place of one that it has: `len` bytes of `content`.
 ///
 /// Threads: any.
 /// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.

@@ -92,8 +92,8 @@ pub unsafe extern "C" fn orlop_wipe(
     unsafe { run(error, || handle::borrow(store)?.wipe()) }
 }
 
-/// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. Gives the
-/// ids of the layers that were mounted as a JSON array: [] when it has worked.
+/// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. The
+/// buffer is then [], the ids of layers that are mounted: where there are some it fails, and the message of the error names them.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.

@@ -1,11 +1,10 @@
 //! Layers out: as a tar stream, as a list of changes, as a size.
 
 use std::ffi::c_char;
-use std::io::{BufWriter, Write};
 
+use orlop::Result;
 use orlop::archive::Compression;
 use orlop::progress::{Counted, Progress};
-use orlop::{Error, ErrorKind, Result};
 
 use crate::buffer::{BufferOut, orlop_buf, put};
 use crate::driver_trees::change_records;
@@ -16,7 +15,7 @@ use crate::input::{descriptor, invalid, text};
 use crate::operation::{Watch, orlop_operation};
 use crate::store::orlop_store;
 use crate::store_input::some_text;
-use crate::stream::Stream;
+use crate::stream::{Stream, gathered};
 
 /// The compression that the layer's blob once came in.
 pub const ORLOP_COMPRESSION_AS_IT_CAME: i32 = -1;
@@ -80,16 +79,10 @@ pub unsafe extern "C" fn orlop_export(
             let watch = Watch::new(operation)?;
             let item = watch.start(&format!("layer {id}"), None);
             let counted = Counted::new(Stream::new(fd, &watch), &*item);
-            let mut out = BufWriter::with_capacity(BUFFER, counted);
-            let done = store.diff(id, reference, compression, &mut out).and_then(|plain| {
-                let failed =
-                    |e| Error::new(ErrorKind::Io, format!("exporting layer {id}")).caused_by(e);
-                out.flush().map_err(failed)?;
-                Ok(plain)
-            });
-            // What a failure leaves in the buffer is not worth another try, which might wait.
-            let (_, _) = out.into_parts();
-            put(bytes, done?);
+            let plain = gathered(counted, BUFFER, format!("exporting layer {id}"), |out| {
+                store.diff(id, reference, compression, out)
+            })?;
+            put(bytes, plain);
             item.finish("done");
             Ok(())
         })

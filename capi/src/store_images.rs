@@ -9,10 +9,10 @@ use crate::buffer::{BufferOut, orlop_buf};
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
-use crate::input::{Options, flag, options, orlop_strings, strings};
+use crate::input::{self, Options, flag, options, orlop_strings, strings};
 use crate::store::orlop_store;
 use crate::store_input::{
-    data_items, flags, orlop_data_items, reserved, some_digest, some_string, some_time, string,
+    data_items, flags, orlop_data_items, some_digest, some_string, some_time, string,
 };
 use crate::store_records::Print;
 
@@ -57,7 +57,7 @@ unsafe fn new_image(pointer: *const orlop_new_image) -> Result<NewImage> {
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(pointer)?;
-        reserved(given.reserved)?;
+        input::reserved(given.reserved)?;
         Ok(NewImage {
             id: some_string(given.id, "id")?,
             names: strings(given.names, "names")?,

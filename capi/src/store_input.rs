@@ -134,14 +134,6 @@ pub(crate) unsafe fn data_items(list: orlop_data_items, what: &str) -> Result<Ve
     unsafe { slice(list.items, list.count, what) }?.iter().map(item).collect()
 }
 
-/// A field that is for a later version.
-///
-/// # Errors
-/// When it is not zero.
-pub(crate) fn reserved(value: u32) -> Result<()> {
-    if value == 0 { Ok(()) } else { Err(invalid("reserved").detail("it is not zero")) }
-}
-
 /// The bytes that a descriptor has to give, where that is known: those of a file from where it stands.
 pub(crate) fn bytes_ahead(fd: BorrowedFd<'_>) -> Option<u64> {
     use nix::sys::stat::{SFlag, fstat};

@@ -11,11 +11,12 @@ use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
 use crate::input::{
-    Options, descriptor, flag, id_maps, options, orlop_id_maps, orlop_strings, pairs, strings, text,
+    self, Options, descriptor, flag, id_maps, options, orlop_id_maps, orlop_strings, pairs,
+    strings, text,
 };
 use crate::operation::{Watch, orlop_operation};
 use crate::store::orlop_store;
-use crate::store_input::{bytes_ahead, flags, reserved, some_digest, some_string, string};
+use crate::store_input::{bytes_ahead, flags, some_digest, some_string, string};
 use crate::store_records::Print;
 use crate::stream::Stream;
 
@@ -68,7 +69,7 @@ unsafe fn new_layer(pointer: *const orlop_new_layer) -> Result<NewLayer> {
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(pointer)?;
-        reserved(given.reserved)?;
+        input::reserved(given.reserved)?;
         let original = some_digest(given.original_digest, "original_digest")?;
         Ok(NewLayer {
             id: some_string(given.id, "id")?,
@@ -119,7 +120,7 @@ pub unsafe extern "C" fn orlop_create_layer(
 ///
 /// The progress has one item, "layer" and the id where one is given; its total is known for a file.
 ///
-/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays his.
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
 /// Threads: any.
 /// Errors: as for orlop_create_layer; ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_CANCELLED. Nothing is left
 /// then.

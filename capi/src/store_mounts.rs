@@ -11,9 +11,9 @@ use crate::buffer::{BufferOut, orlop_buf, put};
 use crate::error::orlop_error;
 use crate::guard::{call, run};
 use crate::handle;
-use crate::input::{Options, flag, options, orlop_strings, strings, text};
+use crate::input::{self, Options, flag, options, orlop_strings, strings, text};
 use crate::store::orlop_store;
-use crate::store_input::{reserved, string};
+use crate::store_input::string;
 
 /// How to mount. NULL in its place: as the layer's record and the configuration say.
 #[repr(C)]
@@ -53,7 +53,7 @@ unsafe fn mount(
             let store = handle::borrow(store)?;
             let id = text(id, "id")?;
             let given = options(request)?;
-            reserved(given.reserved)?;
+            input::reserved(given.reserved)?;
             let request = MountRequest {
                 mount_label: string(given.mount_label, "mount_label")?,
                 read_only: flag(given.read_only, "read_only")?,

@@ -1,10 +1,11 @@
 //! Streams in and out: descriptors of the caller's, which an operation that is called off does not wait for.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use orlop::{Error, ErrorKind, Result};
 
 use crate::cancel::{Cancel, cancelled};
 use crate::operation::Watch;
@@ -117,6 +118,26 @@ impl AsFd for Stream<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd
     }
+}
+
+/// Gathers the small writes of `work`, up to `room` bytes. After a failure nothing more is written: what is in the buffer is not worth another try, which
+/// might wait.
+///
+/// # Errors
+/// That of `work`; a failed write, with `action`.
+pub(crate) fn gathered<W: Write, T>(
+    out: W,
+    room: usize,
+    action: impl Into<String>,
+    work: impl FnOnce(&mut BufWriter<W>) -> Result<T>,
+) -> Result<T> {
+    let mut out = BufWriter::with_capacity(room, out);
+    let done = work(&mut out).and_then(|value| {
+        out.flush().map_err(|e| Error::new(ErrorKind::Io, action).caused_by(e))?;
+        Ok(value)
+    });
+    let (_, _) = out.into_parts();
+    done
 }
 
 #[cfg(test)]

@@ -64,11 +64,7 @@ func (d *driver[Cleanup, Addition]) Changes(
 	kinds := map[byte]archive.ChangeType{'C': archive.ChangeModify, 'A': archive.ChangeAdd, 'D': archive.ChangeDelete}
 	changes := make([]archive.Change, 0, len(found))
 	for _, change := range found {
-		kind, known := kinds[change.Kind]
-		if !known {
-			return nil, fmt.Errorf("reading the changes of layer %s: liborlop tells of an unknown kind %q", id, change.Kind)
-		}
-		changes = append(changes, archive.Change{Path: change.Path, Kind: kind})
+		changes = append(changes, archive.Change{Path: change.Path, Kind: kinds[change.Kind]})
 	}
 	return changes, nil
 }

@@ -72,7 +72,8 @@ func newDriver[Cleanup ~func() error, Addition ~struct{ Path string }](
 ) *driver[Cleanup, Addition] {
 	d := &driver[Cleanup, Addition]{opened: opened, staged: map[string]*capi.Staged{}}
 	// A driver has no end in its interface: Cleanup is the end of its mounts, and calls may still follow.
-	runtime.AddCleanup(d, (*capi.Driver).Close, opened)
+	// Not Close, which waits for a tar that is being made: the runtime's own goroutines are not to wait.
+	runtime.AddCleanup(d, (*capi.Driver).Drop, opened)
 	return d
 }
 

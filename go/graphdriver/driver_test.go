@@ -146,6 +146,10 @@ func TestErrors(t *testing.T) {
 			}
 		}
 	}
+	// What the store's Unmount asks for, so that a container whose layer has been lost can be unmounted and deleted.
+	if err := d.Put("missing"); !os.IsNotExist(err) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("put of a missing layer: %v", err)
+	}
 	if err := d.Create("a\x00b", "", nil); err == nil {
 		t.Error("an id was cut off at a NUL byte")
 	}

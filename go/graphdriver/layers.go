@@ -1,7 +1,10 @@
 package graphdriver
 
 import (
+	"errors"
+	"os"
 	"runtime"
+	"syscall"
 
 	"github.com/orlop/orlop/go/internal/capi"
 	"github.com/sirupsen/logrus"
@@ -82,7 +85,13 @@ func (d *driver[Cleanup, Addition]) Get(id string, o drivers.MountOpts) (string,
 // Put gives one Get back.
 func (d *driver[Cleanup, Addition]) Put(id string) error {
 	defer runtime.KeepAlive(d)
-	return d.opened.Put(id)
+	err := d.opened.Put(id)
+	var e *capi.Error
+	if errors.As(err, &e) && e.Code == capi.LayerUnknown {
+		// The store asks with os.IsNotExist, which looks into no other error: a layer that is gone counts as unmounted.
+		return &os.PathError{Op: "unmounting the layer of", Path: e.Path, Err: syscall.ENOENT}
+	}
+	return err
 }
 
 // Exists tells whether there is such a layer.

@@ -125,3 +125,34 @@ func TestForgottenDriversAreFreed(t *testing.T) {
 		t.Errorf("%d handles, %d before", now, before)
 	}
 }
+
+// So does one of which a tar is left that nobody has closed; the work on the tar ends.
+func TestForgottenTarsAreFreed(t *testing.T) {
+	needRoot(t)
+	r := newRoots(t)
+	before, open := handles(), len(descriptors(t))
+	func() {
+		d, err := drivers.GetDriver(name, drivers.Options{Root: r.root, RunRoot: r.run})
+		must(t, err)
+		must(t, d.Create("big", "", nil))
+		// More than a pipe holds.
+		_, err = d.ApplyDiff("big", drivers.ApplyDiffOpts{
+			Diff: bytes.NewReader(tarOf(t, map[string]string{"a": strings.Repeat("x", 16<<20)})),
+		})
+		must(t, err)
+		for range 8 {
+			reader, err := d.Diff("big", nil, "", nil, "")
+			must(t, err)
+			_, err = io.ReadFull(reader, make([]byte, 1024))
+			must(t, err)
+		}
+		must(t, d.Cleanup())
+	}()
+	if now := handles(); now != before {
+		t.Errorf("%d handles, %d before", now, before)
+	}
+	// The registry of locks and what Go itself opens once are few; the tars have 16 ends of pipes.
+	if now := len(descriptors(t)); now > open+4 {
+		t.Errorf("%d descriptors, %d before", now, open)
+	}
+}

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::of_process::OfProcess;
 use super::regular;
 use crate::{Error, ErrorKind, Result};
 
@@ -102,7 +103,7 @@ struct State {
 type Registry = BTreeMap<(u64, u64), Arc<LockFile>>;
 
 /// Lock descriptors of the process (`store-format.md` 9.1); grows with the number of distinct lock files, never shrinks.
-static REGISTRY: Mutex<Registry> = Mutex::new(BTreeMap::new());
+static REGISTRY: OfProcess<Registry> = OfProcess::new(BTreeMap::new());
 
 impl LockFile {
     /// The lock file at `path`, opened unless this process has its inode already. A file that was replaced on disk is another one.
@@ -110,7 +111,8 @@ impl LockFile {
     /// # Errors
     /// For [`LockAccess::ReadWrite`] whatever opening or making the file gives; for both, an object that is not a regular file.
     pub(crate) fn open(path: &Path, access: LockAccess) -> Result<Arc<Self>> {
-        let mut registry = relock(&REGISTRY);
+        let mut held = REGISTRY.lock();
+        let registry = &mut held.1;
         // By stat(2) first: opening needs a descriptor that could then not be closed.
         match std::fs::symlink_metadata(path) {
             Ok(meta) => {

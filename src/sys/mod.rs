@@ -5,6 +5,7 @@ pub(crate) mod beneath;
 pub(crate) mod exclusive;
 pub(crate) mod lock;
 pub(crate) mod mount;
+pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod regular;
 pub(crate) mod relocate;

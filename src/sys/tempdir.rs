@@ -9,11 +9,11 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::RenameFlags;
 
 use super::lock::try_lock_whole;
+use super::of_process::OfProcess;
 use super::regular::refuse_link;
 use super::relocate::relocate;
 use super::remove::remove_tree;
@@ -24,7 +24,7 @@ const DIR: &str = "temp-dir-";
 
 /// Descriptors of lock files that somebody else holds. A Go part of this process may be that somebody, and would lose its lock if one
 /// were closed; a file without links can be locked by nobody anew, and those are closed.
-static FOREIGN: Mutex<BTreeMap<(u64, u64), File>> = Mutex::new(BTreeMap::new());
+static FOREIGN: OfProcess<BTreeMap<(u64, u64), File>> = OfProcess::new(BTreeMap::new());
 
 /// A temp dir in use by this process.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
 fn lock_stale(path: &Path) -> io::Result<Option<File>> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         // Before opening: a descriptor of a lock that is held could not be closed again.
-        let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+        let foreign = &mut FOREIGN.lock().1;
         let key = (meta.dev(), meta.ino());
         if let Some(file) = foreign.get(&key) {
             if !try_lock_whole(file)? {
@@ -236,8 +236,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 fn keep_foreign(file: File) {
     match file.metadata() {
         Ok(meta) => {
-            let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(same) = foreign.insert((meta.dev(), meta.ino()), file) {
+            if let Some(same) = FOREIGN.lock().1.insert((meta.dev(), meta.ino()), file) {
                 // Opened twice in a race of two threads: neither may be closed.
                 std::mem::forget(same);
             }
@@ -247,8 +246,7 @@ fn keep_foreign(file: File) {
 }
 
 fn close_unlinked() {
-    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
-    foreign.retain(|_, file| file.metadata().map_or(true, |meta| meta.nlink() > 0));
+    FOREIGN.lock().1.retain(|_, file| file.metadata().map_or(true, |meta| meta.nlink() > 0));
 }
 
 fn is_tolerable(e: &io::Error) -> bool {

@@ -76,11 +76,11 @@ func (o *operation) end() {
 	}
 }
 
-// called adds to the error of a call that was called off why the context has ended.
-func (o *operation) called(err error) error {
+// called adds to the error of a call that was called off why the context has ended, and what else there is to tell.
+func (o *operation) called(err error, more ...error) error {
 	var e *Error
 	if errors.As(err, &e) && e.Code == Cancelled && o.ctx.Err() != nil {
-		e.cause = errors.Join(o.ctx.Err(), context.Cause(o.ctx))
+		e.cause = errors.Join(append(more, o.ctx.Err(), context.Cause(o.ctx))...)
 	}
 	return err
 }

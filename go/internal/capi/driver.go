@@ -25,6 +25,9 @@ func OpenDriver(config *Config) (*Driver, error) {
 // Close frees it once the calls on it have ended; what is mounted stays mounted.
 func (d *Driver) Close() { d.handle.close() }
 
+// Drop is Close without waiting: the last call frees it.
+func (d *Driver) Drop() { d.handle.drop() }
+
 // Name is "overlay" or "vfs".
 func (d *Driver) Name() (string, error) {
 	return d.text(nil, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {

@@ -5,6 +5,8 @@ import "C"
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 
 	"go.podman.io/storage/pkg/idtools"
 )
@@ -213,8 +215,8 @@ func parseChanges(records []byte) ([]Change, error) {
 	var changes []Change
 	for len(records) > 0 {
 		record, rest, ended := bytes.Cut(records, []byte{0})
-		if !ended || len(record) < 2 {
-			return nil, &Error{Code: Internal, Message: "reading the changes that liborlop has returned: a record is cut off"}
+		if !ended || len(record) < 2 || !strings.ContainsRune("CAD", rune(record[0])) {
+			return nil, &Error{Code: Internal, Message: fmt.Sprintf("reading the changes that liborlop has returned: %q is no record of one", record)}
 		}
 		changes = append(changes, Change{Kind: record[0], Path: string(record[1:])})
 		records = rest

@@ -117,6 +117,11 @@ func (d *Driver) Diff(ctx context.Context, id, parent string, tar io.Writer) err
 // DiffReader is the tar of [Driver.Diff], made while it is read.
 type DiffReader struct {
 	pipe *os.File
+	*making
+}
+
+// making is the work on a tar. It does not know the reader: one that is forgotten is collected, its pipe closed, and the work ends.
+type making struct {
 	// made is closed when the work has ended, with err then set.
 	made chan struct{}
 	err  error
@@ -128,14 +133,14 @@ func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader := &DiffReader{pipe: ours, made: make(chan struct{})}
+	work := &making{made: make(chan struct{})}
 	go func() {
-		defer close(reader.made)
+		defer close(work.made)
 		// Nothing is to call it off: with nobody to read, its next write fails.
-		reader.err = d.Diff(context.Background(), id, parent, theirs)
+		work.err = d.Diff(context.Background(), id, parent, theirs)
 		_ = theirs.Close()
 	}()
-	return reader, nil
+	return &DiffReader{ours, work}, nil
 }
 
 // Read reads the tar; at its end comes the error of the one who has made it.

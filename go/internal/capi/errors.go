@@ -112,8 +112,11 @@ func (e *Error) Error() string { return e.Message }
 
 // Unwrap gives the error values that it stands for.
 func (e *Error) Unwrap() []error {
-	// A copy: what is appended must not get into the table.
-	found := append([]error(nil), meanings[e.Code]...)
+	var found []error
+	// The context tells how it has ended: by its deadline is not context.Canceled.
+	if e.Code != Cancelled || e.cause == nil {
+		found = append(found, meanings[e.Code]...)
+	}
 	if e.Errno != 0 {
 		found = append(found, e.Errno)
 	}

@@ -5,7 +5,6 @@ import "C"
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -17,15 +16,44 @@ func Handles() int64 { return living.Load() }
 
 // handle is a pointer of the library's that is used by many and freed by one: P is the pointer's type.
 type handle[P comparable] struct {
-	lock    sync.RWMutex
 	pointer P
 	name    string
 	free    func(P)
+	// users counts the calls that are running, and one for the owner until it closes; at zero, where it stays, the pointer is freed.
+	users  atomic.Int64
+	closed atomic.Bool
+	// freed is closed when the pointer is gone.
+	freed chan struct{}
 }
 
 func newHandle[P comparable](name string, pointer P, free func(P)) *handle[P] {
 	living.Add(1)
-	return &handle[P]{pointer: pointer, name: name, free: free}
+	h := &handle[P]{pointer: pointer, name: name, free: free, freed: make(chan struct{})}
+	h.users.Store(1)
+	return h
+}
+
+// acquire keeps the pointer from being freed until release. It never waits: a call may begin within another one, whose reader or
+// writer it serves, while somebody waits for both to end.
+func (h *handle[P]) acquire() error {
+	for !h.closed.Load() {
+		users := h.users.Load()
+		if users == 0 {
+			break
+		}
+		if h.users.CompareAndSwap(users, users+1) {
+			return nil
+		}
+	}
+	return refusal("using a " + h.name + ": it has been closed")
+}
+
+func (h *handle[P]) release() {
+	if h.users.Add(-1) == 0 {
+		h.free(h.pointer)
+		living.Add(-1)
+		close(h.freed)
+	}
 }
 
 // call runs one call on the pointer, unless the arena holds something that cannot be handed in.
@@ -33,12 +61,10 @@ func (h *handle[P]) call(a *arena, run func(pointer P, e **C.orlop_error) C.int3
 	if a != nil && a.err != nil {
 		return 0, a.err
 	}
-	h.lock.RLock()
-	defer h.lock.RUnlock()
-	var none P
-	if h.pointer == none {
-		return 0, refusal("using a " + h.name + ": it has been closed")
+	if err := h.acquire(); err != nil {
+		return 0, err
 	}
+	defer h.release()
 	var e *C.orlop_error
 	code := run(h.pointer, &e)
 	runtime.KeepAlive(h)
@@ -54,23 +80,25 @@ func (h *handle[P]) do(a *arena, run func(pointer P, e **C.orlop_error) C.int32_
 	return err
 }
 
-// take hands the pointer over to one who frees it; the second one gets nothing.
-func (h *handle[P]) take() P {
-	h.lock.Lock()
-	defer h.lock.Unlock()
-	var none P
-	pointer := h.pointer
-	if pointer != none {
-		h.pointer = none
-		living.Add(-1)
+// take hands the pointer, on which no call is running, over to one who frees it; the second one gets nothing.
+func (h *handle[P]) take() (pointer P) {
+	if h.closed.Swap(true) {
+		return pointer
 	}
-	return pointer
+	living.Add(-1)
+	close(h.freed)
+	return h.pointer
 }
 
-// close frees the pointer once the calls on it have ended; the second time nothing happens.
-func (h *handle[P]) close() {
-	var none P
-	if pointer := h.take(); pointer != none {
-		h.free(pointer)
+// drop has the pointer freed as soon as the calls on it have ended; the second time nothing happens.
+func (h *handle[P]) drop() {
+	if !h.closed.Swap(true) {
+		h.release()
 	}
+}
+
+// close frees the pointer once the calls on it have ended, and waits for that.
+func (h *handle[P]) close() {
+	h.drop()
+	<-h.freed
 }

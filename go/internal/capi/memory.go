@@ -48,7 +48,7 @@ func (a *arena) optional(s string) *C.char {
 
 // array allocates count values of a size, which is more than zero.
 func (a *arena) array(count int, size uintptr) unsafe.Pointer {
-	// calloc checks the product, and cgo ends the program when there is no memory.
+	// calloc checks the product. Without memory it gives NULL, at which unsafe.Slice ends the caller's goroutine.
 	block := C.calloc(C.size_t(count), C.size_t(size))
 	a.blocks = append(a.blocks, block)
 	return block

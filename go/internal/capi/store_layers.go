@@ -4,7 +4,6 @@ package capi
 import "C"
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -131,9 +130,8 @@ func (s *Store) Export(ctx context.Context, progress *Progress, id, reference st
 	return int64(count), err
 }
 
-// Changes calls found with each path that a layer changes over another one (empty: its parent), and 'C' for modified, 'A' for
-// added or 'D' for deleted.
-func (s *Store) Changes(id, reference string, found func(kind byte, path string)) error {
+// Changes lists what a layer changes over another one (empty: its parent).
+func (s *Store) Changes(id, reference string) ([]Change, error) {
 	var a arena
 	defer a.free()
 	layer, below := a.text(id), a.optional(reference)
@@ -141,14 +139,9 @@ func (s *Store) Changes(id, reference string, found func(kind byte, path string)
 		return C.orlop_changes(store, layer, below, buf, e)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for record := range bytes.SplitSeq(bytes.TrimSuffix(records, []byte{0}), []byte{0}) {
-		if len(record) > 0 {
-			found(record[0], string(record[1:]))
-		}
-	}
-	return nil
+	return parseChanges(records)
 }
 
 // DiffSize estimates the bytes that a layer changes over another one (empty: its parent).

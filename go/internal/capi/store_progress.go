@@ -57,11 +57,11 @@ func watched(ctx context.Context, progress *Progress, run func(o *operation) err
 	var counters *C.orlop_progress
 	if progress != nil {
 		// Held, so that it is not freed before the library has a share in it.
-		progress.handle.lock.RLock()
-		defer progress.handle.lock.RUnlock()
-		if counters = progress.handle.pointer; counters == nil {
-			return refusal("telling a progress how far it is: it has been closed")
+		if err := progress.handle.acquire(); err != nil {
+			return err
 		}
+		defer progress.handle.release()
+		counters = progress.handle.pointer
 	}
 	o, err := newOperation(ctx, counters)
 	if err != nil {

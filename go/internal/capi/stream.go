@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -60,6 +61,9 @@ func withFile(file *os.File, run func(fd C.int32_t) error) error {
 // error of the call. When this returns, the reader is not used any more; only where the context has ended and the reader does
 // not come back, its last Read is left to itself, and what it gives is lost.
 func fromReader(o *operation, reader io.Reader, run func(fd C.int32_t) error) error {
+	if reader == nil {
+		return refusal("reading a stream: there is no reader")
+	}
 	if file, ok := reader.(*os.File); ok {
 		return o.called(withFile(file, run))
 	}
@@ -85,6 +89,9 @@ func fromReader(o *operation, reader io.Reader, run func(fd C.int32_t) error) er
 // toWriter runs a call on a descriptor from which what the library writes gets to the writer: that of an [os.File] itself, else a
 // pipe's. An error of the writer ends the call, and is its error. As with fromReader, the writer is free at the return.
 func toWriter(o *operation, writer io.Writer, run func(fd C.int32_t) error) error {
+	if writer == nil {
+		return refusal("writing a stream: there is no writer")
+	}
 	if file, ok := writer.(*os.File); ok {
 		return o.called(withFile(file, run))
 	}
@@ -107,10 +114,15 @@ func (o *operation) finish(run func(fd C.int32_t) error, theirs *os.File, copied
 	err := withFile(theirs, run)
 	_ = theirs.Close()
 	failed, returned := wait(o.ctx, copied)
-	if returned && failed != nil {
-		return failed
+	if !returned || failed == nil {
+		return o.called(err)
 	}
-	return o.called(err)
+	// Who ends the context may close the stream with it: then both are why.
+	var e *Error
+	if errors.As(err, &e) && e.Code == Cancelled && o.ctx.Err() != nil {
+		return o.called(err, failed)
+	}
+	return failed
 }
 
 // wait waits for an outcome, but not for ever once the context has ended.

@@ -145,7 +145,7 @@ fn a_posix_lock_of_this_process_survives_recovery() {
         assert!(!free());
     }
     let key = |f: &File| f.metadata().map(|m| (m.dev(), m.ino())).unwrap();
-    let kept = || FOREIGN.lock().unwrap().contains_key(&key(&go));
+    let kept = || FOREIGN.lock().1.contains_key(&key(&go));
     assert!(kept());
     // Removed by its owner: the next recovery closes our descriptor.
     std::fs::remove_dir(root.join("temp-dir-5")).unwrap();
