@@ -336,6 +336,8 @@ pub(super) fn list_layers(home: &Path) -> Result<Vec<String>> {
 /// stops. Layers with a damaged list, which are not whole anyway, come first.
 pub(super) fn list_children_first(home: &Path) -> Result<Vec<String>> {
     let mut names = list_layers(home)?;
+    // What can be no layer's id (`lost+found`) could not be removed as one, and a removal of all would end there.
+    names.retain(|name| LayerId::new(name.as_str()).is_ok());
     names.sort_by_cached_key(|name| Reverse(count_lowers(&home.join(name))));
     Ok(names)
 }
