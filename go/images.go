@@ -44,14 +44,15 @@ func (s *Store) CreateImage(image NewImage) (*Image, error) {
 	})
 }
 
-// LoadOptions are how images are loaded; the zero value is for this machine, without a policy, under the names of the source.
+// LoadOptions are how images are loaded; the zero value is for this machine, under podman's signature policy and the names of the
+// source.
 type LoadOptions struct {
 	// Platform is what to take from a multi-platform index, such as "linux/arm/v7".
 	Platform string
-	// Policy is a containers-policy.json(5) to obey.
+	// Policy is a containers-policy.json(5) to obey, in place of the one that podman would obey.
 	Policy string
-	// FindPolicy: obey the policy that podman would obey. Only without Policy.
-	FindPolicy bool
+	// AcceptAnything: obey no policy. Only without Policy.
+	AcceptAnything bool
 	// Names are given in place of those of the source, which must have a single image.
 	Names []string
 	// TempDir is where large temporary files go, /var/tmp if empty.

@@ -365,16 +365,17 @@ typedef struct orlop_progress_state {
     uint64_t items_finished;
 } orlop_progress_state;
 
-// How to load. NULL in its place: this machine's platform, no policy, the names of the source.
+// How to load. NULL in its place: this machine's platform, the policy that podman would obey, the names of the source.
 typedef struct orlop_load_options {
     // sizeof(struct orlop_load_options).
     size_t size;
     // The platform to take from a multi-platform index, as "linux/arm/v7"; NULL: this machine's.
     const char *platform;
-    // The signature policy (a containers-policy.json(5)) to obey; NULL: everything is accepted, unless find_policy is set.
+    // The signature policy (a containers-policy.json(5)) to obey; NULL: the one that podman would obey, where there is one: the
+    // user's, else that of /etc/containers or /usr/share/containers.
     const char *policy;
-    // 1: obey the policy that podman would obey, where there is one: the user's, else that of /etc/containers.
-    uint32_t find_policy;
+    // 1: obey no policy, accept everything; not with `policy`.
+    uint32_t accept_anything;
     // Zero.
     uint32_t reserved;
     // The names to give, in place of those that the source holds; only for a source with a single image.
@@ -1069,7 +1070,7 @@ int32_t orlop_store_status(const struct orlop_store *store, struct orlop_buf *ro
 // has one item for each layer, and one for a stream that is copied first.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
-// Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
+// Threads: any; without `policy` and `accept_anything` it reads the environment, so that no other thread may call setenv meanwhile.
 // Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
 // file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be
 // called off: give a descriptor.

@@ -24,7 +24,7 @@ use crate::store::orlop_store;
 use crate::store_input::{some_string, some_text, some_time};
 use crate::stream::{Stream, gathered};
 
-/// How to load. NULL in its place: this machine's platform, no policy, the names of the source.
+/// How to load. NULL in its place: this machine's platform, the policy that podman would obey, the names of the source.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct orlop_load_options {
@@ -32,10 +32,11 @@ pub struct orlop_load_options {
     pub size: usize,
     /// The platform to take from a multi-platform index, as "linux/arm/v7"; NULL: this machine's.
     pub platform: *const c_char,
-    /// The signature policy (a containers-policy.json(5)) to obey; NULL: everything is accepted, unless find_policy is set.
+    /// The signature policy (a containers-policy.json(5)) to obey; NULL: the one that podman would obey, where there is one: the
+    /// user's, else that of /etc/containers or /usr/share/containers.
     pub policy: *const c_char,
-    /// 1: obey the policy that podman would obey, where there is one: the user's, else that of /etc/containers.
-    pub find_policy: u32,
+    /// 1: obey no policy, accept everything; not with `policy`.
+    pub accept_anything: u32,
     /// Zero.
     pub reserved: u32,
     /// The names to give, in place of those that the source holds; only for a source with a single image.
@@ -110,11 +111,13 @@ impl<'a> From<&'a Loaded> for Printed<'a> {
 unsafe fn policy(given: &orlop_load_options) -> Result<Option<PathBuf>> {
     // SAFETY: as the caller promises.
     let path = unsafe { optional_path(given.policy) };
-    if !flag(given.find_policy, "find_policy")? {
-        return Ok(path);
-    }
-    if path.is_some() {
-        return Err(invalid("policy").detail("it goes with find_policy = 0"));
+    match (path, flag(given.accept_anything, "accept_anything")?) {
+        (Some(_), true) => {
+            return Err(invalid("policy").detail("it goes with accept_anything = 0"));
+        }
+        (None, true) => return Ok(None),
+        (Some(path), false) => return Ok(Some(path)),
+        (None, false) => {}
     }
     let env = Environment::of_process();
     let home = || User::of_process(&env).home.map(|home| home.join(".config"));
@@ -139,7 +142,7 @@ fn one_of(path: Option<PathBuf>, fd: i32) -> Result<Option<PathBuf>> {
 /// has one item for each layer, and one for a stream that is copied first.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; the descriptor stays the caller's.
-/// Threads: any; with find_policy it reads the environment, so that no other thread may call setenv meanwhile.
+/// Threads: any; without `policy` and `accept_anything` it reads the environment, so that no other thread may call setenv meanwhile.
 /// Errors: ORLOP_ERR_INVALID_ARCHIVE, ORLOP_ERR_DIGEST_MISMATCH, ORLOP_ERR_POLICY_REJECTED, ORLOP_ERR_CANCELLED; ORLOP_ERR_IO for the
 /// file. The layers and images that the call has made are deleted again. To open a named pipe waits for its writer and cannot be
 /// called off: give a descriptor.

@@ -11,11 +11,11 @@ import (
 
 // LoadOptions are how images are loaded.
 type LoadOptions struct {
-	Platform   string
-	Policy     string
-	FindPolicy bool
-	Names      []string
-	TempDir    string
+	Platform       string
+	Policy         string
+	AcceptAnything bool
+	Names          []string
+	TempDir        string
 }
 
 // Load loads the images of a path, or of a reader where there is one, and reads what they are ("id", "names").
@@ -23,12 +23,12 @@ func (s *Store) Load(ctx context.Context, progress *Progress, path string, reade
 	var a arena
 	defer a.free()
 	options := &C.struct_orlop_load_options{
-		size:        C.sizeof_struct_orlop_load_options,
-		platform:    a.optional(l.Platform),
-		policy:      a.optional(l.Policy),
-		find_policy: flag(l.FindPolicy),
-		names:       a.strings(l.Names),
-		temp_dir:    a.optional(l.TempDir),
+		size:            C.sizeof_struct_orlop_load_options,
+		platform:        a.optional(l.Platform),
+		policy:          a.optional(l.Policy),
+		accept_anything: flag(l.AcceptAnything),
+		names:           a.strings(l.Names),
+		temp_dir:        a.optional(l.TempDir),
 	}
 	return watched(ctx, progress, func(o *operation) error {
 		load := func(path *C.char, fd C.int32_t) error {

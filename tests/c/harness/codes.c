@@ -252,6 +252,14 @@ static void policy_rejected(void) {
     const char *policy = in_folder("policy.json");
     write_file(policy, "{\"default\":[{\"type\":\"reject\"}]}");
     FAILS(ORLOP_ERR_POLICY_REJECTED, orlop_load(world.store, getenv("IMAGE"), -1, OPTIONS(orlop_load_options, .policy = policy), NULL, NULL, &failure));
+    /* The user's own is found; accepting everything must be asked for. */
+    CHECK(mkdir(in_folder("config"), 0755) == 0 && mkdir(in_folder("config/containers"), 0755) == 0);
+    CHECK(rename(policy, in_folder("config/containers/policy.json")) == 0);
+    CHECK(setenv("XDG_CONFIG_HOME", in_folder("config"), 1) == 0);
+    FAILS(ORLOP_ERR_POLICY_REJECTED, orlop_load(world.store, getenv("IMAGE"), -1, NULL, NULL, NULL, &failure));
+    FAILS(ORLOP_ERR_INVALID_ARGUMENT, orlop_load(world.store, getenv("IMAGE"), -1, OPTIONS(orlop_load_options, .policy = policy, .accept_anything = 1), NULL, NULL, &failure));
+    OK(orlop_load(world.store, getenv("IMAGE"), -1, OPTIONS(orlop_load_options, .accept_anything = 1), NULL, NULL, &failure));
+    CHECK(unsetenv("XDG_CONFIG_HOME") == 0);
 }
 
 static void io(void) {
