@@ -45,7 +45,7 @@ fn a_chain_has_the_files_and_modes_of_the_format() {
     assert_eq!(text(store.home("top/lower-layers")), "mid:base");
     assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 3);
     for foreign in ["lost+found", ".tmp-x"] {
-        std::fs::create_dir(driver.home().join(foreign)).unwrap();
+        fs::create_dir(driver.home().join(foreign)).unwrap();
     }
     assert_eq!(driver.list_layers().unwrap(), ["top", "mid", "base"], "DEF-36");
     fs::write(store.home("mid/lower-layers"), "..").unwrap();
