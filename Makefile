@@ -50,7 +50,7 @@ test: ## everything a change must pass, within 20 minutes
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test
 
 .PHONY: test-long
-test-long: ## fuzz, and the tests by chance (properties, stress, crashes, power cuts) for longer
+test-long: ## fuzz, sanitizers, race detector, and the tests by chance (stress, crashes, power cuts) for longer
 	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
 
