@@ -3,11 +3,11 @@
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
@@ -81,13 +81,25 @@ def need(*programs):
             raise Skip(f"{program} is not installed")
 
 
+def _folder_that_names_an_image(parent):
+    """A new folder. Short, because podman refuses a run root of more than 50 characters, and of letters and digits
+    only, because podman names what it loads from a folder after its path (tempfile's underscores are not always
+    allowed there)."""
+    while True:
+        path = os.path.join(parent, f"orlop-{secrets.token_hex(4)}")
+        try:
+            os.mkdir(path, 0o700)
+            return path
+        except FileExistsError:
+            continue
+
+
 class Area:
     """A scratch folder of one test; everything mounted below it goes with it."""
 
     def __init__(self, options, parent="/tmp"):
         self.options = options
-        # Short, because podman refuses a run root of more than 50 characters.
-        self.path = tempfile.mkdtemp(prefix="orlop-", dir=parent)
+        self.path = _folder_that_names_an_image(parent)
         self.log = []
         self.environment = dict(os.environ)
         for name in ("STORAGE_DRIVER", "STORAGE_OPTS", "CONTAINERS_STORAGE_CONF",
