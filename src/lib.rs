@@ -13,6 +13,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod id;
+mod id_map;
 pub mod image;
 pub mod progress;
 pub mod record;
@@ -21,6 +22,7 @@ pub(crate) mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use id::{Digest, LayerId};
+pub use id_map::{IdMap, IdMaps};
 
 /// The version of the library, as in its manifest.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

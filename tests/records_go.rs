@@ -15,9 +15,9 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use orlop::IdMap;
 use orlop::record::{
-    Container, Flags, IdMap, Image, Layer, MountPoint, Timestamp, containers, images, layers,
-    mountpoints,
+    Container, Flags, Image, Layer, MountPoint, Timestamp, containers, images, layers, mountpoints,
 };
 use serde_json::{Value, json};
 

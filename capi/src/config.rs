@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::path::PathBuf;
 
+use orlop::IdMap;
 use orlop::Result;
 use orlop::config::{self, Environment, Overrides, RealFiles, StoreOptions, User};
-use orlop::record::IdMap;
 use serde::Serialize;
 
 use crate::buffer::{BufferOut, PointerOut, orlop_buf};

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use orlop::archive::{UnpackOptions, unpack_content};
-use orlop::driver::{Driver, Staging};
+use orlop::driver::{ApplyOptions, Driver, Staging};
 use orlop::progress::{Counted, Progress};
-use orlop::{Error, ErrorKind, Result};
+use orlop::{Error, ErrorKind, IdMaps, Result};
 
 use crate::buffer::{PointerOut, put};
 use crate::driver::orlop_driver;
@@ -59,47 +59,34 @@ pub(crate) struct Staged {
 }
 
 /// How to unpack, as far as the caller says so.
-#[derive(Clone, Copy)]
-struct Wishes {
-    ignore_chown_errors: bool,
-}
-
-impl Wishes {
-    /// # Safety
-    /// `given` is NULL or a struct of the caller's whose lists live as long as the call.
-    ///
-    /// # Errors
-    /// When an option is malformed or not served.
-    unsafe fn new(given: *const orlop_apply_options) -> Result<Self> {
-        // SAFETY: as the caller promises.
-        let (given, maps) = unsafe {
-            let given = options(given)?;
-            optional_text(given.mount_label, "mount_label")?;
-            (given, [id_maps(given.uid_map, "uid_map")?, id_maps(given.gid_map, "gid_map")?])
+///
+/// # Safety
+/// `given` is NULL or a struct of the caller's whose lists live as long as the call.
+///
+/// # Errors
+/// When an option is malformed or not served.
+unsafe fn wishes(given: *const orlop_apply_options) -> Result<ApplyOptions> {
+    // SAFETY: as the caller promises.
+    let (given, mount_label, maps) = unsafe {
+        let given = options(given)?;
+        let label = optional_text(given.mount_label, "mount_label")?.unwrap_or_default();
+        let maps = IdMaps {
+            uids: id_maps(given.uid_map, "uid_map")?,
+            gids: id_maps(given.gid_map, "gid_map")?,
         };
-        let refused = |why: &str| {
-            Err(Error::new(ErrorKind::NotSupported, "unpacking a layer")
-                .detail(why)
-                .hint("leave it out"))
-        };
-        input::reserved(given.reserved)?;
-        if flag(given.has_force_mask, "has_force_mask")? {
-            return refused("a forced mode of all files (force_mask) is not supported yet");
-        }
-        if given.force_mask != 0 {
-            return Err(input::invalid("force_mask").detail("it goes with has_force_mask = 1"));
-        }
-        if maps.iter().any(|m| !m.is_empty()) {
-            return refused("user and group id maps (uid_map, gid_map) are not supported yet");
-        }
-        let ignore_chown_errors = flag(given.ignore_chown_errors, "ignore_chown_errors")?;
-        Ok(Self { ignore_chown_errors })
+        (given, label.to_owned(), maps)
+    };
+    input::reserved(given.reserved)?;
+    if flag(given.has_force_mask, "has_force_mask")? {
+        return Err(Error::new(ErrorKind::NotSupported, "unpacking a layer")
+            .detail("a forced mode of all files (force_mask) is not supported yet")
+            .hint("leave it out"));
     }
-
-    fn upon(self, mut options: UnpackOptions) -> UnpackOptions {
-        options.ignore_chown_errors |= self.ignore_chown_errors;
-        options
+    if given.force_mask != 0 {
+        return Err(input::invalid("force_mask").detail("it goes with has_force_mask = 1"));
     }
+    let ignore_chown_errors = flag(given.ignore_chown_errors, "ignore_chown_errors")?;
+    Ok(ApplyOptions { maps, mount_label, ignore_chown_errors, force_mask: None })
 }
 
 /// Unpacks what comes through `tar`, watched; the bytes of content, and whether the root has an entry.
@@ -143,11 +130,11 @@ pub unsafe extern "C" fn orlop_driver_apply_diff(
             let driver = handle::borrow(driver)?;
             let id = layer_id(id, "id")?;
             let tar = descriptor(tar_fd, "tar_fd")?;
-            let wishes = Wishes::new(options)?;
+            let wishes = wishes(options)?;
             let watch = Watch::new(operation)?;
-            let (root, how) = driver.content(&id)?;
+            let (root, how) = driver.content(&id, &wishes)?;
             let what = format!("layer {id}");
-            let (unpacked, _) = unpack(tar, &watch, &what, root.as_fd(), &wishes.upon(how))?;
+            let (unpacked, _) = unpack(tar, &watch, &what, root.as_fd(), &how)?;
             put(bytes, unpacked);
             Ok(())
         })
@@ -179,12 +166,12 @@ pub unsafe extern "C" fn orlop_driver_stage(
             let out = PointerOut::new(staged, "staged")?;
             let driver = handle::borrow(driver)?;
             let parent = parent_id(parent)?;
-            let layer = create_options(layer)?;
+            create_options(layer)?;
             let tar = descriptor(tar_fd, "tar_fd")?;
-            let wishes = Wishes::new(options)?;
+            let wishes = wishes(options)?;
             let watch = Watch::new(operation)?;
-            let mut content = driver.stage(parent.as_ref(), &layer)?;
-            let how = wishes.upon(content.unpack_options().clone());
+            let mut content = driver.stage(parent.as_ref(), &wishes)?;
+            let how = content.unpack_options().clone();
             let (unpacked, root) = unpack(tar, &watch, "a new layer", content.root(), &how)?;
             if root {
                 content.keep_root();

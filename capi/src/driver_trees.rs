@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use orlop::archive::{Change, ChangeKind};
+use orlop::driver::DiffOptions;
 use orlop::progress::{Counted, Progress};
 
 use crate::buffer::{BufferOut, orlop_buf, put};
@@ -41,7 +42,7 @@ pub unsafe extern "C" fn orlop_driver_diff(
             let item = watch.start(&format!("layer {id}"), None);
             let out = Counted::new(Stream::new(out, &watch), &*item);
             gathered(out, 1 << 16, "writing the tar of a layer", |out| {
-                driver.diff(&id, parent.as_ref(), out)
+                driver.diff(&id, parent.as_ref(), &DiffOptions::default(), out)
             })?;
             item.finish("done");
             Ok(())
@@ -69,7 +70,11 @@ pub unsafe extern "C" fn orlop_driver_changes(
             let out = BufferOut::new(changes);
             let driver = handle::borrow(driver)?;
             let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
-            out.put(change_records(&driver.changes(&id, parent.as_ref())?));
+            out.put(change_records(&driver.changes(
+                &id,
+                parent.as_ref(),
+                &DiffOptions::default(),
+            )?));
             Ok(())
         })
     }
@@ -109,7 +114,7 @@ pub unsafe extern "C" fn orlop_driver_diff_size(
         run(error, || {
             let driver = handle::borrow(driver)?;
             let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
-            put(bytes, driver.diff_size(&id, parent.as_ref())?);
+            put(bytes, driver.diff_size(&id, parent.as_ref(), &DiffOptions::default())?);
             Ok(())
         })
     }

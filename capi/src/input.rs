@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use orlop::record::IdMap;
+use orlop::IdMap;
 use orlop::{Error, ErrorKind, Result};
 
 /// A list of C strings.

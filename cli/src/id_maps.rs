@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use orlop::record::IdMap;
+use orlop::IdMap;
 use orlop::{Error, ErrorKind, Result};
 
 /// The id map flags (MAPS in `cli.md`).

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use orlop::IdMap;
 use orlop::config::StoreOptions;
-use orlop::record::IdMap;
 use orlop::{Error, ErrorKind};
 use serde::Serialize;
 

@@ -78,7 +78,12 @@ pub(crate) fn tar_unpack(data: &[u8]) {
         _ => Whiteouts::Overlay("trusted.overlay."),
     };
     let root = rustix::process::geteuid().is_root();
-    let options = UnpackOptions { whiteouts, in_user_namespace: !root, ignore_chown_errors: !root };
+    let options = UnpackOptions {
+        whiteouts,
+        in_user_namespace: !root,
+        ignore_chown_errors: !root,
+        ..UnpackOptions::default()
+    };
     let sandbox = Sandbox::new();
     let target = sandbox.open("target");
     let mut split = Vec::new();

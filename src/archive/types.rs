@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 
-use crate::Digest;
+use crate::{Digest, IdMaps};
 
 /// How a stream is compressed; the numbers are those of the layer records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -68,6 +68,10 @@ pub struct UnpackOptions {
     pub in_user_namespace: bool,
     /// Go on when an owner cannot be set.
     pub ignore_chown_errors: bool,
+    /// From the owners of the headers to those on disk (UNP-10).
+    pub maps: IdMaps,
+    /// The mode of everything on disk, where owners and modes of the headers go to an xattr (FMK-2).
+    pub force_mask: Option<u32>,
 }
 
 /// What was learnt of a layer while it went by.

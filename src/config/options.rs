@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::record::IdMap;
+use crate::IdMap;
 use crate::{Error, ErrorKind, Result};
 
 /// Everything that opening a store needs to know.

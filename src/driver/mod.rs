@@ -23,8 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Change, DiskUsage, FileSource, UnpackOptions};
-use crate::record::IdMap;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
 
 /// What a layer is created with.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +53,19 @@ pub struct MountOptions {
     pub volatile: bool,
 }
 
+impl CreateOptions {
+    /// Both id maps.
+    pub fn maps(&self) -> IdMaps {
+        IdMaps::new(&self.uid_map, &self.gid_map)
+    }
+}
+
 impl MountOptions {
+    /// Both id maps.
+    pub fn maps(&self) -> IdMaps {
+        IdMaps::new(&self.uid_map, &self.gid_map)
+    }
+
     /// A read-only mount without anything else.
     pub fn read_only() -> Self {
         Self { options: vec!["ro".to_owned()], ..Self::default() }
@@ -64,6 +75,30 @@ impl MountOptions {
     pub fn is_read_only(&self) -> bool {
         self.options.iter().any(|o| o == "ro")
     }
+}
+
+/// What content is unpacked with, beside what the driver is configured with.
+#[derive(Debug, Clone, Default)]
+pub struct ApplyOptions {
+    /// From the owners in the archive to those on disk.
+    pub maps: IdMaps,
+    /// SELinux label; the files get what the file system gives them, as with Go's overlay.
+    pub mount_label: String,
+    /// Go on when an owner cannot be set, also if the driver is not configured so (ADD-8).
+    pub ignore_chown_errors: bool,
+    /// The mode of everything on disk, in place of the driver's `force_mask` (ADD-8, FMK-2).
+    pub force_mask: Option<u32>,
+}
+
+/// How a layer is compared with its parent.
+#[derive(Debug, Clone, Default)]
+pub struct DiffOptions {
+    /// Of the layer: from the owners on disk to those in the archive.
+    pub maps: IdMaps,
+    /// Of the parent.
+    pub parent_maps: IdMaps,
+    /// SELinux label of the mounts that a comparison may need.
+    pub mount_label: String,
 }
 
 /// A layer's content in the making, outside any layer and any lock; dropped without commit, it vanishes.
@@ -190,7 +225,7 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`] if a parent that is needed has vanished; the caller may retry.
-    fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>>;
+    fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>>;
 
     /// Begins the content of a layer that will lie on another one which is staged itself, complete and not committed yet.
     ///
@@ -199,7 +234,7 @@ pub trait Driver: Send + Sync {
     fn stage_upon(
         &self,
         _parent: &dyn Staging,
-        options: &CreateOptions,
+        options: &ApplyOptions,
     ) -> Result<Box<dyn Staging>> {
         self.stage(None, options)
     }
@@ -235,14 +270,19 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// When the layer is missing or cannot be written.
-    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)>;
+    fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)>;
 
     /// Unpacks an uncompressed tar over the layer's present content; returns the bytes of file content.
     ///
     /// # Errors
     /// As [`crate::archive::unpack`].
-    fn apply_diff(&self, id: &LayerId, tar: &mut (dyn Read + Send)) -> Result<u64> {
-        let (root, options) = self.content(id)?;
+    fn apply_diff(
+        &self,
+        id: &LayerId,
+        options: &ApplyOptions,
+        tar: &mut (dyn Read + Send),
+    ) -> Result<u64> {
+        let (root, options) = self.content(id, options)?;
         crate::archive::unpack(tar, root.as_fd(), &options)
     }
 
@@ -250,19 +290,61 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// When content cannot be read or `out` fails.
-    fn diff(&self, id: &LayerId, parent: Option<&LayerId>, out: &mut dyn Write) -> Result<()>;
+    fn diff(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+        out: &mut dyn Write,
+    ) -> Result<()>;
 
     /// Lists the layer's changes over `parent`.
     ///
     /// # Errors
     /// When content cannot be read.
-    fn changes(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<Vec<Change>>;
+    fn changes(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<Vec<Change>>;
 
     /// An estimate of the bytes of the layer's changes over `parent`.
     ///
     /// # Errors
     /// When content cannot be read.
-    fn diff_size(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64>;
+    fn diff_size(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<u64>;
+
+    /// Changes the owners of all files of a layer that is not mounted from one pair of id maps to another (MAP-1 to MAP-6).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] for a mounted layer (ADD-4); [`ErrorKind::NotSupported`] by a driver that cannot; an owner that is not mapped.
+    fn update_id_maps(
+        &self,
+        id: &LayerId,
+        to_container: &IdMaps,
+        to_host: &IdMaps,
+        mount_label: &str,
+    ) -> Result<()> {
+        let _ = (to_container, to_host, mount_label);
+        Err(Error::new(ErrorKind::NotSupported, format!("changing the id maps of layer {id}"))
+            .id(id.as_str())
+            .detail(format!("the driver {} cannot change owners", self.name())))
+    }
+
+    /// Whether a mount can map ids by itself, so that layers need not be copied with other owners (MAP-7).
+    ///
+    /// # Errors
+    /// When the kernel could not be tried out.
+    fn supports_shifting(&self, maps: &IdMaps) -> Result<bool> {
+        let _ = maps;
+        Ok(false)
+    }
 
     /// The layer's files for putting its tar together again (REM-15).
     ///
@@ -306,13 +388,19 @@ pub trait Driver: Send + Sync {
 }
 
 /// Refuses id maps, which no driver applies yet; `what` they are of reads as `layer x`.
-pub(crate) fn refuse_id_maps(uid_map: &[IdMap], gid_map: &[IdMap], what: &str) -> Result<()> {
-    if uid_map.is_empty() && gid_map.is_empty() {
+pub(crate) fn refuse_id_maps(maps: &IdMaps, what: &str) -> Result<()> {
+    if maps.is_empty() {
         return Ok(());
     }
     Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of {what}"))
         .detail("user and group id maps (uidmap, gidmap) are not supported yet")
         .hint("leave them out"))
+}
+
+/// As [`refuse_id_maps`], of a comparison.
+fn refuse_diff_maps(options: &DiffOptions, id: &LayerId) -> Result<()> {
+    refuse_id_maps(&options.maps, &format!("layer {id}"))?;
+    refuse_id_maps(&options.parent_maps, &format!("the parent of layer {id}"))
 }
 
 /// Whether anything, a link included, stands in the place of the layer `id`. What cannot be looked at is an error: taken for absent, the

@@ -15,6 +15,20 @@ pub(crate) struct OverlayOptions {
     pub(crate) skip_mount_home: bool,
     /// `sync=none`: layers count before they are on the disk. Without the option they are synced, unlike in Go.
     pub(crate) unsynced: bool,
+    /// The default quota of a container's layer in bytes, 0 for none.
+    pub(crate) size: u64,
+    /// The default quota of a container's layer in inodes, 0 for none.
+    pub(crate) inodes: u64,
+    /// Additional layer stores, in order.
+    pub(crate) layer_stores: Vec<LayerStore>,
+    /// What mounts in place of the kernel's overlay.
+    pub(crate) mount_program: Option<PathBuf>,
+    /// Unpacking goes on when an owner cannot be set.
+    pub(crate) ignore_chown_errors: bool,
+    /// The mode of everything on disk, with owners and modes in an xattr.
+    pub(crate) force_mask: Option<u32>,
+    /// Layers of partial pulls become composefs images.
+    pub(crate) use_composefs: bool,
     /// An option that matters as soon as something is written or mounted, and is not served yet.
     not_served: Option<NotServed>,
 }
@@ -30,6 +44,14 @@ impl OverlayOptions {
             .detail(format!("{key:?} is not yet supported"))
             .hint(format!("remove {key} from storage.conf, STORAGE_OPTS and --storage-opt")))
     }
+}
+
+/// A store of layers that a daemon serves by the digests of their tables of contents (`overlay-driver.md` 15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LayerStore {
+    pub(crate) path: PathBuf,
+    /// `ref`: the image's reference, in base64, is a directory between.
+    pub(crate) with_reference: bool,
 }
 
 /// An option that is understood and not yet served.
@@ -177,17 +199,20 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
                 tracing::debug!("override_kernel_check has no effect");
             }
             "mountopt" => out.mountopt = word.value.to_owned(),
-            "size" => not_yet.set("size", ram_in_bytes(&word)? > 0, &word),
+            "size" => {
+                out.size = ram_in_bytes(&word)?;
+                not_yet.set("size", out.size > 0, &word);
+            }
             "inodes" => {
-                let inodes: u64 =
+                out.inodes =
                     word.value.parse().map_err(|_| word.wrong("it is not a decimal number"))?;
-                not_yet.set("inodes", inodes > 0, &word);
+                not_yet.set("inodes", out.inodes > 0, &word);
             }
             "imagestore" | "additionalimagestore" => {
                 out.image_stores.extend(word.paths(true)?);
             }
             "additionallayerstore" => {
-                check_layer_stores(&word)?;
+                out.layer_stores.extend(layer_stores(&word)?);
                 if !word.value.is_empty() {
                     not_yet.set("additionallayerstore", true, &word);
                 }
@@ -196,15 +221,19 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
                 if !word.value.is_empty() && !Path::new(word.value).exists() {
                     return Err(word.wrong("no such program"));
                 }
+                out.mount_program = (!word.value.is_empty()).then(|| word.value.into());
                 not_yet.set("mount_program", !word.value.is_empty(), &word);
             }
             "skip_mount_home" => out.skip_mount_home = word.boolean()?,
-            "ignore_chown_errors" => not_yet.set("ignore_chown_errors", word.boolean()?, &word),
+            "ignore_chown_errors" => out.ignore_chown_errors = word.boolean()?,
             "force_mask" => {
-                check_force_mask(&word)?;
+                out.force_mask = Some(force_mask(&word)?);
                 not_yet.set("force_mask", true, &word);
             }
-            "use_composefs" => not_yet.set("use_composefs", word.boolean()?, &word),
+            "use_composefs" => {
+                out.use_composefs = word.boolean()?;
+                not_yet.set("use_composefs", out.use_composefs, &word);
+            }
             "sync" => out.unsynced = word.unsynced()?,
             _ => return Err(word.unknown()),
         }
@@ -258,30 +287,34 @@ fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
     Ok((number * (1u64 << shift) as f64) as u64)
 }
 
-fn check_force_mask(word: &Word<'_>) -> Result<()> {
+fn force_mask(word: &Word<'_>) -> Result<u32> {
     match word.value {
-        "shared" | "private" => Ok(()),
-        octal => i32::from_str_radix(octal, 8)
-            .map(drop)
-            .map_err(|_| word.wrong("it is \"shared\", \"private\" or octal digits")),
+        "shared" => Ok(0o755),
+        "private" => Ok(0o700),
+        octal => u32::from_str_radix(octal, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o7777)
+            .ok_or_else(|| word.wrong("it is \"shared\", \"private\" or octal digits up to 7777")),
     }
 }
 
-fn check_layer_stores(word: &Word<'_>) -> Result<()> {
+fn layer_stores(word: &Word<'_>) -> Result<Vec<LayerStore>> {
+    let mut stores = Vec::new();
     for store in word.value.split(',').filter(|_| !word.value.is_empty()) {
         let mut parts = store.split(':');
-        word.path(parts.next().unwrap_or_default(), true)?;
-        let mut seen = false;
+        let path = word.path(parts.next().unwrap_or_default(), true)?;
+        let mut with_reference = false;
         for flag in parts {
             if flag != "ref" {
                 return Err(word.wrong(&format!("unknown flag {flag:?}; the only one is \"ref\"")));
             }
-            if std::mem::replace(&mut seen, true) {
+            if std::mem::replace(&mut with_reference, true) {
                 return Err(word.wrong("the flag \"ref\" stands there twice"));
             }
         }
+        stores.push(LayerStore { path, with_reference });
     }
-    Ok(())
+    Ok(stores)
 }
 
 #[cfg(test)]
@@ -370,7 +403,6 @@ mod tests {
             ("mount_program", "/bin/true", ""),
             ("size", "20m", "0"),
             ("inodes", "5", "0"),
-            ("ignore_chown_errors", "true", "false"),
             ("use_composefs", "1", "0"),
         ] {
             let e = refusal(&format!("overlay.{key}={value}"));

@@ -13,5 +13,5 @@ mod schema;
 mod time;
 mod write;
 
-pub use model::{Container, Extra, Flags, IdMap, Image, Layer, MountPoint, Timestamp};
+pub use model::{Container, Extra, Flags, Image, Layer, MountPoint, Timestamp};
 pub use schema::{containers, images, layers, mountpoints};

@@ -4,22 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::IdMap;
+
 /// The caller's flags of a record; `incomplete`, `MountLabel` and some others are reserved (`store-format.md` 3, 5).
 pub type Flags = BTreeMap<String, serde_json::Value>;
 
 /// The fields of a record that this version does not know, kept in their order for the next writing.
 pub type Extra = serde_json::Map<String, serde_json::Value>;
-
-/// A range of ids of a container and the host ids it stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdMap {
-    /// The first id inside.
-    pub container_id: u32,
-    /// The first id outside.
-    pub host_id: u32,
-    /// How many ids.
-    pub size: u32,
-}
 
 /// A layer's record (`store-format.md` 3).
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::read::{Flaw, Reader};
 use super::write::{self, Object};
-use super::{Container, Extra, Flags, IdMap, Image, Layer, MountPoint, Timestamp};
+use super::{Container, Extra, Flags, Image, Layer, MountPoint, Timestamp};
+use crate::IdMap;
 use crate::{Error, ErrorKind, Result};
 
 type Read<T> = std::result::Result<T, Flaw>;

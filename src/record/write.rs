@@ -5,7 +5,8 @@ use std::io::Write as _;
 
 use serde_json::{Number, Value};
 
-use super::{IdMap, Timestamp};
+use super::Timestamp;
+use crate::IdMap;
 
 /// Appends `text` with json-iterator's escapes, without the quotes.
 pub(super) fn escape_into(out: &mut Vec<u8>, text: &str) {

@@ -12,7 +12,7 @@ use super::table::unknown;
 use super::{NewContainer, Store, names};
 use crate::driver::{CreateOptions, refuse_id_maps};
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
-use crate::{Digest, Error, ErrorKind, LayerId, Result, id};
+use crate::{Digest, Error, ErrorKind, IdMaps, LayerId, Result, id};
 
 impl Store {
     /// Creates a container and its read-write layer. The layer stays flagged until the container is recorded, so that a crash
@@ -22,7 +22,7 @@ impl Store {
     /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DuplicateId`], [`ErrorKind::DuplicateName`], [`ErrorKind::InvalidArgument`] for one
     /// label without the other; nothing is left.
     pub fn create_container(&self, new: NewContainer) -> Result<Container> {
-        refuse_id_maps(&new.uid_map, &new.gid_map, "a new container")?;
+        refuse_id_maps(&IdMaps::new(&new.uid_map, &new.gid_map), "a new container")?;
         let container_id =
             new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         id::check_component(&container_id)?;

@@ -9,6 +9,7 @@ use super::layers::{create_private, record_facts};
 use super::order::Held;
 use super::table::{Snapshot, unknown};
 use crate::archive::{self, Change, Compression, Compressor};
+use crate::driver::{ApplyOptions, DiffOptions};
 use crate::record::Layer;
 use crate::sys::regular;
 use crate::sys::tempdir::TempDir;
@@ -51,7 +52,7 @@ impl Store {
                 drop(held);
                 let _held = self.lock_for_diff(&layer)?;
                 self.driver
-                    .diff(&valid, reference.as_ref(), &mut sink)
+                    .diff(&valid, reference.as_ref(), &DiffOptions::default(), &mut sink)
                     .map_err(|e| e.context(format!("exporting layer {valid}")))?;
             }
         }
@@ -68,7 +69,11 @@ impl Store {
         let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
         let _held = self.lock_for_diff(&layer)?;
-        self.driver.changes(&LayerId::new(layer.id.as_str())?, reference.as_ref())
+        self.driver.changes(
+            &LayerId::new(layer.id.as_str())?,
+            reference.as_ref(),
+            &DiffOptions::default(),
+        )
     }
 
     /// An estimate of the bytes that a layer or container changes over `reference` (its parent if absent).
@@ -79,7 +84,11 @@ impl Store {
         let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
         let _held = self.lock_for_diff(&layer)?;
-        self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref())
+        self.driver.diff_size(
+            &LayerId::new(layer.id.as_str())?,
+            reference.as_ref(),
+            &DiffOptions::default(),
+        )
     }
 
     /// Unpacks a stream over the content of a layer or container and records its digests, sizes and tar-split; returns the bytes
@@ -95,7 +104,7 @@ impl Store {
         let found =
             layers.find(&key).ok_or_else(|| unknown::<Layer>("applying a diff to", &key))?;
         let layer = LayerId::new(found.id.as_str())?;
-        let (root, options) = self.driver.content(&layer)?;
+        let (root, options) = self.driver.content(&layer, &ApplyOptions::default())?;
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let path = dir.addition();
         let mut tar_split = std::io::BufWriter::new(create_private(&path)?);

@@ -11,10 +11,10 @@ use super::order::{Before, Held, Layers, OtherLayers};
 use super::table::{Edit, Lists, unknown};
 use super::{LayerInfo, NewLayer, Store, names};
 use crate::archive::{self, LayerFacts};
-use crate::driver::{CreateOptions, Staging, refuse_id_maps};
+use crate::driver::{ApplyOptions, CreateOptions, Staging, refuse_id_maps};
 use crate::record::{Layer, Timestamp};
 use crate::sys::tempdir::TempDir;
-use crate::{Error, ErrorKind, LayerId, Result, id};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result, id};
 
 #[cfg(test)]
 thread_local! {
@@ -128,7 +128,7 @@ impl Store {
         mut layer: NewLayer,
         stream: &mut (dyn Read + Send),
     ) -> Result<LayerInfo> {
-        refuse_id_maps(&layer.uid_map, &layer.gid_map, "a new layer")?;
+        refuse_id_maps(&IdMaps::new(&layer.uid_map, &layer.gid_map), "a new layer")?;
         let id = layer.id.take().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         LayerId::new(id.as_str())?;
         self.prepare()?;
@@ -162,7 +162,7 @@ impl Store {
     ) -> Result<StagedLayer> {
         self.prepare()?;
         let parent = parent.map(LayerId::new).transpose()?;
-        let staging = self.driver.stage(parent.as_ref(), &CreateOptions::default())?;
+        let staging = self.driver.stage(parent.as_ref(), &ApplyOptions::default())?;
         self.unpack_staged(staging, stream)
     }
 
@@ -176,7 +176,7 @@ impl Store {
         stream: &mut (dyn Read + Send),
     ) -> Result<StagedLayer> {
         self.prepare()?;
-        let staging = self.driver.stage_upon(&*parent.staging, &CreateOptions::default())?;
+        let staging = self.driver.stage_upon(&*parent.staging, &ApplyOptions::default())?;
         self.unpack_staged(staging, stream)
     }
 
@@ -248,7 +248,7 @@ impl Store {
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         for (new, content) in new.into_iter().zip(&mut contents) {
-            refuse_id_maps(&new.uid_map, &new.gid_map, "a new layer")?;
+            refuse_id_maps(&IdMaps::new(&new.uid_map, &new.gid_map), "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
                 continue;
             }

@@ -5,7 +5,8 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use crate::Digest;
-use crate::record::{Container, Flags, IdMap, Image, Layer, Timestamp};
+use crate::IdMap;
+use crate::record::{Container, Flags, Image, Layer, Timestamp};
 
 /// A layer to create. `Default` is an unnamed read-write layer without a parent.
 #[derive(Debug, Clone, Default)]

@@ -54,7 +54,7 @@ impl Overlay {
         read_write: bool,
     ) -> Result<()> {
         check_names(id, parent)?;
-        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
+        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         check_storage_options(options, read_write, id)?;
         self.ready()?;
         let (home, place) = match &self.image_home {

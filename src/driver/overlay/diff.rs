@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::get::View;
 use super::layout::open_dir;
-use super::{OPAQUE_PREFIX, Overlay};
 use crate::archive::{self, Change, FileSource, TreeFiles, has_content_elsewhere};
-use crate::driver::naive;
+use crate::driver::{DiffOptions, naive, refuse_diff_maps};
 use crate::{LayerId, Result};
 
 /// Where the changes are read from.
@@ -28,8 +28,10 @@ impl Overlay {
         &self,
         id: &LayerId,
         parent: Option<&LayerId>,
+        options: &DiffOptions,
         sizes_only: bool,
     ) -> Result<Source<'_>> {
+        refuse_diff_maps(options, id)?;
         let layer = self.locate(id)?;
         layer.check_content()?;
         let lowers = self.lowers(&layer, Heal::No)?;
@@ -43,7 +45,7 @@ impl Overlay {
         if alone && self.reads_native()? {
             let upper = open_dir(&layer.diff())?;
             // It may have been written to by a mount with other words than the configured ones (DEF-2).
-            if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), OPAQUE_PREFIX)? {
+            if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), self.xattr_prefix)? {
                 return Ok(Source::Upper { upper, lowers: Self::open_contents(&lowers)? });
             }
             words = &["metacopy=on", "redirect_dir=on"];
@@ -66,11 +68,12 @@ impl Overlay {
         &self,
         id: &LayerId,
         parent: Option<&LayerId>,
+        options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
-        match self.source(id, parent, false)? {
+        match self.source(id, parent, options, false)? {
             Source::Upper { upper, lowers } => {
-                archive::pack_upper(upper.as_fd(), &borrow(&lowers), OPAQUE_PREFIX, out)
+                archive::pack_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix, out)
             }
             Source::Trees { new, old } => {
                 with_trees(new, old, |new, old| naive::write_diff(new, old, out))
@@ -82,17 +85,23 @@ impl Overlay {
         &self,
         id: &LayerId,
         parent: Option<&LayerId>,
+        options: &DiffOptions,
     ) -> Result<Vec<Change>> {
-        match self.source(id, parent, false)? {
+        match self.source(id, parent, options, false)? {
             Source::Upper { upper, lowers } => {
-                archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), OPAQUE_PREFIX)
+                archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix)
             }
             Source::Trees { new, old } => with_trees(new, old, archive::changes_between),
         }
     }
 
-    pub(super) fn size_of_diff(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64> {
-        match self.source(id, parent, true)? {
+    pub(super) fn size_of_diff(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<u64> {
+        match self.source(id, parent, options, true)? {
             Source::Upper { upper, .. } => Ok(archive::disk_usage(upper.as_fd())?.size),
             Source::Trees { new, old } => with_trees(new, old, naive::diff_size),
         }

@@ -107,7 +107,7 @@ impl Overlay {
     }
 
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
+        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
         let how = How {

@@ -27,16 +27,16 @@ use self::get::Counts;
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
 use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
-use super::{CreateOptions, Driver, MountOptions, Staging, Trash, refuse_id_maps};
+use super::{
+    ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, Staging, Trash,
+    in_user_namespace, refuse_id_maps,
+};
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
 use crate::{LayerId, Result};
 
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
 const NAME: &str = "overlay";
-
-/// The prefix of the kernel's xattrs for a mount by root.
-const OPAQUE_PREFIX: &str = "trusted.overlay.";
 
 /// The driver of one store.
 pub(super) struct Overlay {
@@ -49,6 +49,10 @@ pub(super) struct Overlay {
     /// `<additional store>/overlay`, in order.
     store_homes: Vec<PathBuf>,
     options: OverlayOptions,
+    /// Without the rights of the first user namespace's root: the kernel keeps overlay's marks in user xattrs then.
+    rootless: bool,
+    /// The prefix of the xattrs in which the kernel keeps overlay's marks.
+    xattr_prefix: &'static str,
     prepared: Mutex<bool>,
     counts: Counts,
 }
@@ -67,29 +71,39 @@ impl Overlay {
     ) -> Result<Self> {
         let options = parse_overlay(options)?;
         words::check_mountopt(&options.mountopt)?;
+        let rootless = is_rootless();
         Ok(Self {
             home: graph_root.join(name),
             run: run_root.join(name),
             image_home: image_store.map(|s| s.join(NAME)),
             store_homes: options.image_stores.iter().map(|s| s.join(NAME)).collect(),
             options,
+            rootless,
+            xattr_prefix: if rootless { "user.overlay." } else { "trusted.overlay." },
             prepared: Mutex::new(false),
             counts: Counts::default(),
         })
     }
 
-    fn unpack_options(&self) -> UnpackOptions {
-        UnpackOptions {
-            whiteouts: Whiteouts::Overlay(OPAQUE_PREFIX),
-            in_user_namespace: false,
-            ignore_chown_errors: false,
-        }
+    fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
+        refuse_id_maps(&options.maps, "a layer's content")?;
+        Ok(UnpackOptions {
+            whiteouts: Whiteouts::Overlay(self.xattr_prefix),
+            in_user_namespace: self.rootless,
+            ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
+            ..UnpackOptions::default()
+        })
     }
 
     /// Where layers of image content are made.
     fn image_layer_home(&self) -> &Path {
         self.image_home.as_deref().unwrap_or(&self.home)
     }
+}
+
+/// Whether this process lacks the rights of the first user namespace's root.
+fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
 }
 
 impl Driver for Overlay {
@@ -162,12 +176,12 @@ impl Driver for Overlay {
         true
     }
 
-    fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
+    fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
+        let unpack = self.unpack_options(options)?;
         self.ready()?;
         let look = self.root_look(parent)?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         Ok(Box::new(staging))
     }
 
@@ -178,22 +192,39 @@ impl Driver for Overlay {
         staging.commit(&diff, id)
     }
 
-    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)> {
+    fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
+        let unpack = self.unpack_options(options)?;
         let layer = self.locate_own(id)?;
         layer.check_content()?;
-        Ok((open_dir(&layer.diff())?, self.unpack_options()))
+        Ok((open_dir(&layer.diff())?, unpack))
     }
 
-    fn diff(&self, id: &LayerId, parent: Option<&LayerId>, out: &mut dyn Write) -> Result<()> {
-        self.write_diff(id, parent, out)
+    fn diff(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        self.write_diff(id, parent, options, out)
     }
 
-    fn changes(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<Vec<Change>> {
-        self.list_changes(id, parent)
+    fn changes(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<Vec<Change>> {
+        self.list_changes(id, parent, options)
     }
 
-    fn diff_size(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64> {
-        self.size_of_diff(id, parent)
+    fn diff_size(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<u64> {
+        self.size_of_diff(id, parent, options)
     }
 
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 
+use super::Overlay;
 use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
-use super::{OPAQUE_PREFIX, Overlay};
 use crate::sys::mount::{detach, mounts_below};
 use crate::sys::tempdir::{self, TempDir};
 use crate::sys::{atomic, regular};
@@ -68,7 +68,7 @@ impl Overlay {
         if self.recall("volatile") == Some(Answer::Yes) {
             return Ok(true);
         }
-        let scratch = Scratch::new(&self.home)?;
+        let scratch = Scratch::new(&self.home, self.xattr_prefix)?;
         let supported = scratch.dirs(&["lower", "upper", "work", "merged"], 0o755).and_then(
             |()| match scratch.mount(&["lower"], "upper", &["volatile".to_owned()]) {
                 Ok(()) => Ok(true),
@@ -93,7 +93,7 @@ impl Overlay {
         if let Some(answer) = self.recall(feature) {
             return Ok(answer);
         }
-        let answer = probe(&Scratch::new(&self.home)?)?;
+        let answer = probe(&Scratch::new(&self.home, self.xattr_prefix)?)?;
         tracing::debug!(feature, ?answer, "probed");
         if answer == Answer::Yes || is_unhindered() {
             self.remember(feature, &answer, with_text);
@@ -155,7 +155,7 @@ impl Overlay {
         let no = |why: &str| Ok(Answer::No(format!("{NO}{why}")));
         scratch.dirs(&["l1", "l1/d", "l1/d1", "l2", "l2/d", "l3", "work", "merged"], 0o755)?;
         let opaque = scratch.path("l2/d");
-        let name = format!("{OPAQUE_PREFIX}opaque");
+        let name = format!("{}opaque", self.xattr_prefix);
         match rustix::fs::lsetxattr(&opaque, &*name, b"y", XattrFlags::empty()) {
             Err(e @ (rustix::io::Errno::NOTSUP | rustix::io::Errno::PERM)) => {
                 return no(&format!("failed to set opaque flag on middle layer: {e}"));
@@ -278,11 +278,12 @@ fn is_verdict(e: &Error) -> bool {
 /// A probe's directory, in a temp dir of the home; gone, with its mount, when it is dropped or, after a crash, with the next recovery.
 pub(super) struct Scratch {
     dir: PathBuf,
+    xattr_prefix: &'static str,
     _temp: TempDir,
 }
 
 impl Scratch {
-    fn new(home: &Path) -> Result<Self> {
+    fn new(home: &Path, xattr_prefix: &'static str) -> Result<Self> {
         let root = home.join(layout::TEMP_DIRS);
         // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it. What
         // is not mounted waits for those who delete after the locks are released.
@@ -295,7 +296,7 @@ impl Scratch {
         let mut temp = TempDir::create(&root)?;
         let dir = temp.addition();
         make_dir(&dir, DirLook::root(0o700))?;
-        Ok(Self { dir, _temp: temp })
+        Ok(Self { dir, xattr_prefix, _temp: temp })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -327,7 +328,7 @@ impl Scratch {
     fn overlay_xattr(&self, name: &str, xattr: &str) -> Result<Option<Vec<u8>>> {
         let path = self.path(name);
         let mut buffer = [0u8; 512];
-        match rustix::fs::lgetxattr(&path, format!("{OPAQUE_PREFIX}{xattr}"), &mut buffer) {
+        match rustix::fs::lgetxattr(&path, format!("{}{xattr}", self.xattr_prefix), &mut buffer) {
             Ok(n) => Ok(buffer.get(..n).map(<[u8]>::to_vec)),
             Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
             Err(e) => Err(Error::io("reading an xattr of", path, e)),

@@ -12,7 +12,10 @@ use super::options::{VfsOptions, parse_vfs};
 use super::overlay::{DirLook, ensure_dir, make_dir, open_dir};
 use super::staging::TempStaging;
 use super::trash::TempTrash;
-use super::{CreateOptions, Driver, MountOptions, Staging, Trash, is_there, naive, refuse_id_maps};
+use super::{
+    ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, Staging, Trash, is_there,
+    naive, refuse_diff_maps, refuse_id_maps,
+};
 use crate::archive::{self, Change, DiskUsage, FileSource, TreeFiles, UnpackOptions, Whiteouts};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
@@ -104,12 +107,14 @@ impl Vfs {
         DirLook::of(&dir).map_err(|e| Error::io("examining", &dir, e))
     }
 
-    fn unpack_options(&self) -> UnpackOptions {
-        UnpackOptions {
+    fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
+        refuse_id_maps(&options.maps, "a layer's content")?;
+        Ok(UnpackOptions {
             whiteouts: Whiteouts::Execute,
             in_user_namespace: in_user_namespace(),
-            ignore_chown_errors: self.options.ignore_chown_errors,
-        }
+            ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
+            ..UnpackOptions::default()
+        })
     }
 
     fn create_layer(
@@ -143,7 +148,7 @@ impl Vfs {
     }
 
     fn check_create(&self, id: &LayerId, options: &CreateOptions) -> Result<()> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
+        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         match options.storage_opt.keys().next() {
             None => Ok(()),
             Some(key) => Err(Error::new(ErrorKind::NotSupported, format!("creating layer {id}"))
@@ -193,7 +198,7 @@ impl Driver for Vfs {
     }
 
     fn get(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, &format!("layer {id}"))?;
+        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         if let Some(word) = options.options.iter().find(|o| *o != "ro") {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("mounting layer {id}"))
                 .id(id.as_str())
@@ -229,27 +234,23 @@ impl Driver for Vfs {
         false
     }
 
-    fn stage(&self, parent: Option<&LayerId>, options: &CreateOptions) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
+    fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
+        let unpack = self.unpack_options(options)?;
         let look = self.root_look(parent)?;
         let temp_root = self.home_for(false).join(TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         if let Some(parent) = parent {
             archive::copy_tree(open_dir(&self.locate(parent)?)?.as_fd(), staging.root())?;
         }
         Ok(Box::new(staging))
     }
 
-    fn stage_upon(
-        &self,
-        parent: &dyn Staging,
-        options: &CreateOptions,
-    ) -> Result<Box<dyn Staging>> {
-        refuse_id_maps(&options.uid_map, &options.gid_map, "a new layer")?;
+    fn stage_upon(&self, parent: &dyn Staging, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
+        let unpack = self.unpack_options(options)?;
         let look = DirLook::of_open(parent.root())
             .map_err(|e| Error::io("examining a staged layer", "its root", e))?;
         let temp_root = self.home_for(false).join(TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, self.unpack_options())?;
+        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         archive::copy_tree(parent.root(), staging.root())?;
         Ok(Box::new(staging))
     }
@@ -276,21 +277,41 @@ impl Driver for Vfs {
         staging.commit(&dir, id)
     }
 
-    fn content(&self, id: &LayerId) -> Result<(OwnedFd, UnpackOptions)> {
-        Ok((open_dir(&self.locate_own(id)?)?, self.unpack_options()))
+    fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
+        let unpack = self.unpack_options(options)?;
+        Ok((open_dir(&self.locate_own(id)?)?, unpack))
     }
 
-    fn diff(&self, id: &LayerId, parent: Option<&LayerId>, out: &mut dyn Write) -> Result<()> {
+    fn diff(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
         naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), out)
     }
 
-    fn changes(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<Vec<Change>> {
+    fn changes(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<Vec<Change>> {
+        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
         archive::changes_between(new.as_fd(), old.as_ref().map(AsFd::as_fd))
     }
 
-    fn diff_size(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<u64> {
+    fn diff_size(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        options: &DiffOptions,
+    ) -> Result<u64> {
+        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
         naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd))
     }

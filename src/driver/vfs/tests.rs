@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::driver::tests::{
     TestStore, chain, change_list, id, mode, snapshot, tar_names, tar_of, words,
 };
-use crate::driver::{CreateOptions, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
 use crate::{ErrorKind, archive};
 
 fn dir(store: &TestStore, layer: &str) -> PathBuf {
@@ -23,7 +23,7 @@ fn layers_are_whole_trees() {
     chain(&*driver, &["base"]);
     assert_eq!(mode(dir(&store, "base")), 0o555);
     let base = tar_of(&[("d/", ""), ("d/gone", "gone"), ("d/kept", "kept"), ("link", "->d/kept")]);
-    driver.apply_diff(&id("base"), &mut base.as_slice()).unwrap();
+    driver.apply_diff(&id("base"), &ApplyOptions::default(), &mut base.as_slice()).unwrap();
     fs::set_permissions(dir(&store, "base"), std::os::unix::fs::PermissionsExt::from_mode(0o1755))
         .unwrap();
 
@@ -42,35 +42,38 @@ fn layers_are_whole_trees() {
     assert_eq!(snapshot(&dir(&store, "copy")), snapshot(&dir(&store, "base")));
     driver.remove(&id("copy")).unwrap();
     let change = tar_of(&[("d/.wh.gone", ""), ("d/new", "123")]);
-    driver.apply_diff(&id("top"), &mut change.as_slice()).unwrap();
+    driver.apply_diff(&id("top"), &ApplyOptions::default(), &mut change.as_slice()).unwrap();
     assert!(
         !dir(&store, "top").join("d/gone").exists() && dir(&store, "base").join("d/gone").exists()
     );
     assert!(!dir(&store, "top").join("d/.wh.gone").exists(), "carried out, not kept");
 
     assert_eq!(driver.list_layers().unwrap(), ["base", "top"]);
-    let changes = driver.changes(&id("top"), Some(&id("base"))).unwrap();
+    let changes = driver.changes(&id("top"), Some(&id("base")), &DiffOptions::default()).unwrap();
     assert_eq!(change_list(&changes), ["A /d/new", "C /d", "D /d/gone"]);
-    assert_eq!(driver.diff_size(&id("top"), Some(&id("base"))).unwrap(), 3);
+    assert_eq!(
+        driver.diff_size(&id("top"), Some(&id("base")), &DiffOptions::default()).unwrap(),
+        3
+    );
     let mut diff = Vec::new();
-    driver.diff(&id("top"), Some(&id("base")), &mut diff).unwrap();
+    driver.diff(&id("top"), Some(&id("base")), &DiffOptions::default(), &mut diff).unwrap();
     assert_eq!(tar_names(&diff), ["d/", "d/.wh.gone", "d/new"]);
     let mut whole = Vec::new();
-    driver.diff(&id("top"), None, &mut whole).unwrap();
+    driver.diff(&id("top"), None, &DiffOptions::default(), &mut whole).unwrap();
     assert_eq!(tar_names(&whole), ["d/", "d/kept", "d/new", "link"]);
 
     // A round trip: the same layers elsewhere.
     let other = TestStore::new();
     let copy = other.open("vfs", None, &[]);
     chain(&*copy, &["base"]);
-    copy.apply_diff(&id("base"), &mut base.as_slice()).unwrap();
-    let staged = copy.stage(Some(&id("base")), &CreateOptions::default()).unwrap();
+    copy.apply_diff(&id("base"), &ApplyOptions::default(), &mut base.as_slice()).unwrap();
+    let staged = copy.stage(Some(&id("base")), &ApplyOptions::default()).unwrap();
     archive::unpack(&mut diff.as_slice(), staged.root(), staged.unpack_options()).unwrap();
     copy.create_staged(&id("top"), Some(&id("base")), &CreateOptions::default(), staged).unwrap();
     let tree = |s: &TestStore| snapshot(&dir(s, "top").join("d"));
     assert_eq!(tree(&other), tree(&store));
     // The same in two steps.
-    let staged = copy.stage(Some(&id("top")), &CreateOptions::default()).unwrap();
+    let staged = copy.stage(Some(&id("top")), &ApplyOptions::default()).unwrap();
     copy.create(&id("third"), Some(&id("base")), &CreateOptions::default()).unwrap();
     copy.commit_staged(&id("third"), staged).unwrap();
     assert_eq!(snapshot(&dir(&other, "third")), snapshot(&dir(&other, "top")));

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::archive::{Compression, Compressor};
+use crate::driver::{ApplyOptions, DiffOptions};
 use crate::sys::threads::testing::{ALL, NAMES, mask, masks};
 use crate::{Error, ErrorKind, LayerId};
 
@@ -97,12 +98,13 @@ fn a_failing_reader_is_what_applying_a_diff_fails_with() {
                 let found = kind(store.apply_diff(&id, &mut Failing::new(&tar[..], at, wanted)));
                 assert_eq!(found, wanted, "{driver} {at}");
                 let mut stream = Failing::new(&tar[..], at, wanted);
-                let found = kind(store.driver.apply_diff(&valid, &mut stream));
+                let found =
+                    kind(store.driver.apply_diff(&valid, &ApplyOptions::default(), &mut stream));
                 assert_eq!(found, wanted, "{driver} {at}, by the driver");
                 let dir = f.path("unpacked");
                 std::fs::create_dir_all(&dir).unwrap();
                 let root = std::fs::File::open(&dir).unwrap();
-                let options = store.driver.content(&valid).unwrap().1;
+                let options = store.driver.content(&valid, &ApplyOptions::default()).unwrap().1;
                 let mut stream = Failing::new(&tar[..], at, wanted);
                 let found = kind(crate::archive::unpack(&mut stream, root.as_fd(), &options));
                 assert_eq!(found, wanted, "{driver} {at}, unpacking");
@@ -119,7 +121,7 @@ fn a_failing_writer_is_what_an_export_fails_with() {
         let by_split = store.import_layer(named("split"), &mut &tar()[..]).unwrap().id.clone();
         let plain = store.create_layer(named("plain")).unwrap().id.clone();
         let valid = LayerId::new(plain.as_str()).unwrap();
-        store.driver.apply_diff(&valid, &mut &tar()[..]).unwrap();
+        store.driver.apply_diff(&valid, &ApplyOptions::default(), &mut &tar()[..]).unwrap();
         for id in [&by_split, &plain] {
             for codec in [Compression::None, Compression::Gzip, Compression::Zstd] {
                 let mut whole = Vec::new();
@@ -135,7 +137,7 @@ fn a_failing_writer_is_what_an_export_fails_with() {
             for at in [0, 600, 300_000] {
                 let mut out = Failing::new(io::sink(), at, ErrorKind::Cancelled);
                 let id = LayerId::new(id.as_str()).unwrap();
-                let found = kind(store.driver.diff(&id, None, &mut out));
+                let found = kind(store.driver.diff(&id, None, &DiffOptions::default(), &mut out));
                 assert_eq!(found, ErrorKind::Cancelled, "{driver} {at}");
             }
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::LayerId;
 use crate::driver::tests::{TestStore, chain, change_list, id, snapshot, tar_names, tar_of, words};
-use crate::driver::{CreateOptions, Driver, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions};
 
 /// An image of two layers and a container on it, in which files were changed, deleted and made anew.
 fn changed_container(driver: &dyn Driver) -> LayerId {
@@ -20,8 +20,10 @@ fn changed_container(driver: &dyn Driver) -> LayerId {
         ("replaced/", ""),
         ("replaced/before", "before"),
     ]);
-    driver.apply_diff(&id("base"), &mut base.as_slice()).unwrap();
-    driver.apply_diff(&id("mid"), &mut tar_of(&[("mid", "mid")]).as_slice()).unwrap();
+    driver.apply_diff(&id("base"), &ApplyOptions::default(), &mut base.as_slice()).unwrap();
+    driver
+        .apply_diff(&id("mid"), &ApplyOptions::default(), &mut tar_of(&[("mid", "mid")]).as_slice())
+        .unwrap();
     let container = id("ctr");
     driver.create_read_write(&container, Some(&id("mid")), &CreateOptions::default()).unwrap();
     let merged = driver.get(&container, &MountOptions::default()).unwrap();
@@ -49,7 +51,7 @@ fn tree(driver: &dyn Driver, layer: &LayerId) -> Vec<String> {
 fn applied(driver: &dyn Driver, diff: &[u8]) -> Vec<String> {
     let copy = id("copy");
     driver.create(&copy, Some(&id("mid")), &CreateOptions::default()).unwrap();
-    driver.apply_diff(&copy, &mut &*diff).unwrap();
+    driver.apply_diff(&copy, &ApplyOptions::default(), &mut &*diff).unwrap();
     let seen = tree(driver, &copy);
     driver.remove(&copy).unwrap();
     seen
@@ -62,7 +64,7 @@ fn a_containers_diff_makes_the_same_tree_elsewhere() {
     let driver = store.overlay(&[]);
     let container = changed_container(&*driver);
     let mut diff = Vec::new();
-    driver.diff(&container, Some(&id("mid")), &mut diff).unwrap();
+    driver.diff(&container, Some(&id("mid")), &DiffOptions::default(), &mut diff).unwrap();
     assert_eq!(
         tar_names(&diff),
         [
@@ -78,7 +80,7 @@ fn a_containers_diff_makes_the_same_tree_elsewhere() {
         ]
     );
     assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
-    let changes = driver.changes(&container, Some(&id("mid"))).unwrap();
+    let changes = driver.changes(&container, Some(&id("mid")), &DiffOptions::default()).unwrap();
     assert_eq!(
         change_list(&changes),
         [
@@ -92,13 +94,13 @@ fn a_containers_diff_makes_the_same_tree_elsewhere() {
             "D /replaced"
         ]
     );
-    let size = driver.diff_size(&container, Some(&id("mid"))).unwrap();
+    let size = driver.diff_size(&container, Some(&id("mid")), &DiffOptions::default()).unwrap();
     assert_eq!(size, 5 + 7 + 5, "hard links once");
     assert_eq!(driver.disk_usage(&container).unwrap().size, size);
 
     // Over nothing: the whole tree.
     let mut whole = Vec::new();
-    driver.diff(&container, None, &mut whole).unwrap();
+    driver.diff(&container, None, &DiffOptions::default(), &mut whole).unwrap();
     let names = tar_names(&whole);
     assert!(names.contains(&"etc/kept".to_owned()) && names.contains(&"mid".to_owned()));
     assert!(!names.iter().any(|n| n.contains(".wh.")), "{names:?}");
@@ -123,7 +125,7 @@ fn trees_are_compared_where_the_layer_alone_does_not_tell() {
         fs::write(merged.join("late"), "late").unwrap();
         let started = Instant::now();
         let mut diff = Vec::new();
-        driver.diff(&container, Some(&id("mid")), &mut diff).unwrap();
+        driver.diff(&container, Some(&id("mid")), &DiffOptions::default(), &mut diff).unwrap();
         assert!(started.elapsed().as_millis() < 900, "no wait for the clock");
         assert!(driver.is_mounted(&merged), "a running container stays mounted");
         assert!(!driver.is_mounted(&store.home("mid/merged")));
@@ -135,7 +137,8 @@ fn trees_are_compared_where_the_layer_alone_does_not_tell() {
             assert!(names.contains(&name.to_owned()), "{name}: {names:?}");
         }
         assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
-        let changes = driver.changes(&container, Some(&id("mid"))).unwrap();
+        let changes =
+            driver.changes(&container, Some(&id("mid")), &DiffOptions::default()).unwrap();
         let list = change_list(&changes);
         for change in
             ["A /late", "A /new", "C /etc/changed", "D /etc/gone", "D /old", "D /replaced/before"]
@@ -143,7 +146,10 @@ fn trees_are_compared_where_the_layer_alone_does_not_tell() {
             assert!(list.contains(&change.to_owned()), "{change}: {list:?}");
         }
         if older {
-            assert_eq!(driver.diff_size(&container, Some(&id("mid"))).unwrap(), 4 + 5 + 7 + 5);
+            assert_eq!(
+                driver.diff_size(&container, Some(&id("mid")), &DiffOptions::default()).unwrap(),
+                4 + 5 + 7 + 5
+            );
         }
         assert!(!driver.is_mounted(&merged) && !driver.is_mounted(&store.home("mid/merged")));
     }
@@ -156,7 +162,7 @@ fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
     let writer = store.overlay(&["mountopt=metacopy=on"]);
     chain(&*writer, &["mid", "ctr"]);
     let below = tar_of(&[("f", "hello"), ("dir/", ""), ("dir/inner", "inner")]);
-    writer.apply_diff(&id("mid"), &mut below.as_slice()).unwrap();
+    writer.apply_diff(&id("mid"), &ApplyOptions::default(), &mut below.as_slice()).unwrap();
     let merged = writer.get(&id("ctr"), &MountOptions::default()).unwrap();
     let narrow = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(merged.join("f"), narrow).unwrap();
@@ -165,15 +171,17 @@ fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
 
     let reader = store.overlay(&[]);
     let mut diff = Vec::new();
-    reader.diff(&id("ctr"), Some(&id("mid")), &mut diff).unwrap();
+    reader.diff(&id("ctr"), Some(&id("mid")), &DiffOptions::default(), &mut diff).unwrap();
     assert_eq!(tar_names(&diff), [".wh.dir", "f", "moved/", "moved/inner"]);
     assert!(String::from_utf8_lossy(&diff).contains("hello"));
     assert_eq!(applied(&*reader, &diff), tree(&*writer, &id("ctr")));
-    let changes = change_list(&reader.changes(&id("ctr"), Some(&id("mid"))).unwrap());
+    let changes = change_list(
+        &reader.changes(&id("ctr"), Some(&id("mid")), &DiffOptions::default()).unwrap(),
+    );
     assert_eq!(changes, ["A /moved", "A /moved/inner", "C /f", "D /dir"]);
     // Over another layer, and over nothing: the truth or an error.
     let mut whole = Vec::new();
-    if reader.diff(&id("ctr"), None, &mut whole).is_ok() {
+    if reader.diff(&id("ctr"), None, &DiffOptions::default(), &mut whole).is_ok() {
         assert!(String::from_utf8_lossy(&whole).contains("hello"));
     }
 
@@ -199,9 +207,15 @@ fn a_failed_diff_leaves_nothing_mounted() {
     let driver = store.overlay(&[]);
     let container = changed_container(&*driver);
     for parent in [Some(id("mid")), Some(id("base")), None] {
-        assert!(driver.diff(&container, parent.as_ref(), &mut Full).is_err());
+        assert!(
+            driver.diff(&container, parent.as_ref(), &DiffOptions::default(), &mut Full).is_err()
+        );
     }
-    assert!(driver.diff(&container, Some(&id("none")), &mut Vec::new()).is_err());
+    assert!(
+        driver
+            .diff(&container, Some(&id("none")), &DiffOptions::default(), &mut Vec::new())
+            .is_err()
+    );
     for layer in ["base", "mid", "ctr"] {
         assert!(!driver.is_mounted(&store.home(layer).join("merged")), "{layer}");
     }

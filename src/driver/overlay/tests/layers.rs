@@ -5,10 +5,10 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot};
-use crate::driver::{CreateOptions, MountOptions};
-use crate::record::IdMap;
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
 use crate::sys::mount::is_mount_point;
 use crate::{ErrorKind, LayerId};
+use crate::{IdMap, IdMaps};
 
 fn text(path: impl AsRef<std::path::Path>) -> String {
     fs::read_to_string(path).unwrap()
@@ -72,7 +72,7 @@ fn the_root_of_a_child_is_the_parents_in_full() {
     assert_eq!(mode(store.home("child/diff")), 0o3777);
     let owner = store.home("child/work").metadata().unwrap();
     assert_eq!((owner.uid(), owner.gid()), (7, 8));
-    let staged = driver.stage(Some(&id("base")), &CreateOptions::default()).unwrap();
+    let staged = driver.stage(Some(&id("base")), &ApplyOptions::default()).unwrap();
     let root = rustix::fs::fstat(staged.root()).unwrap();
     assert_eq!((root.st_mode & 0o7777, root.st_uid, root.st_gid), (0o3777, 7, 8));
 }
@@ -268,7 +268,7 @@ fn stranded_links_hinder_nothing_and_make_room_for_a_new_layer() {
     symlink("../base/diff", &twice).unwrap();
     driver.get(&id("top"), &MountOptions::default()).unwrap();
     driver.put(&id("top")).unwrap();
-    driver.diff(&id("top"), Some(&id("base")), &mut Vec::new()).unwrap();
+    driver.diff(&id("top"), Some(&id("base")), &DiffOptions::default(), &mut Vec::new()).unwrap();
     assert_eq!(driver.list_layers().unwrap(), ["top", "base"]);
     // A new layer of that id has one link, by which it is found.
     driver.create(&id("gone"), Some(&id("top")), &CreateOptions::default()).unwrap();
@@ -300,26 +300,26 @@ fn staged_content_becomes_the_layers() {
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base"]);
-    let options = CreateOptions::default();
-    let e = driver.stage(Some(&id("gone")), &options).err().unwrap();
+    let (options, how) = (CreateOptions::default(), ApplyOptions::default());
+    let e = driver.stage(Some(&id("gone")), &how).err().unwrap();
     assert_eq!(e.kind(), ErrorKind::LayerUnknown);
 
-    let staged = driver.stage(Some(&id("base")), &options).unwrap();
+    let staged = driver.stage(Some(&id("base")), &how).unwrap();
     let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
     rustix::fs::openat(staged.root(), "f", flags, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
     driver.create_staged(&id("new"), Some(&id("base")), &options, staged).unwrap();
     assert!(store.home("new/diff/f").is_file());
 
     // What is there already is kept, and the layer that create_staged made for nothing goes again.
-    let staged = driver.stage(None, &options).unwrap();
+    let staged = driver.stage(None, &how).unwrap();
     let e = driver.commit_staged(&id("new"), staged).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::DuplicateId);
     assert!(store.home("new/diff/f").is_file());
-    drop(driver.stage(None, &options).unwrap());
+    drop(driver.stage(None, &how).unwrap());
     assert_eq!(fs::read_dir(store.home("tempdirs")).unwrap().count(), 0);
 
     let other = TestStore::new();
-    let foreign = other.overlay(&[]).stage(None, &options).unwrap();
+    let foreign = other.overlay(&[]).stage(None, &how).unwrap();
     let e = driver.create_staged(&id("x"), None, &options, foreign).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidArgument);
     assert!(!driver.exists(&id("x")));
@@ -330,10 +330,11 @@ fn what_is_not_served_is_refused_by_name() {
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     let map = vec![IdMap { container_id: 0, host_id: 1000, size: 10 }];
+    let content = ApplyOptions { maps: IdMaps::new(&map, &[]), ..ApplyOptions::default() };
     let mapped = CreateOptions { uid_map: map.clone(), ..CreateOptions::default() };
     for refused in [
         driver.create(&id("x"), None, &mapped).unwrap_err(),
-        driver.stage(None, &mapped).err().unwrap(),
+        driver.stage(None, &content).err().unwrap(),
         driver
             .get(&id("x"), &MountOptions { gid_map: map, ..MountOptions::default() })
             .unwrap_err(),
@@ -360,7 +361,9 @@ fn what_is_not_served_is_refused_by_name() {
     let e = driver.get(&id("y"), &MountOptions::default()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NotSupported, "a diff elsewhere: {e}");
     let mut out = Vec::new();
-    assert!(driver.diff(&id("y"), None, &mut out).is_err() && out.is_empty());
+    assert!(
+        driver.diff(&id("y"), None, &DiffOptions::default(), &mut out).is_err() && out.is_empty()
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::ErrorKind;
 use crate::driver::tests::{
     TestStore, chain, change_list, id, mounted_at, snapshot, super_options, tar_names, words,
 };
-use crate::driver::{CreateOptions, Driver, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions};
 
 /// A store with the layers base and shared, whose home nobody has mounted.
 fn shared_store() -> TestStore {
@@ -25,11 +25,15 @@ fn layers_of_other_stores_are_read_before_anything_is_made() {
     fs::write(shared.home("shared/diff/new"), "n").unwrap();
     let read = |driver: &dyn Driver| {
         let mut diff = Vec::new();
-        driver.diff(&id("shared"), Some(&id("base")), &mut diff).unwrap();
+        driver.diff(&id("shared"), Some(&id("base")), &DiffOptions::default(), &mut diff).unwrap();
         assert_eq!(tar_names(&diff), ["new"]);
-        let changes = driver.changes(&id("shared"), Some(&id("base"))).unwrap();
+        let changes =
+            driver.changes(&id("shared"), Some(&id("base")), &DiffOptions::default()).unwrap();
         assert_eq!(change_list(&changes), ["A /new"]);
-        assert_eq!(driver.diff_size(&id("shared"), Some(&id("base"))).unwrap(), 1);
+        assert_eq!(
+            driver.diff_size(&id("shared"), Some(&id("base")), &DiffOptions::default()).unwrap(),
+            1
+        );
     };
     let store = TestStore::new();
     read(&*store.overlay(&[&option]));
@@ -66,7 +70,9 @@ fn an_additional_store_is_used_and_never_written_to() {
     for refused in [
         driver.remove(&id("shared")).unwrap_err(),
         driver.deferred_remove(&id("shared")).err().unwrap(),
-        driver.apply_diff(&id("shared"), &mut std::io::empty()).unwrap_err(),
+        driver
+            .apply_diff(&id("shared"), &ApplyOptions::default(), &mut std::io::empty())
+            .unwrap_err(),
     ] {
         assert_eq!(refused.kind(), ErrorKind::ReadOnly, "{refused}");
     }
@@ -130,7 +136,7 @@ fn images_can_have_a_root_of_their_own() {
     assert_eq!(fs::read_dir(images.join("overlay/l")).unwrap().count(), 1);
     assert_eq!(driver.temp_dir_roots(), [store.home("tempdirs"), images.join("overlay/tempdirs")]);
 
-    let staged = driver.stage(None, &CreateOptions::default()).unwrap();
+    let staged = driver.stage(None, &ApplyOptions::default()).unwrap();
     driver.create_staged(&id("img2"), None, &CreateOptions::default(), staged).unwrap();
     assert!(images.join("overlay/img2/diff").is_dir());
 
