@@ -179,6 +179,9 @@ def _(area):
         trees[name] = tree(target.layer_dir(LAYER))
         for facts in trees[name].values():
             facts["mtime"] //= 10**9
+            if facts.get("device") == 0:
+                # A deletion carries the second in which it was told (overlay-driver.md 10.2).
+                facts.pop("mtime")
         trees[name]["."].pop("mtime")
     equal(trees["orlop"], trees["go"], "container diff by orlop and by Go")
     changes = {p: sorted(map(tuple, (sorted(c.items()) for c in run("changes", "-j", layer).json)))
