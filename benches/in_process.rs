@@ -14,8 +14,10 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
+use orlop::LayerId;
 use orlop::archive::Compression;
 use orlop::config::StoreOptions;
+use orlop::driver::{self, CreateOptions, MountOptions};
 use orlop::store::{MountRequest, NewContainer, NewLayer, Store};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -78,12 +80,37 @@ fn prepared<'a>(
                 Ok(())
             })
         }
+        "get, put of 10 layers" => get_and_put(store, 10)?,
+        "get, put of 400 layers" => get_and_put(store, 400)?,
         "create, delete container" => Box::new(|| {
             let container = store.create_container(NewContainer::default())?;
             Ok(store.delete_container(&container.id)?)
         }),
         other => return Err(format!("no operation {other:?}").into()),
     })
+}
+
+/// Mounts and unmounts a chain of that many layers, without the records of a store.
+fn get_and_put(store: &Store, layers: usize) -> Outcome<Box<dyn FnMut() -> Outcome>> {
+    let driver = driver::of(store.options())?;
+    driver.prepare()?;
+    let name = |n: usize| LayerId::new(format!("{n:064x}"));
+    let mut parent = None;
+    for n in 1..layers {
+        let id = name(n)?;
+        if !driver.exists(&id) {
+            driver.create(&id, parent.as_ref(), &CreateOptions::default())?;
+        }
+        parent = Some(id);
+    }
+    let top = name(layers)?;
+    if !driver.exists(&top) {
+        driver.create_read_write(&top, parent.as_ref(), &CreateOptions::default())?;
+    }
+    Ok(Box::new(move || {
+        driver.get(&top, &MountOptions::default())?;
+        Ok(driver.put(&top)?)
+    }))
 }
 
 fn import(store: &Store, tar: &str) -> Outcome<String> {

@@ -274,6 +274,24 @@ typedef struct orlop_config_options {
     struct orlop_id_maps gid_map;
 } orlop_config_options;
 
+// What a layer is mounted with. NULL in its place, and zero in each field: nothing special.
+typedef struct orlop_mount_options {
+    // sizeof(struct orlop_mount_options).
+    size_t size;
+    // SELinux label; may be NULL.
+    const char *mount_label;
+    // User id map; anything but an empty one is refused by this version.
+    struct orlop_id_maps uid_map;
+    // Group id map; likewise.
+    struct orlop_id_maps gid_map;
+    // Mount words, which replace the configured ones; "ro" asks for a read-only mount.
+    struct orlop_strings options;
+    // 1: the content need not survive a crash of the machine.
+    uint32_t is_volatile;
+    // Zero.
+    uint32_t reserved;
+} orlop_mount_options;
+
 // What a layer is made with. NULL in its place, and zero in each field: nothing special.
 typedef struct orlop_layer_options {
     // sizeof(struct orlop_layer_options).
@@ -297,24 +315,6 @@ typedef struct orlop_disk_usage {
     // Inodes, directories included.
     uint64_t inodes;
 } orlop_disk_usage;
-
-// What a layer is mounted with. NULL in its place, and zero in each field: nothing special.
-typedef struct orlop_mount_options {
-    // sizeof(struct orlop_mount_options).
-    size_t size;
-    // SELinux label; may be NULL.
-    const char *mount_label;
-    // User id map; anything but an empty one is refused by this version.
-    struct orlop_id_maps uid_map;
-    // Group id map; likewise.
-    struct orlop_id_maps gid_map;
-    // Mount words, which replace the configured ones; "ro" asks for a read-only mount.
-    struct orlop_strings options;
-    // 1: the content need not survive a crash of the machine.
-    uint32_t is_volatile;
-    // Zero.
-    uint32_t reserved;
-} orlop_mount_options;
 
 // How a tar is unpacked. NULL in its place, and zero in each field: as the driver is configured.
 typedef struct orlop_apply_options {
@@ -692,6 +692,34 @@ int32_t orlop_driver_temp_dir_roots(const struct orlop_driver *driver,
 int32_t orlop_driver_additional_image_stores(const struct orlop_driver *driver,
                                              struct orlop_buf *paths,
                                              struct orlop_error **error);
+
+// What orlop_driver_get would mount, as a JSON object, for a program that mounts by itself (in another mount namespace, in a virtual
+// machine): "lowers" (uppermost first; of a read-only mount the layer's own directory is the first), "upper", "work" (without these
+// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. Nothing
+// is mounted or counted.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any, under the caller's lock.
+// Errors: as for orlop_driver_get; ORLOP_ERR_INVALID_ARGUMENT for a path that is not UTF-8.
+int32_t orlop_driver_describe_mount(const struct orlop_driver *driver,
+                                    const char *id,
+                                    const struct orlop_mount_options *options,
+                                    struct orlop_buf *description,
+                                    struct orlop_error **error);
+
+// Mounts a layer without a place in the tree, as fsmount(2) does: *mount_fd can be attached with move_mount(2), in whatever mount
+// namespace, or files be opened below it. The mount is not counted and ends with its last user; until then the layer must be mounted in
+// no other way, unless both are read-only.
+//
+// Ownership: the descriptor is the caller's, to be closed with close(2); it has the flag FD_CLOEXEC.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs and before Linux 6.7; ORLOP_ERR_BUSY for a mounted layer that is asked for writing; as for
+// orlop_driver_get.
+int32_t orlop_driver_mount_detached(const struct orlop_driver *driver,
+                                    const char *id,
+                                    const struct orlop_mount_options *options,
+                                    int32_t *mount_fd,
+                                    struct orlop_error **error);
 
 // Gives the files of a layer; those that it does not have itself come from the layers below.
 //

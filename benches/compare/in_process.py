@@ -3,7 +3,8 @@
 from layers import AmongMany
 from programs import Spent, measured
 
-ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount", "create, delete container")
+ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount",
+         "get, put of 10 layers", "get, put of 400 layers", "create, delete container")
 AMONG_MANY = ("list layers", "look up layer", "create, delete layer")
 
 

@@ -44,7 +44,7 @@ unsafe impl Options for orlop_mount_options {
 
 /// # Safety
 /// `given` is NULL or a struct of the caller's whose lists live as long as the call.
-unsafe fn mount_options(given: *const orlop_mount_options) -> Result<MountOptions> {
+pub(crate) unsafe fn mount_options(given: *const orlop_mount_options) -> Result<MountOptions> {
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(given)?;

@@ -77,9 +77,13 @@ func (d *driver[Cleanup, Addition]) DeferredRemove(id string) (Cleanup, error) {
 // Get mounts a layer.
 func (d *driver[Cleanup, Addition]) Get(id string, o drivers.MountOpts) (string, error) {
 	defer runtime.KeepAlive(d)
-	return d.opened.Get(id, capi.MountOptions{
+	return d.opened.Get(id, mountOptions(o))
+}
+
+func mountOptions(o drivers.MountOpts) capi.MountOptions {
+	return capi.MountOptions{
 		MountLabel: o.MountLabel, UIDMap: o.UidMaps, GIDMap: o.GidMaps, Options: o.Options, Volatile: o.Volatile,
-	})
+	}
 }
 
 // Put gives one Get back.

@@ -77,6 +77,26 @@ impl MountOptions {
     }
 }
 
+/// What a mount of a layer consists of, for a program that makes it itself: in another mount namespace, or in a virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountDescription {
+    /// The layer is a plain directory, which can be bind-mounted.
+    Directory(PathBuf),
+    /// An overlay.
+    Overlay {
+        /// The lower directories, uppermost first; of a read-only mount, the layer's own is the first.
+        lowers: Vec<PathBuf>,
+        /// The upper directory; `None` for a read-only mount.
+        upper: Option<PathBuf>,
+        /// The work directory; `None` for a read-only mount.
+        work: Option<PathBuf>,
+        /// The words of `mount(8)`, flags such as `nodev` among them.
+        options: Vec<String>,
+        /// SELinux label for `context=`, or empty.
+        label: String,
+    },
+}
+
 /// What content is unpacked with, beside what the driver is configured with.
 #[derive(Debug, Clone, Default)]
 pub struct ApplyOptions {
@@ -201,6 +221,28 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// When the kernel refuses to unmount.
     fn put(&self, id: &LayerId) -> Result<()>;
+
+    /// What [`Driver::get`] would mount. Nothing is mounted or counted, and what a crash has taken from the layer (its empty content
+    /// directory, short links) is made again. A layer must not be mounted for writing in two ways at once.
+    ///
+    /// # Errors
+    /// As for [`Driver::get`].
+    fn describe_mount(&self, id: &LayerId, options: &MountOptions) -> Result<MountDescription>;
+
+    /// Mounts the layer without a place in the tree, as fsmount(2) does; the caller attaches the descriptor with move_mount(2), in
+    /// whatever mount namespace, or opens files below it. The mount ends with its last user and is not counted: until then the
+    /// caller mounts the layer in no other way, unless both are read-only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotSupported`] by a driver without mounts and before Linux 6.7; [`ErrorKind::Busy`] for a mounted layer that is asked
+    /// for writing; as for [`Driver::get`].
+    fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
+        let _ = options;
+        Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id} without a place"))
+            .id(id.as_str())
+            .detail(format!("the driver {} does not mount", self.name()))
+            .hint("use the layer's directory as it is"))
+    }
 
     /// Whether the kernel has a mount of this driver's kind at `path`, from whatever process.
     fn is_mounted(&self, path: &Path) -> bool;

@@ -248,15 +248,13 @@ impl NewOverlay {
         Ok(rustix::mount::fsconfig_set_fd(&self.0, key, value)?)
     }
 
-    /// Creates the file system and mounts it at `target`.
+    /// Creates the file system and a mount of it that stands nowhere in the tree.
     ///
     /// # Errors
     /// The system call's.
-    pub(crate) fn mount(&self, target: &Path, attributes: MountAttrFlags) -> io::Result<()> {
+    pub(crate) fn create(&self, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
         rustix::mount::fsconfig_create(&self.0)?;
-        let made = rustix::mount::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        Ok(rustix::mount::move_mount(&made, "", CWD, target, flags)?)
+        Ok(rustix::mount::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
     }
 
     /// What the kernel has to say about the last refusal, if anything.
@@ -268,6 +266,15 @@ impl NewOverlay {
         let said = ["e ", "w ", "i "].iter().find_map(|kind| text.strip_prefix(kind));
         Some(said.unwrap_or(&text).trim().to_owned())
     }
+}
+
+/// Puts a detached mount in the tree, at `target`.
+///
+/// # Errors
+/// The system call's.
+pub(crate) fn attach(mount: &OwnedFd, target: &Path) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount, "", CWD, target, flags)?)
 }
 
 /// Runs `work` on a thread of its own whose working directory is `directory`; the caller's stays as it is.

@@ -118,6 +118,34 @@ fn mounts_are_counted() {
 }
 
 #[test]
+fn mounts_can_be_placed_by_the_caller() {
+    for name in drivers() {
+        let host = filled(name);
+        let id = text("top");
+        let mut read_only: orlop_mount_options = zeroed();
+        read_only.options = list(&["ro"]);
+        let mut told = EMPTY;
+        call!(orlop_driver_describe_mount(host.driver, id.as_ptr(), &read_only, &mut told))
+            .unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&taken(told)).unwrap();
+        let mut fd = 0;
+        let made =
+            call!(orlop_driver_mount_detached(host.driver, id.as_ptr(), &read_only, &mut fd));
+        if name == "vfs" {
+            assert_eq!(told, json!({"directory": host.home().join("dir/top")}));
+            assert_eq!((made.unwrap_err().code, fd), (ORLOP_ERR_NOT_SUPPORTED, -1));
+            continue;
+        }
+        let at = |layer: &str| host.home().join(layer).join("diff");
+        assert_eq!(told, json!({"lowers": [at("top"), at("base")], "options": ["ro"]}));
+        made.unwrap();
+        assert!(fs::exists(format!("/proc/self/fd/{fd}/d/new")).unwrap());
+        // SAFETY: the descriptor is ours to close.
+        assert_eq!(unsafe { libc::close(fd) }, 0);
+    }
+}
+
+#[test]
 fn a_layer_is_described() {
     for name in drivers() {
         let host = filled(name);

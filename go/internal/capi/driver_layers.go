@@ -106,12 +106,8 @@ type MountOptions struct {
 	Volatile   bool
 }
 
-// Get mounts a layer and tells where.
-func (d *Driver) Get(id string, o MountOptions) (string, error) {
-	var a arena
-	defer a.free()
-	layer := a.text(id)
-	options := C.struct_orlop_mount_options{
+func (a *arena) mountOptions(o MountOptions) *C.struct_orlop_mount_options {
+	return &C.struct_orlop_mount_options{
 		size:        C.sizeof_struct_orlop_mount_options,
 		mount_label: a.optional(o.MountLabel),
 		uid_map:     a.idMaps(o.UIDMap),
@@ -119,8 +115,15 @@ func (d *Driver) Get(id string, o MountOptions) (string, error) {
 		options:     a.strings(o.Options),
 		is_volatile: flag(o.Volatile),
 	}
+}
+
+// Get mounts a layer and tells where.
+func (d *Driver) Get(id string, o MountOptions) (string, error) {
+	var a arena
+	defer a.free()
+	layer, options := a.text(id), a.mountOptions(o)
 	return d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
-		return C.orlop_driver_get(driver, layer, &options, buf, e)
+		return C.orlop_driver_get(driver, layer, options, buf, e)
 	})
 }
 

@@ -77,12 +77,17 @@ impl LayerDir {
             }
             Err(e) => return Err(Error::io("examining", &diff, e)),
         }
-        let older = self.older();
-        let next = self.path().join(format!("diff{}", older + 1));
-        if next.symlink_metadata().is_ok() {
-            return Err(layout::damaged(&next, "it is not a directory"));
+        let dir = self.path();
+        let mut older = 0;
+        while older < layout::MAX_LOWERS {
+            let next = dir.join(format!("diff{}", older + 1));
+            match next.symlink_metadata() {
+                Ok(m) if m.is_dir() => older += 1,
+                Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
+                Err(_) => break,
+            }
         }
-        let composefs = self.path().join("composefs-data");
+        let composefs = dir.join("composefs-data");
         if composefs.symlink_metadata().is_ok() {
             return Err(Error::new(ErrorKind::NotSupported, format!("using layer {}", self.id))
                 .path(&composefs)
@@ -90,6 +95,13 @@ impl LayerDir {
                 .detail("it is a composefs layer, which is not yet supported"));
         }
         Ok(older)
+    }
+}
+
+impl LinkId {
+    /// Whether the link is there and leads to that layer.
+    pub(super) fn leads_to(&self, layer: &LayerDir) -> bool {
+        matches!(layout::read_short_link(&layer.home, self), Ok(Some(id)) if id == layer.id)
     }
 }
 

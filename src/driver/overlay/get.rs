@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
-use super::layout::{self, DirLook};
+use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
 use crate::driver::{MountOptions, refuse_id_maps};
 use crate::sys::mount::{detach, is_overlay_mount};
@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct How {
+pub(super) struct How {
     words: Vec<String>,
     label: String,
     volatile: bool,
@@ -110,13 +110,17 @@ impl Overlay {
         refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
-        let how = How {
+        let how = self.how(options)?;
+        let fits = |uses: &Uses, merged: &Path| how.fits(uses, &layer, merged);
+        self.use_mount(&layer, fits, how.clone())
+    }
+
+    pub(super) fn how(&self, options: &MountOptions) -> Result<How> {
+        Ok(How {
             words: self.effective_words(&options.options)?,
             label: options.mount_label.clone(),
             volatile: options.volatile,
-        };
-        let fits = |uses: &Uses, merged: &Path| how.fits(uses, &layer, merged);
-        self.use_mount(&layer, fits, how.clone())
+        })
     }
 
     /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one, to which `more`
@@ -195,18 +199,24 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
+        let plan = self.plan(layer, merged, how)?;
+        layout::ensure_own_dir(merged, DirLook::root(0o700))?;
+        plan.mount().map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    /// What a mount of the layer is made of; what a crash has taken from it is made again.
+    pub(super) fn plan(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
         let heal = if own { Heal::OnDisk } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
-        for lower in &lower_layers {
-            lower.check_content()?;
-        }
+        let older_of_lowers =
+            lower_layers.iter().map(LayerDir::check_content).collect::<Result<Vec<_>>>()?;
+        let links = Self::listed_links(layer, &lower_layers);
         if own {
             self.restore_diff(layer, lower_layers.first())?;
         }
         let older = layer.check_content()?;
-        layout::ensure_own_dir(merged, DirLook::root(0o700))?;
 
         let read_only = !own || how.read_only();
         let mut lowers = Vec::new();
@@ -217,13 +227,16 @@ impl Overlay {
             let path = dir.join(format!("diff{n}"));
             Lower { short: self.shorten(&path), absolute: path }
         }));
-        for lower in &lower_layers {
-            let link = self.short_link(lower, heal)?;
+        for (n, (lower, older)) in lower_layers.iter().zip(older_of_lowers).enumerate() {
+            let link = match links.get(n) {
+                Some(listed) if listed.leads_to(lower) => Some(listed.clone()),
+                _ => self.short_link(lower, heal)?,
+            };
             let link = link.as_ref().map(|l| match lower.place {
                 Place::Home => PathBuf::from(l.relative()),
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
-            lowers.extend((0..=lower.older()).map(|n| self.lower(lower, n, link.as_deref())));
+            lowers.extend((0..=older).map(|n| self.lower(lower, n, link.as_deref())));
         }
         if lower_layers.is_empty() && older == 0 && !read_only {
             lowers.push(self.empty_lower(layer)?);
@@ -248,15 +261,21 @@ impl Overlay {
             // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
             remove_tree(&dir.join("work/work/incompat/volatile"))?;
         }
-        let plan = Plan {
+        Ok(Plan {
             home: self.home.clone(),
             target: merged.to_path_buf(),
             lowers,
             upper,
             words,
             label: how.label.clone(),
-        };
-        plan.mount().map_err(|e| e.id(layer.id.as_str()))
+        })
+    }
+
+    /// The short links of the layers below as the layer itself lists them, which spares a look into each; none if the list is
+    /// another one.
+    fn listed_links(layer: &LayerDir, lowers: &[LayerDir]) -> Vec<LinkId> {
+        let listed = layout::read_lower(&layer.path()).ok().flatten().unwrap_or_default();
+        if listed.len() == lowers.len() { listed } else { Vec::new() }
     }
 
     /// One directory of a lower layer, `n` 0 for `diff`, as N writes it and as short as can be.

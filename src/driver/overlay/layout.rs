@@ -84,7 +84,8 @@ pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Error {
 /// Reads a small regular file, never through a link; `None` if there is none.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     let Some(file) = regular::open("reading", path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
+    // Room enough that nearly every file is there after one read.
+    let mut bytes = Vec::with_capacity(4096);
     file.take(SMALL_FILE_LIMIT + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| Error::io("reading", path, e))?;

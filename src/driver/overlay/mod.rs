@@ -1,5 +1,6 @@
 //! The overlay driver on the kernel's overlay, as root (`overlay-driver.md`).
 
+mod apart;
 mod chain;
 mod create;
 mod diff;
@@ -28,8 +29,8 @@ pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
 use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
-    ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, Staging, Trash,
-    in_user_namespace, refuse_id_maps,
+    ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
+    Trash, in_user_namespace, refuse_id_maps,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
@@ -158,6 +159,14 @@ impl Driver for Overlay {
 
     fn put(&self, id: &LayerId) -> Result<()> {
         self.unmount_layer(id)
+    }
+
+    fn describe_mount(&self, id: &LayerId, options: &MountOptions) -> Result<MountDescription> {
+        self.describe(id, options)
+    }
+
+    fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
+        self.mount_apart(id, options)
     }
 
     fn is_mounted(&self, path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! One overlay mount, planned as data and then made in tiers (GET-19 to GET-22, MNT-1 to MNT-5).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use super::layout::MAX_LOWERS;
 use super::words::{self, Words};
 use crate::sys::mount::{
-    FSCONFIG_STRING_MAX, NewOverlay, in_directory, kernel_before, mount_overlay, page_size,
+    FSCONFIG_STRING_MAX, NewOverlay, attach, in_directory, kernel_before, mount_overlay, page_size,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -53,23 +54,7 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::MaxDepth`] for more than 500 lower directories, before the kernel is asked (MNT-5).
     pub(super) fn mount(&self) -> Result<()> {
-        if self.lowers.len() > MAX_LOWERS {
-            return Err(Error::new(ErrorKind::MaxDepth, format!("mounting {:?}", self.target))
-                .path(&self.target)
-                .detail(format!(
-                    "{} lower directories, where the kernel takes {MAX_LOWERS}",
-                    self.lowers.len()
-                ))
-                .hint("squash the image to fewer layers"));
-        }
-        if self.label.contains(['"', '\0']) {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!("mounting {:?}", self.target),
-            )
-            .detail(format!("the label {:?} holds a quote or NUL", self.label)));
-        }
-        let words = Words::parse(&self.words)?;
+        let words = self.check()?;
         let page = page_size();
         let plain = !self.paths().any(needs_escape);
         if plain && self.data(&self.words).len() < page {
@@ -89,6 +74,45 @@ impl Plan {
             Err(Refusal::Other(e)) => Err(e),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Makes the mount, without a place in the tree.
+    ///
+    /// # Errors
+    /// As for [`Plan::mount`]; [`ErrorKind::NotSupported`] before Linux 6.7.
+    pub(super) fn mount_detached(&self) -> Result<OwnedFd> {
+        let words = self.check()?;
+        self.create_by_parts(&words).map_err(|refusal| match refusal {
+            Refusal::NoParts(e) => {
+                Error::new(ErrorKind::NotSupported, "making a mount without a place in the tree")
+                    .detail("this kernel takes no layers one by one (lowerdir+)")
+                    .hint("Linux 6.7 does; mount the layer at its own place instead")
+                    .caused_by(e)
+            }
+            Refusal::Kernel(e, said) => self.refused(e, said),
+            Refusal::Other(e) => e,
+        })
+    }
+
+    /// What can be told without the kernel; the words, taken apart.
+    fn check(&self) -> Result<Words> {
+        if self.lowers.len() > MAX_LOWERS {
+            return Err(Error::new(ErrorKind::MaxDepth, format!("mounting {:?}", self.target))
+                .path(&self.target)
+                .detail(format!(
+                    "{} lower directories, where the kernel takes {MAX_LOWERS}",
+                    self.lowers.len()
+                ))
+                .hint("squash the image to fewer layers"));
+        }
+        if self.label.contains(['"', '\0']) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("mounting {:?}", self.target),
+            )
+            .detail(format!("the label {:?} holds a quote or NUL", self.label)));
+        }
+        Words::parse(&self.words)
     }
 
     /// Tier a: `mount(2)` with everything in one string.
@@ -129,7 +153,12 @@ impl Plan {
 
     /// Tier b, and c for what no string can carry: one parameter for each layer, from a thread that stands in the home.
     fn mount_by_parts(&self, words: &Words) -> Result<(), Refusal> {
-        let outcome = in_directory(&self.home, || -> Result<(), Refusal> {
+        let made = self.create_by_parts(words)?;
+        attach(&made, &self.target).map_err(|e| Refusal::Kernel(e, None))
+    }
+
+    fn create_by_parts(&self, words: &Words) -> Result<OwnedFd, Refusal> {
+        let outcome = in_directory(&self.home, || -> Result<OwnedFd, Refusal> {
             let overlay = NewOverlay::begin().map_err(|e| match e.raw_os_error() {
                 Some(libc::ENOSYS | libc::EPERM) => Refusal::NoParts(e),
                 _ => Refusal::Kernel(e, None),
@@ -138,7 +167,7 @@ impl Plan {
                 Refusal::Kernel(e, None) => Refusal::Kernel(e, overlay.message()),
                 other => other,
             })?;
-            overlay.mount(&self.target, words.attributes()).map_err(|e| {
+            overlay.create(words.attributes()).map_err(|e| {
                 // Before overlay spoke the new interface itself, unknown parameters were only noticed here.
                 let invalid = e.raw_os_error() == Some(Errno::INVAL.raw_os_error());
                 if invalid && kernel_before(6, 7) {

@@ -1,5 +1,6 @@
 //! The driver on the real kernel: as root, on the disk.
 
+mod apart;
 mod diffs;
 mod layers;
 mod mounts;

@@ -13,8 +13,8 @@ use super::overlay::{DirLook, ensure_dir, make_dir, open_dir};
 use super::staging::TempStaging;
 use super::trash::TempTrash;
 use super::{
-    ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, Staging, Trash, is_there,
-    naive, refuse_diff_maps, refuse_id_maps,
+    ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
+    Trash, is_there, naive, refuse_diff_maps, refuse_id_maps,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, TreeFiles, UnpackOptions, Whiteouts};
 use crate::sys::remove::remove_tree;
@@ -209,6 +209,10 @@ impl Driver for Vfs {
 
     fn put(&self, _id: &LayerId) -> Result<()> {
         Ok(())
+    }
+
+    fn describe_mount(&self, id: &LayerId, options: &MountOptions) -> Result<MountDescription> {
+        self.get(id, options).map(MountDescription::Directory)
     }
 
     fn is_mounted(&self, path: &Path) -> bool {

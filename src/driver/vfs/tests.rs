@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::driver::tests::{
     TestStore, chain, change_list, id, mode, snapshot, tar_names, tar_of, words,
 };
-use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountDescription, MountOptions};
 use crate::{ErrorKind, archive};
 
 fn dir(store: &TestStore, layer: &str) -> PathBuf {
@@ -94,6 +94,10 @@ fn mounting_is_naming_the_tree() {
         ErrorKind::InvalidArgument
     );
     assert_eq!(driver.get(&id("b"), &words(&[])).unwrap_err().kind(), ErrorKind::LayerUnknown);
+    let described = driver.describe_mount(&id("a"), &words(&["ro"])).unwrap();
+    assert_eq!(described, MountDescription::Directory(dir(&store, "a")));
+    let detached = driver.mount_detached(&id("a"), &words(&[])).unwrap_err();
+    assert_eq!(detached.kind(), ErrorKind::NotSupported);
     let sized =
         CreateOptions { storage_opt: [("size".into(), "1".into())].into(), ..Default::default() };
     assert_eq!(driver.create(&id("b"), None, &sized).unwrap_err().kind(), ErrorKind::NotSupported);

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.podman.io/storage"
+	graphdriver "go.podman.io/storage/drivers"
 	"go.podman.io/storage/pkg/archive"
 	"go.podman.io/storage/pkg/reexec"
 )
@@ -104,6 +105,10 @@ func prepared(store storage.Store, tar, name string) (func() error, error) {
 			_, err := store.Unmount(layer.ID, false)
 			return err
 		}, nil
+	case "get, put of 10 layers":
+		return getAndPut(store, 10)
+	case "get, put of 400 layers":
+		return getAndPut(store, 400)
 	case "create, delete container":
 		return func() error {
 			container, err := store.CreateContainer("", nil, "", "", "", nil)
@@ -114,6 +119,34 @@ func prepared(store storage.Store, tar, name string) (func() error, error) {
 		}, nil
 	}
 	return nil, fmt.Errorf("no operation %q", name)
+}
+
+// getAndPut mounts and unmounts a chain of that many layers, without the records of a store.
+func getAndPut(store storage.Store, layers int) (func() error, error) {
+	driver, err := store.GraphDriver()
+	if err != nil {
+		return nil, err
+	}
+	top, parent := "", ""
+	for n := 1; n <= layers; n++ {
+		create := driver.Create
+		if n == layers {
+			create = driver.CreateReadWrite
+		}
+		top = fmt.Sprintf("%064x", n)
+		if !driver.Exists(top) {
+			if err := create(top, parent, nil); err != nil {
+				return nil, err
+			}
+		}
+		parent = top
+	}
+	return func() error {
+		if _, err := driver.Get(top, graphdriver.MountOpts{}); err != nil {
+			return err
+		}
+		return driver.Put(top)
+	}, nil
 }
 
 func importLayer(store storage.Store, tar string) (string, error) {

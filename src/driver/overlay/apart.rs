@@ -1,0 +1,55 @@
+//! A layer's mount for those who place it themselves: as a description, or as a mount that stands nowhere in the tree.
+
+use std::os::fd::OwnedFd;
+
+use super::Overlay;
+use super::chain::LayerDir;
+use super::get::lock;
+use super::mount::Plan;
+use crate::driver::{MountDescription, MountOptions};
+use crate::sys::mount::is_overlay_mount;
+use crate::{Error, ErrorKind, LayerId, Result};
+
+impl Overlay {
+    pub(super) fn describe(
+        &self,
+        id: &LayerId,
+        options: &MountOptions,
+    ) -> Result<MountDescription> {
+        let (_, plan) = self.plan_apart(id, options)?;
+        Ok(MountDescription::Overlay {
+            lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
+            upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
+            work: plan.upper.map(|u| u.work.absolute),
+            options: plan.words,
+            label: plan.label,
+        })
+    }
+
+    pub(super) fn mount_apart(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
+        let (layer, plan) = self.plan_apart(id, options)?;
+        let slot = self.counts.slot(id);
+        let uses = lock(&slot);
+        // Two mounts of one upper directory would not see each other's changes.
+        let mounted = plan.upper.is_some() && is_overlay_mount(&plan.target);
+        let made = if mounted {
+            Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
+                .path(&plan.target)
+                .detail("it is mounted already, and two mounts of one layer do not see each other's changes")
+                .hint("unmount it first, or ask for a read-only mount"))
+        } else {
+            plan.mount_detached()
+        };
+        drop(uses);
+        self.counts.tidy(id, slot);
+        made.map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    fn plan_apart(&self, id: &LayerId, options: &MountOptions) -> Result<(LayerDir, Plan)> {
+        let layer = self.locate(id)?;
+        self.ready()?;
+        let how = self.how(options)?;
+        let plan = self.plan(&layer, &self.merged(&layer), &how)?;
+        Ok((layer, plan))
+    }
+}
