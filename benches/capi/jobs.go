@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -50,7 +49,7 @@ func exists(args []string) error {
 	return nil
 }
 
-// importLayer GRAPH RUN ID FILE WAY: what "orlop import-layer" does, by the file's descriptor or by a pipe.
+// importLayer GRAPH RUN ID FILE WAY: what "orlop import-layer" does, by the file's descriptor or by a pipe, as the way says.
 func importLayer(args []string) error {
 	store, err := open(args[0], args[1])
 	if err != nil {
@@ -63,14 +62,14 @@ func importLayer(args []string) error {
 	}
 	defer file.Close()
 	var reader io.Reader = file
-	if args[4] == "pipe" {
-		reader = bufio.NewReader(file)
+	if args[4] != "go, descriptor" {
+		reader = struct{ io.Reader }{file}
 	}
 	_, err = store.ImportLayer(context.Background(), orlop.NewLayer{ID: args[2], ReadOnly: true}, reader)
 	return err
 }
 
-// exportLayer GRAPH RUN ID FILE WAY: what "orlop diff -u" does, by the file's descriptor or by a pipe.
+// exportLayer GRAPH RUN ID FILE WAY: what "orlop diff -u" does, by the file's descriptor or by a pipe, as the way says.
 func exportLayer(args []string) error {
 	store, err := open(args[0], args[1])
 	if err != nil {
@@ -81,8 +80,9 @@ func exportLayer(args []string) error {
 	if err != nil {
 		return err
 	}
+	defer file.Close()
 	var writer io.Writer = file
-	if args[4] == "pipe" {
+	if args[4] != "go, descriptor" {
 		writer = struct{ io.Writer }{file}
 	}
 	if _, err = store.Export(context.Background(), args[2], nil, writer); err != nil {
