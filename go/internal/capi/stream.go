@@ -9,37 +9,10 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-const (
-	// pipeSize is what a pipe is made to hold, where the system lets it: fewer changes between the two that use it.
-	pipeSize = 1 << 20
-	// grace is how long a reader or writer may take to come back once its call has been called off.
-	grace = time.Second
-)
-
-// newPipe makes a pipe with an end for Go, which waits in Go's poller, and one for the library, which blocks.
-func newPipe(weRead bool) (ours, theirs *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, os.NewSyscallError("pipe2", err)
-	}
-	// It may be refused, when the user has too many large ones.
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
-	mine, other := fds[1], fds[0]
-	if weRead {
-		mine, other = fds[0], fds[1]
-	}
-	// NewFile uses the poller for what does not block.
-	if err := unix.SetNonblock(mine, true); err != nil {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
-		return nil, nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(mine), "pipe"), os.NewFile(uintptr(other), "pipe"), nil
-}
+// grace is how long a reader or writer may take to come back once its call has been called off.
+const grace = time.Second
 
 // withFile runs a call on a file's descriptor, which is not closed meanwhile.
 func withFile(file *os.File, run func(fd C.int32_t) error) error {
@@ -74,15 +47,15 @@ func fromReader(o *operation, reader io.Reader, run func(fd C.int32_t) error) er
 	if err != nil {
 		return err
 	}
-	copied := make(chan error, 1)
-	go func() {
-		failed, _ := pump(ours, reader)
-		if failed != nil {
+	copied := beside(func() error {
+		failed, _ := feed(ours, reader)
+		return failed
+	}, func(served outcome) {
+		if served.failed() {
 			o.cancel()
 		}
 		_ = ours.Close()
-		copied <- failed
-	}()
+	})
 	return o.finish(run, theirs, copied)
 }
 
@@ -99,66 +72,75 @@ func toWriter(o *operation, writer io.Writer, run func(fd C.int32_t) error) erro
 	if err != nil {
 		return err
 	}
-	copied := make(chan error, 1)
-	go func() {
-		_, failed := pump(writer, ours)
+	copied := beside(func() error {
+		return drain(writer, ours)
+	}, func(outcome) {
 		// What the library still has to say finds nobody.
 		_ = ours.Close()
-		copied <- failed
-	}()
+	})
 	return o.finish(run, theirs, copied)
 }
 
-// finish runs the call on the library's end of a pipe, and waits for who serves the other end.
-func (o *operation) finish(run func(fd C.int32_t) error, theirs *os.File, copied <-chan error) error {
+// outcome is how it went to serve a pipe.
+type outcome struct {
+	err error
+	// panicked is what a reader or writer has panicked with.
+	panicked any
+}
+
+func (o outcome) failed() bool { return o.err != nil || o.panicked != nil }
+
+// errExited is the error of a reader or writer that has ended the goroutine, as [testing.T.FailNow] does.
+var errExited = errors.New("the reader or writer has ended its goroutine")
+
+// beside serves a pipe in a goroutine of its own, and runs after, whatever becomes of it, before the outcome is told.
+func beside(serve func() error, after func(outcome)) <-chan outcome {
+	told := make(chan outcome, 1)
+	go func() {
+		served := outcome{err: errExited}
+		defer func() {
+			served.panicked = recover()
+			after(served)
+			told <- served
+		}()
+		served.err = serve()
+	}()
+	return told
+}
+
+// finish runs the call on the library's end of a pipe, and waits for who serves the other end. What that has panicked with is
+// panicked with here, where the caller can recover from it.
+func (o *operation) finish(run func(fd C.int32_t) error, theirs *os.File, copied <-chan outcome) error {
 	err := withFile(theirs, run)
 	_ = theirs.Close()
-	failed, returned := wait(o.ctx, copied)
-	if !returned || failed == nil {
+	served, returned := wait(o.ctx, copied)
+	if served.panicked != nil {
+		panic(served.panicked)
+	}
+	if !returned || served.err == nil {
 		return o.called(err)
 	}
 	// Who ends the context may close the stream with it: then both are why.
 	var e *Error
 	if errors.As(err, &e) && e.Code == Cancelled && o.ctx.Err() != nil {
-		return o.called(err, failed)
+		return o.called(err, served.err)
 	}
-	return failed
+	return served.err
 }
 
 // wait waits for an outcome, but not for ever once the context has ended.
-func wait(ctx context.Context, outcome <-chan error) (err error, returned bool) {
+func wait(ctx context.Context, told <-chan outcome) (served outcome, returned bool) {
 	select {
-	case err := <-outcome:
-		return err, true
+	case served := <-told:
+		return served, true
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case err := <-outcome:
-		return err, true
+	case served := <-told:
+		return served, true
 	case <-timer.C:
-		return nil, false
-	}
-}
-
-// pump copies, and tells the errors of the two sides apart.
-func pump(to io.Writer, from io.Reader) (readError, writeError error) {
-	buffer := make([]byte, 128<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			if written, err := to.Write(buffer[:n]); err != nil {
-				return nil, err
-			} else if written < n {
-				return nil, io.ErrShortWrite
-			}
-		}
-		if err == io.EOF {
-			return nil, nil
-		}
-		if err != nil {
-			return err, nil
-		}
+		return outcome{}, false
 	}
 }
