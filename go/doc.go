@@ -27,8 +27,8 @@
 // [WithProgress] puts a [Progress] into the context, which tells how far the call is.
 //
 // Readers and writers that are an [os.File] are used by the library itself, from where they stand. Others are copied through a
-// pipe, in a goroutine; none uses them after the call, but for a Read or Write that does not come back within a second after the
-// context has ended.
+// pipe, in a goroutine; an [io.WriterTo] writes itself. None is used after the call, but for a Read or Write that does not come back
+// within a second after the context has ended. One that panics does so where the call was made.
 //
 // # Errors
 //

@@ -62,7 +62,7 @@ func importLayer(args []string) error {
 	}
 	defer file.Close()
 	var reader io.Reader = file
-	if args[4] != "go, descriptor" {
+	if args[4] == "pipe" {
 		reader = struct{ io.Reader }{file}
 	}
 	_, err = store.ImportLayer(context.Background(), orlop.NewLayer{ID: args[2], ReadOnly: true}, reader)
@@ -82,7 +82,7 @@ func exportLayer(args []string) error {
 	}
 	defer file.Close()
 	var writer io.Writer = file
-	if args[4] != "go, descriptor" {
+	if args[4] == "pipe" {
 		writer = struct{ io.Writer }{file}
 	}
 	if _, err = store.Export(context.Background(), args[2], nil, writer); err != nil {

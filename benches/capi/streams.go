@@ -11,7 +11,7 @@ import (
 const ratio = 1.05
 
 // ways are how an operation is done, first the one that the others are compared with. The second one is what the limit is for.
-var ways = []string{"command", "go, descriptor", "go, pipe"}
+var ways = []string{"command", "descriptor", "pipe"}
 
 // fewest rounds, after which a row that is good enough is done.
 const fewest = 9
@@ -120,7 +120,10 @@ func (b *bench) stream(name string, do operation) (verdict, error) {
 	}
 	fmt.Printf("\n%s, %d rounds, others used %.2f of a processor\n", name, len(times[0]), used)
 	for way, by := range ways {
-		fmt.Printf("  %-15s %-38s cpu %7.1f ms", by, times.walls(way).milliseconds(), spreadOf(times.of(way, processors)).typical()*1e3)
+		if way > 0 {
+			by = "go by " + by
+		}
+		fmt.Printf("  %-16s %-38s cpu %7.1f ms", by, times.walls(way).milliseconds(), spreadOf(times.of(way, processors)).typical()*1e3)
 		if way > 0 {
 			wall, cpu := times.over(way, clock), times.over(way, processors)
 			fmt.Printf("   %.3f of the command (%.3f..%.3f), cpu %.3f (%.3f..%.3f)", wall.value, wall.low, wall.high, cpu.value, cpu.low, cpu.high)

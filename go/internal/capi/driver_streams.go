@@ -72,6 +72,13 @@ func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar i
 	defer a.free()
 	below, layer, options := a.optional(parent), a.layerOptions(l), a.applyOptions(o)
 	var staged *C.orlop_staged
+	taken := false
+	defer func() {
+		// The reader may have failed, or panicked, after the library was content.
+		if !taken {
+			C.orlop_staged_free(staged)
+		}
+	}()
 	var bytes C.uint64_t
 	err = fromReader(operation, tar, func(fd C.int32_t) error {
 		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
@@ -79,10 +86,9 @@ func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar i
 		})
 	})
 	if err != nil {
-		// The reader may have failed after the library was content.
-		C.orlop_staged_free(staged)
 		return nil, 0, err
 	}
+	taken = true
 	return &Staged{newHandle("staged layer", staged, func(s *C.orlop_staged) { C.orlop_staged_free(s) })}, uint64(bytes), nil
 }
 

@@ -32,7 +32,7 @@ func withFile(file *os.File, run func(fd C.int32_t) error) error {
 //
 // An error of the reader calls the operation off, so that the library does not take what has come for all there is, and is then the
 // error of the call. When this returns, the reader is not used any more; only where the context has ended and the reader does
-// not come back, its last Read is left to itself, and what it gives is lost.
+// not come back, its last Read is left to itself, and what it gives is lost. A panic of the reader's is one of this function.
 func fromReader(o *operation, reader io.Reader, run func(fd C.int32_t) error) error {
 	if reader == nil {
 		return refusal("reading a stream: there is no reader")
