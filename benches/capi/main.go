@@ -24,7 +24,7 @@ func main() {
 	}
 	var b bench
 	flag.IntVar(&b.rounds, "rounds", 40, "how many rounds of an import or export there are at most")
-	flag.DurationVar(&b.each, "each", 30*time.Second, "how long those rounds may take at most")
+	flag.DurationVar(&b.each, "each", 20*time.Second, "how long those rounds may take at most")
 	flag.Float64Var(&b.seconds, "seconds", 2, "how long short calls are repeated, in each of five parts of the measurement")
 	dir := flag.String("dir", "/dev/shm", "where the store and the archives are, which should be memory: 1.5 GiB")
 	strict := flag.Bool("strict", false, "fail also when noise leaves a row undecided")
