@@ -42,7 +42,7 @@ func (b *bench) calls() (verdict, error) {
 		return 0, err
 	}
 	shown := found.against(moreForACall)
-	if shown == broken && used > quiet {
+	if used > quiet {
 		shown = undecided
 	}
 	fmt.Printf("exists, called again and again: rust %.3f us, go %.3f us, %+.3f us (95 %%: %+.3f..%+.3f), limit %+.0f us: %v, others used %.2f of a processor\n",
