@@ -8,8 +8,6 @@ func (s *Store) Delete(id string) error { return s.store.Delete(id) }
 func (s *Store) Wipe() error { return s.store.Wipe() }
 
 // Shutdown unmounts, where force is set, what is mounted, and releases what the driver holds on the machine. The store stays
-// usable. If a layer was mounted it fails with [CodeLayerUsedByContainer], also when it has unmounted it, as Go's library does.
-func (s *Store) Shutdown(force bool) error {
-	_, err := s.store.Shutdown(force)
-	return err
-}
+// usable. If layers were mounted it fails with [CodeLayerUsedByContainer], also when it has unmounted them, as Go's library does:
+// the message has the ids of all of them, the error's ID is that of the first.
+func (s *Store) Shutdown(force bool) error { return s.store.Shutdown(force) }

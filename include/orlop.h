@@ -1264,16 +1264,15 @@ int32_t orlop_delete_image(const struct orlop_store *store,
 // Errors: ORLOP_ERR_IO when something cannot be unmounted or removed; what is left is listed as before.
 int32_t orlop_wipe(const struct orlop_store *store, struct orlop_error **error);
 
-// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. The
-// buffer is then [], the ids of layers that are mounted: where there are some it fails, and the message of the error names them.
+// Releases what the driver holds on the machine, such as the mount of its directory on itself, if no layer is mounted; the
+// handle stays usable. With `force` 1 mounted layers are unmounted first.
 //
-// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if a layer was mounted, even if `force` 1 has unmounted it, as in Go; the driver is then
+// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if layers were mounted, even if `force` has unmounted them, as in Go: the message has
+// the ids of all of them, orlop_error_id is the first. ORLOP_ERR_IO if one cannot be unmounted; the others are. The driver is then
 // left as it is.
 int32_t orlop_shutdown(const struct orlop_store *store,
                        uint32_t force,
-                       struct orlop_buf *mounted,
                        struct orlop_error **error);
 
 // Writes the tar of what a layer or container has over `reference` (NULL: over its parent, and then the very bytes that once came

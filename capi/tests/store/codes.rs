@@ -86,7 +86,7 @@ fn what_is_taken_or_in_use() {
     fails("PARENT_IS_CONTAINER", f.import("new", layer, &[]));
     fails("IMAGE_USED_BY_CONTAINER", text!(orlop_delete_image(f.store, c"pic".as_ptr(), 0)));
     text!(orlop_mount(f.store, c"crew".as_ptr(), std::ptr::null())).unwrap();
-    fails("LAYER_USED_BY_CONTAINER", text!(orlop_shutdown(f.store, 0)));
+    fails("LAYER_USED_BY_CONTAINER", call!(orlop_shutdown(f.store, 0)));
     call!(orlop_unmount(f.store, c"crew".as_ptr(), 0)).unwrap();
     // Nothing has come of all that.
     assert_eq!(json!(orlop_layers(f.store)).unwrap().as_array().unwrap().len(), 4);

@@ -89,8 +89,8 @@ fn a_null_is_refused_where_something_is_needed() {
         bytes!(orlop_import_layer(null(), null(), fd, null())),
         bytes!(orlop_create_image(null(), null())),
         bytes!(orlop_create_container(null(), null())),
-        bytes!(orlop_shutdown(null(), 0)),
     ]);
+    refused([call!(orlop_shutdown(null(), 0))]);
     let many = orlop_strings { items: null(), count: 1 };
     let one = orlop_strings { items: &null(), count: 1 };
     let (x, items) = (c"x".as_ptr(), orlop_data_items { items: null(), count: 1 });

@@ -43,16 +43,9 @@ func (s *Store) Wipe() error {
 	})
 }
 
-// Shutdown releases what the driver holds; it returns the ids of the layers that were mounted.
-func (s *Store) Shutdown(force bool) ([]string, error) {
-	var buf C.orlop_buf
-	err := s.handle.do(nil, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
-		return C.orlop_shutdown(store, flag(force), &buf, e)
+// Shutdown releases what the driver holds; the error names the layers that were mounted.
+func (s *Store) Shutdown(force bool) error {
+	return s.handle.do(nil, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
+		return C.orlop_shutdown(store, flag(force), e)
 	})
-	if err != nil {
-		C.orlop_buf_free(&buf)
-		return nil, err
-	}
-	var mounted []string
-	return mounted, takeJSON(&buf, &mounted)
 }

@@ -97,7 +97,7 @@ static void read_only(void) {
     OK(orlop_store_open(config, &store, &failure));
     FAILS(ORLOP_ERR_READ_ONLY, orlop_delete_image(store, "image", 0, NULL, &failure));
     FAILS(ORLOP_ERR_READ_ONLY, orlop_mount(store, "base", NULL, NULL, &failure));
-    OK(orlop_shutdown(store, 0, NULL, &failure));
+    OK(orlop_shutdown(store, 0, &failure));
     orlop_store_free(store);
     orlop_config_free(config);
 }
