@@ -2,7 +2,8 @@ package orlop
 
 import "io"
 
-// ImageData is a big data item of an image. It fails with [CodeImageUnknown] and [CodeDataUnknown] (os.ErrNotExist).
+// ImageData is a big data item of an image. It fails with [CodeImageUnknown], [CodeDataUnknown] (os.ErrNotExist),
+// [CodeInvalidDataName].
 func (s *Store) ImageData(id, key string) ([]byte, error) { return s.store.ImageData(id, key) }
 
 // SetImageData stores a big data item of an image, in place of one that it has.

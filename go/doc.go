@@ -34,4 +34,16 @@
 //
 // Every error of the library is an [*Error]. [errors.Is] finds in it the values of go.podman.io/storage and its drivers
 // ([go.podman.io/storage/types.ErrLayerUnknown] and so on), os.ErrNotExist for data, the error of the context, and the errno.
+//
+// These values of go.podman.io/storage are never found, because no call here can fail so:
+//
+//   - ErrDigestUnknown: no call computes the digest of a data item; records have them.
+//   - ErrDuplicateImageNames, ErrDuplicateLayerNames: of two records of a read-only store with one name the later has it.
+//   - ErrLayerNotMounted: it is of ParentOwners, which is not here.
+//   - ErrInvalidMappings, ErrNoAvailableIDs: the ids of user namespaces are not chosen here.
+//   - ErrLoadError, which nothing gives, and ErrParentUnknown: a missing parent is ErrLayerUnknown, as in CreateLayer there.
+//   - The findings of Check, which is not here: ErrLayerUnaccounted, ErrLayerUnreferenced, ErrLayerIncorrectContentDigest,
+//     ErrLayerIncorrectContentSize, ErrLayerContentModified, ErrLayerDataMissing, ErrLayerMissing, ErrImageLayerMissing,
+//     ErrImageDataMissing, ErrImageDataIncorrectSize, ErrContainerImageMissing, ErrContainerDataMissing and
+//     ErrContainerDataIncorrectSize.
 package orlop

@@ -50,6 +50,9 @@ func TestErrorValues(t *testing.T) {
 		"look-up":        {second(store.Lookup("none")), orlop.CodeNotFound, []error{types.ErrNotAnID}},
 		"no layer":       {store.DeleteLayer("none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
 		"no container":   {store.DeleteContainer("none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
+		"no image":       {second(store.DeleteImage("base")), orlop.CodeNotAnImage, []error{types.ErrNotAnImage}},
+		"data's name":    {store.SetContainerData(container.ID, "", nil), orlop.CodeInvalidDataName, []error{types.ErrInvalidBigDataName}},
+		"no roots":       {rootless(), orlop.CodeIncompleteOptions, []error{types.ErrIncompleteOptions}},
 		"layer's id":     {second(store.CreateLayer(orlop.NewLayer{ID: "base"})), orlop.CodeDuplicateID, []error{types.ErrDuplicateID}},
 		"image's id":     {second(store.CreateImage(orlop.NewImage{ID: "image"})), orlop.CodeDuplicateID, []error{types.ErrDuplicateID}},
 		"layer's name": {
@@ -132,6 +135,20 @@ func openDriver(name string) (*orlop.Store, error) {
 	return orlop.Open(config)
 }
 
+// rootless is the error of a store without any root.
+func rootless() error {
+	config, err := orlop.LoadConfig(&orlop.ConfigOptions{OnlyGiven: true, Driver: "vfs"})
+	if err != nil {
+		return err
+	}
+	defer config.Close()
+	store, err := orlop.Open(config)
+	if err == nil {
+		store.Close()
+	}
+	return err
+}
+
 // onMemory is the error of a store with overlay upon an overlay file system.
 func onMemory(t *testing.T) error {
 	dir := t.TempDir()
@@ -200,14 +217,15 @@ func TestEveryCode(t *testing.T) {
 			t.Errorf("%v is not %v", code, value)
 		}
 	}
+	const last = orlop.CodeIncompleteOptions
 	names := map[string]bool{}
-	for code := orlop.CodeLayerUnknown; code >= orlop.CodeCancelled; code-- {
+	for code := orlop.CodeLayerUnknown; code >= last; code-- {
 		names[code.String()] = true
 	}
-	if count := int(orlop.CodeLayerUnknown-orlop.CodeCancelled) + 1; len(names) != count || names["ORLOP_OK"] {
+	if count := int(orlop.CodeLayerUnknown-last) + 1; len(names) != count || names["ORLOP_OK"] {
 		t.Errorf("%d codes have the names %v", count, names)
 	}
-	if next := orlop.CodeCancelled - 1; next.String() != "ORLOP_OK" {
+	if next := last - 1; next.String() != "ORLOP_OK" {
 		t.Errorf("the library has %v, which the package does not know", next)
 	}
 }

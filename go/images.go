@@ -141,7 +141,7 @@ func (s *Store) ImageDir(id string) (string, error) { return s.store.ImageDir(id
 func (s *Store) ImageRunDir(id string) (string, error) { return s.store.ImageRunDir(id) }
 
 // DeleteImage deletes an image and the layers that nothing else uses; it returns their ids, from the top. It fails with
-// [CodeImageUnknown], [CodeImageUsedByContainer].
+// [CodeNotAnImage], [CodeImageUsedByContainer].
 func (s *Store) DeleteImage(id string) ([]string, error) { return s.store.DeleteImage(id, false) }
 
 // TestDeleteImage tells which layers DeleteImage would delete, and deletes nothing.

@@ -131,6 +131,15 @@
 // Called off by orlop_cancel_now (Go: context.Canceled).
 #define ORLOP_ERR_CANCELLED -32
 
+// The id is not that of an image which could be deleted (Go: ErrNotAnImage).
+#define ORLOP_ERR_NOT_AN_IMAGE -33
+
+// A big data item cannot have that key (Go: ErrInvalidBigDataName).
+#define ORLOP_ERR_INVALID_DATA_NAME -34
+
+// A store is to be opened without the roots that it needs (Go: ErrIncompleteOptions).
+#define ORLOP_ERR_INCOMPLETE_OPTIONS -35
+
 // Nothing.
 #define ORLOP_LOG_OFF 0
 
@@ -613,7 +622,7 @@ void orlop_config_free(struct orlop_config *config);
 //
 // Ownership: *driver is the caller's, to be freed with orlop_driver_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED, ORLOP_ERR_PREREQUISITES or
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED or
 // ORLOP_ERR_INCOMPATIBLE_FS where the driver cannot serve, which is when Go's Init would have the next one tried.
 int32_t orlop_driver_open(const struct orlop_config *config,
                           struct orlop_driver **driver,
@@ -1061,7 +1070,7 @@ void orlop_progress_free(struct orlop_progress *progress);
 //
 // Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
 int32_t orlop_store_open(const struct orlop_config *config,
                          struct orlop_store **store,
                          struct orlop_error **error);
@@ -1158,7 +1167,7 @@ int32_t orlop_create_container(const struct orlop_store *store,
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 int32_t orlop_image_data(const struct orlop_store *store,
                          const char *id,
                          const char *key,
@@ -1168,7 +1177,7 @@ int32_t orlop_image_data(const struct orlop_store *store,
 // Stores an item of an image, in place of one that it has: `len` bytes of `content`, and the digest to record (NULL: the SHA-256).
 //
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_DATA_NAME for a key
 // that no file can have.
 int32_t orlop_set_image_data(const struct orlop_store *store,
                              const char *id,
@@ -1192,7 +1201,7 @@ int32_t orlop_container_data(const struct orlop_store *store,
 // Stores an item of a container, in place of one that it has: `len` bytes of `content`.
 //
 // Threads: any.
-// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 int32_t orlop_set_container_data(const struct orlop_store *store,
                                  const char *id,
                                  const char *key,
@@ -1215,7 +1224,7 @@ int32_t orlop_layer_data(const struct orlop_store *store,
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,
@@ -1250,7 +1259,7 @@ int32_t orlop_delete_container(const struct orlop_store *store, const char *id, 
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
+// Errors: ORLOP_ERR_NOT_AN_IMAGE, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
 // Nothing is changed then.
 int32_t orlop_delete_image(const struct orlop_store *store,
                            const char *id,

@@ -20,7 +20,7 @@ use crate::stream::Stream;
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
-/// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN.
+/// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_image_data(
     store: *const orlop_store,
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn orlop_image_data(
 /// Stores an item of an image, in place of one that it has: `len` bytes of `content`, and the digest to record (NULL: the SHA-256).
 ///
 /// Threads: any.
-/// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
+/// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_DATA_NAME for a key
 /// that no file can have.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_set_image_data(
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn orlop_container_data(
 /// Stores an item of a container, in place of one that it has: `len` bytes of `content`.
 ///
 /// Threads: any.
-/// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+/// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_set_container_data(
     store: *const orlop_store,
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn orlop_layer_data(
 ///
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any.
-/// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_set_layer_data(
     store: *const orlop_store,

@@ -58,7 +58,7 @@ pub unsafe extern "C" fn orlop_delete_container(
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
-/// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
+/// Errors: ORLOP_ERR_NOT_AN_IMAGE, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
 /// Nothing is changed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_delete_image(

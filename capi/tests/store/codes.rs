@@ -43,7 +43,7 @@ fn what_is_not_there() {
     fails("LAYER_UNKNOWN", bytes!(orlop_changes(f.store, no, none)));
     fails("IMAGE_UNKNOWN", text!(orlop_image(f.store, no)));
     fails("IMAGE_UNKNOWN", f.container("new", "nobody"));
-    fails("IMAGE_UNKNOWN", text!(orlop_delete_image(f.store, no, 0)));
+    fails("NOT_AN_IMAGE", text!(orlop_delete_image(f.store, no, 0)));
     fails("IMAGE_UNKNOWN", text!(orlop_mount_image(f.store, no, std::ptr::null())));
     let out = file(b"");
     let save = call!(orlop_save(
@@ -131,6 +131,12 @@ fn what_is_malformed() {
     fails("INVALID_ARGUMENT", text!(orlop_create_image(f.store, &new)));
     let new = options!(orlop_new_container { mount_label: c"one".as_ptr() });
     fails("INVALID_ARGUMENT", text!(orlop_create_container(f.store, &new)));
+    for key in [c"", c".."] {
+        let (null, key) = (std::ptr::null(), key.as_ptr());
+        let set = call!(orlop_set_image_data(f.store, pic, key, std::ptr::null(), 0, null));
+        fails("INVALID_DATA_NAME", set);
+        fails("INVALID_DATA_NAME", bytes!(orlop_container_data(f.store, c"crew".as_ptr(), key)));
+    }
     let item = orlop_data_item { key, data: std::ptr::null(), len: 0, digest: digest.as_ptr() };
     let items = orlop_data_items { items: &item, count: 1 };
     let new = options!(orlop_new_container { big_data: items });
@@ -160,6 +166,12 @@ fn what_the_store_or_the_machine_refuses() {
     let none = std::ptr::null();
     fails("NOT_SUPPORTED", open(f.dir.path(), "btrfs", &[]));
     fails("CONFIG", open(f.dir.path(), f.driver, &["no.such=option"]));
+    let rootless = options!(orlop_config_options { only_given: 1 });
+    let (mut config, mut store) = (std::ptr::null_mut(), std::ptr::null_mut());
+    call!(orlop_config_load(&rootless, &mut config)).unwrap();
+    fails("INCOMPLETE_OPTIONS", call!(orlop_store_open(config, &mut store)));
+    // SAFETY: made above.
+    unsafe { orlop_config_free(config) };
     let policy = f.path("policy.json");
     fs::write(&policy, r#"{"default":[{"type":"reject"}]}"#).unwrap();
     let policy = c(policy.as_os_str().as_bytes());
