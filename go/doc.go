@@ -23,7 +23,8 @@
 //
 // # Long calls
 //
-// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say.
+// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say. Deletions
+// look at it only before they begin: half of one would be no use.
 // [WithProgress] puts a [Progress] into the context, which tells how far the call is.
 //
 // Readers and writers that are an [os.File] are used by the library itself, from where they stand. Others are copied through a

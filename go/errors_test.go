@@ -48,9 +48,9 @@ func TestErrorValues(t *testing.T) {
 		"container":      {second(store.Container("none")), orlop.CodeContainerUnknown, []error{types.ErrContainerUnknown}},
 		"nothing":        {store.SetNames("none", []string{"n"}), orlop.CodeNotFound, []error{types.ErrNotAnID}},
 		"look-up":        {second(store.Lookup("none")), orlop.CodeNotFound, []error{types.ErrNotAnID}},
-		"no layer":       {store.DeleteLayer("none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
-		"no container":   {store.DeleteContainer("none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
-		"no image":       {second(store.DeleteImage("base")), orlop.CodeNotAnImage, []error{types.ErrNotAnImage}},
+		"no layer":       {store.DeleteLayer(context.Background(), "none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
+		"no container":   {store.DeleteContainer(context.Background(), "none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
+		"no image":       {second(store.DeleteImage(context.Background(), "base")), orlop.CodeNotAnImage, []error{types.ErrNotAnImage}},
 		"data's name":    {store.SetContainerData(container.ID, "", nil), orlop.CodeInvalidDataName, []error{types.ErrInvalidBigDataName}},
 		"no roots":       {rootless(), orlop.CodeIncompleteOptions, []error{types.ErrIncompleteOptions}},
 		"layer's id":     {second(store.CreateLayer(orlop.NewLayer{ID: "base"})), orlop.CodeDuplicateID, []error{types.ErrDuplicateID}},
@@ -63,10 +63,10 @@ func TestErrorValues(t *testing.T) {
 			second(store.CreateImage(orlop.NewImage{Names: []string{"image-name"}})),
 			orlop.CodeDuplicateName, []error{types.ErrDuplicateName},
 		},
-		"children":           {store.DeleteLayer(base.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
-		"image's layer":      {store.DeleteLayer(top.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
-		"container's layer":  {store.DeleteLayer(container.LayerID), orlop.CodeLayerUsedByContainer, []error{types.ErrLayerUsedByContainer}},
-		"container's image":  {second(store.DeleteImage(image.ID)), orlop.CodeImageUsedByContainer, []error{types.ErrImageUsedByContainer}},
+		"children":           {store.DeleteLayer(context.Background(), base.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
+		"image's layer":      {store.DeleteLayer(context.Background(), top.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
+		"container's layer":  {store.DeleteLayer(context.Background(), container.LayerID), orlop.CodeLayerUsedByContainer, []error{types.ErrLayerUsedByContainer}},
+		"container's image":  {second(store.DeleteImage(context.Background(), image.ID)), orlop.CodeImageUsedByContainer, []error{types.ErrImageUsedByContainer}},
 		"container's parent": {second(store.CreateLayer(orlop.NewLayer{Parent: container.LayerID})), orlop.CodeParentIsContainer, []error{types.ErrParentIsContainer}},
 		"read-only":          {beside.SetNames("foreign", []string{"mine"}), orlop.CodeReadOnly, []error{types.ErrStoreIsReadOnly}},
 		"data":               {second(store.ImageData("image", "none")), orlop.CodeDataUnknown, []error{fs.ErrNotExist}},
@@ -202,7 +202,7 @@ func damaged(t *testing.T) error {
 func imagesLayer(t *testing.T, store *orlop.Store) error {
 	layer := got(store.CreateLayer(orlop.NewLayer{ReadOnly: true}))(t)
 	got(store.CreateImage(orlop.NewImage{Layer: layer.ID}))(t)
-	return store.DeleteLayer(layer.ID)
+	return store.DeleteLayer(context.Background(), layer.ID)
 }
 
 // The codes that no call on a sound store of this machine ends with stand for Go's values as well, and every number has its name.

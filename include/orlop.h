@@ -1211,24 +1211,33 @@ int32_t orlop_set_container_data(const struct orlop_store *store,
 
 // Writes an item of a layer to a descriptor.
 //
+// The progress has one item, "data item", the key in quotes, "of layer" and the id.
+//
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_IO when it cannot be written.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
+// ORLOP_ERR_CANCELLED; ORLOP_ERR_IO when it cannot be written. What was written until then stays.
 int32_t orlop_layer_data(const struct orlop_store *store,
                          const char *id,
                          const char *key,
                          int32_t out_fd,
+                         const struct orlop_operation *operation,
                          struct orlop_error **error);
 
 // Stores an item of a layer, in place of one that it has: what the descriptor gives until its end, which is kept in memory first.
+// From then on it is not called off any more.
+//
+// The progress has one item as that of orlop_layer_data; its total is known for a file.
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
+// ORLOP_ERR_CANCELLED. Nothing is changed then.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,
                              int32_t in_fd,
+                             const struct orlop_operation *operation,
                              struct orlop_error **error);
 
 // Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.

@@ -66,7 +66,10 @@ fn what_is_not_there() {
     fails("DATA_UNKNOWN", bytes!(orlop_image_data(f.store, c"pic".as_ptr(), no)));
     fails("DATA_UNKNOWN", bytes!(orlop_container_data(f.store, c"crew".as_ptr(), no)));
     let fd = out.as_raw_fd();
-    fails("DATA_UNKNOWN", call!(orlop_layer_data(f.store, c"base".as_ptr(), no, fd)));
+    fails(
+        "DATA_UNKNOWN",
+        call!(orlop_layer_data(f.store, c"base".as_ptr(), no, fd, std::ptr::null())),
+    );
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn what_another_store_only_lends() {
     let (fd, none) = (from.as_raw_fd(), std::ptr::null());
     let bytes = std::ptr::null_mut();
     fails("LAYER_UNKNOWN", call!(orlop_apply_diff(store, base, fd, none, bytes)));
-    fails("LAYER_UNKNOWN", call!(orlop_set_layer_data(store, base, c"k".as_ptr(), fd)));
+    fails("LAYER_UNKNOWN", call!(orlop_set_layer_data(store, base, c"k".as_ptr(), fd, none)));
     let (key, no) = (c"k".as_ptr(), std::ptr::null());
     let set = call!(orlop_set_image_data(store, pic, key, std::ptr::null(), 0, no));
     fails("IMAGE_UNKNOWN", set);

@@ -64,8 +64,8 @@ fn everything(store: *const orlop_store, text: *const std::ffi::c_char) {
         call!(orlop_set_metadata(store, text, text)),
         call!(orlop_set_image_data(store, text, text, null(), 0, text)),
         call!(orlop_set_container_data(store, text, text, null(), 0)),
-        call!(orlop_layer_data(store, text, text, fd)),
-        call!(orlop_set_layer_data(store, text, text, fd)),
+        call!(orlop_layer_data(store, text, text, fd, null())),
+        call!(orlop_set_layer_data(store, text, text, fd, null())),
         call!(orlop_image_size(store, text, null_mut())),
         call!(orlop_container_size(store, text, null_mut())),
     ]);
