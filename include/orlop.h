@@ -902,6 +902,8 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
 // What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
 // aside. orlop_driver_stage leaves nothing.
 //
+// The progress has one item, "layer" and the id; its total is known for a file.
+//
 // Ownership: the descriptor stays the caller's.
 // Threads: any, under the caller's lock.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_NOT_SUPPORTED for
@@ -916,6 +918,8 @@ int32_t orlop_driver_apply_diff(const struct orlop_driver *driver,
 
 // Unpacks the uncompressed tar that `tar_fd` gives, to its end, as the content of a layer on `parent` (NULL or empty: on none) that
 // orlop_driver_commit_staged puts in place. No lock is needed, and no layer is touched. *bytes as for orlop_driver_apply_diff.
+//
+// The progress has one item, "a new layer"; its total is known for a file.
 //
 // Ownership: *staged is the caller's, to be handed to orlop_driver_commit_staged or orlop_staged_free. The descriptor stays the
 // caller's.
