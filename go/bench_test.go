@@ -41,7 +41,7 @@ func BenchmarkImport(b *testing.B) {
 				if file, ok := reader.(*os.File); ok {
 					must(b, file.Close())
 				}
-				must(b, store.DeleteLayer(layer.ID))
+				must(b, store.DeleteLayer(context.Background(), layer.ID))
 			}
 		})
 	}

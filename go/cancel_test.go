@@ -154,6 +154,9 @@ func (u until) Read([]byte) (int, error) {
 	return 0, u.err
 }
 
+// Write takes nothing before the context ends.
+func (u until) Write([]byte) (int, error) { return u.Read(nil) }
+
 type neverRead struct{ t *testing.T }
 
 func (n neverRead) Read([]byte) (int, error) {
@@ -195,13 +198,73 @@ func TestErrorsOfReadersAndWriters(t *testing.T) {
 	if _, err := store.Export(ctx, layer.ID, nil, failing{err: mine}); !errors.Is(err, mine) {
 		t.Error(err)
 	}
-	must(t, store.SetLayerData(layer.ID, "k", bytes.NewReader([]byte("before"))))
-	if err := store.SetLayerData(layer.ID, "k", failing{bytes.NewReader([]byte("half")), mine}); !errors.Is(err, mine) {
+	must(t, store.SetLayerData(context.Background(), layer.ID, "k", bytes.NewReader([]byte("before"))))
+	if err := store.SetLayerData(context.Background(), layer.ID, "k", failing{bytes.NewReader([]byte("half")), mine}); !errors.Is(err, mine) {
 		t.Error(err)
 	}
 	var data bytes.Buffer
-	must(t, store.LayerData(layer.ID, "k", &data))
+	must(t, store.LayerData(context.Background(), layer.ID, "k", &data))
 	if data.String() != "before" {
 		t.Errorf("a reader that failed has stored %q", data.String())
+	}
+}
+
+// Deletions are asked for by a context that has ended: nothing goes. Data of layers are called off like all streams.
+func TestDeletionsAndDataTakeContexts(t *testing.T) {
+	needRoot(t)
+	store := newRoots(t).open(t, "overlay")
+	layer := got(store.CreateLayer(orlop.NewLayer{ID: "layer", ReadOnly: true}))(t)
+	got(store.CreateImage(orlop.NewImage{ID: "image", Layer: layer.ID}))(t)
+	got(store.CreateContainer(orlop.NewContainer{ID: "container", Image: "image"}))(t)
+	got(store.CreateLayer(orlop.NewLayer{ID: "free"}))(t)
+	ctx, because := context.Background(), errors.New("because")
+	must(t, store.SetLayerData(ctx, "free", "k", bytes.NewReader(bytes.Repeat([]byte("before"), 1<<20))))
+	ended, end := context.WithCancelCause(ctx)
+	end(because)
+	second := func(_ []string, err error) error { return err }
+	for what, err := range map[string]error{
+		"Delete":          store.Delete(ended, "free"),
+		"DeleteLayer":     store.DeleteLayer(ended, "free"),
+		"DeleteContainer": store.DeleteContainer(ended, "container"),
+		"DeleteImage":     second(store.DeleteImage(ended, "image")),
+		"TestDeleteImage": second(store.TestDeleteImage(ended, "image")),
+		"Wipe":            store.Wipe(ended),
+		"LayerData":       store.LayerData(ended, "free", "k", io.Discard),
+		"SetLayerData":    store.SetLayerData(ended, "free", "k", neverRead{t}),
+	} {
+		var ours *orlop.Error
+		if !errors.Is(err, because) || !errors.Is(err, context.Canceled) || !errors.As(err, &ours) || ours.Code != orlop.CodeCancelled {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if count := len(got(store.Layers())(t)); count != 3 {
+		t.Errorf("%d layers are left", count)
+	}
+
+	// On their way, with a reader from which nothing more comes and a writer that takes nothing more.
+	reader, writer, err := os.Pipe()
+	must(t, err)
+	defer writer.Close()
+	defer reader.Close()
+	for what, call := range map[string]func(ctx context.Context) error{
+		"from a pipe":   func(ctx context.Context) error { return store.SetLayerData(ctx, "free", "k", reader) },
+		"to a pipe":     func(ctx context.Context) error { return store.LayerData(ctx, "free", "k", writer) },
+		"from a reader": func(ctx context.Context) error { return store.SetLayerData(ctx, "free", "k", until{ctx, because}) },
+		"to a writer":   func(ctx context.Context) error { return store.LayerData(ctx, "free", "k", until{ctx, because}) },
+	} {
+		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		begin := time.Now()
+		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%s: it went on for %v", what, took)
+		}
+		cancel()
+	}
+	var data bytes.Buffer
+	must(t, store.LayerData(ctx, "free", "k", &data))
+	if data.Len() != 6<<20 {
+		t.Errorf("%d bytes", data.Len())
 	}
 }

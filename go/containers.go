@@ -80,5 +80,7 @@ func (s *Store) ContainerDir(id string) (string, error) { return s.store.Contain
 // ContainerRunDir is one that is gone after a reboot.
 func (s *Store) ContainerRunDir(id string) (string, error) { return s.store.ContainerRunDir(id) }
 
-// DeleteContainer deletes a container and its layer. It fails with [CodeNotAContainer].
-func (s *Store) DeleteContainer(id string) error { return s.store.DeleteContainer(id) }
+// DeleteContainer deletes a container and its layer. It fails with [CodeNotAContainer]. Once begun, it is not called off.
+func (s *Store) DeleteContainer(ctx context.Context, id string) error {
+	return s.store.DeleteContainer(ctx, id)
+}

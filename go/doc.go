@@ -23,7 +23,8 @@
 //
 // # Long calls
 //
-// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say.
+// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say. Deletions
+// look at it only before they begin: half of one would be no use.
 // [WithProgress] puts a [Progress] into the context, which tells how far the call is.
 //
 // Readers and writers that are an [os.File] are used by the library itself, from where they stand. Others are copied through a
@@ -34,4 +35,16 @@
 //
 // Every error of the library is an [*Error]. [errors.Is] finds in it the values of go.podman.io/storage and its drivers
 // ([go.podman.io/storage/types.ErrLayerUnknown] and so on), os.ErrNotExist for data, the error of the context, and the errno.
+//
+// These values of go.podman.io/storage are never found, because no call here can fail so:
+//
+//   - ErrDigestUnknown: no call computes the digest of a data item; records have them.
+//   - ErrDuplicateImageNames, ErrDuplicateLayerNames: of two records of a read-only store with one name the later has it.
+//   - ErrLayerNotMounted: it is of ParentOwners, which is not here.
+//   - ErrInvalidMappings, ErrNoAvailableIDs: the ids of user namespaces are not chosen here.
+//   - ErrLoadError, which nothing gives, and ErrParentUnknown: a missing parent is ErrLayerUnknown, as in CreateLayer there.
+//   - The findings of Check, which is not here: ErrLayerUnaccounted, ErrLayerUnreferenced, ErrLayerIncorrectContentDigest,
+//     ErrLayerIncorrectContentSize, ErrLayerContentModified, ErrLayerDataMissing, ErrLayerMissing, ErrImageLayerMissing,
+//     ErrImageDataMissing, ErrImageDataIncorrectSize, ErrContainerImageMissing, ErrContainerDataMissing and
+//     ErrContainerDataIncorrectSize.
 package orlop

@@ -76,4 +76,10 @@ const (
 	CodeInternal = capi.Internal
 	// CodeCancelled: the context has ended.
 	CodeCancelled = capi.Cancelled
+	// CodeNotAnImage: the id is not that of an image which could be deleted.
+	CodeNotAnImage = capi.NotAnImage
+	// CodeInvalidDataName: a big data item cannot have that key.
+	CodeInvalidDataName = capi.InvalidDataName
+	// CodeIncompleteOptions: a store is to be opened without the roots that it needs.
+	CodeIncompleteOptions = capi.IncompleteOptions
 )

@@ -48,8 +48,11 @@ func TestErrorValues(t *testing.T) {
 		"container":      {second(store.Container("none")), orlop.CodeContainerUnknown, []error{types.ErrContainerUnknown}},
 		"nothing":        {store.SetNames("none", []string{"n"}), orlop.CodeNotFound, []error{types.ErrNotAnID}},
 		"look-up":        {second(store.Lookup("none")), orlop.CodeNotFound, []error{types.ErrNotAnID}},
-		"no layer":       {store.DeleteLayer("none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
-		"no container":   {store.DeleteContainer("none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
+		"no layer":       {store.DeleteLayer(context.Background(), "none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
+		"no container":   {store.DeleteContainer(context.Background(), "none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
+		"no image":       {second(store.DeleteImage(context.Background(), "base")), orlop.CodeNotAnImage, []error{types.ErrNotAnImage}},
+		"data's name":    {store.SetContainerData(container.ID, "", nil), orlop.CodeInvalidDataName, []error{types.ErrInvalidBigDataName}},
+		"no roots":       {rootless(), orlop.CodeIncompleteOptions, []error{types.ErrIncompleteOptions}},
 		"layer's id":     {second(store.CreateLayer(orlop.NewLayer{ID: "base"})), orlop.CodeDuplicateID, []error{types.ErrDuplicateID}},
 		"image's id":     {second(store.CreateImage(orlop.NewImage{ID: "image"})), orlop.CodeDuplicateID, []error{types.ErrDuplicateID}},
 		"layer's name": {
@@ -60,10 +63,10 @@ func TestErrorValues(t *testing.T) {
 			second(store.CreateImage(orlop.NewImage{Names: []string{"image-name"}})),
 			orlop.CodeDuplicateName, []error{types.ErrDuplicateName},
 		},
-		"children":           {store.DeleteLayer(base.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
-		"image's layer":      {store.DeleteLayer(top.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
-		"container's layer":  {store.DeleteLayer(container.LayerID), orlop.CodeLayerUsedByContainer, []error{types.ErrLayerUsedByContainer}},
-		"container's image":  {second(store.DeleteImage(image.ID)), orlop.CodeImageUsedByContainer, []error{types.ErrImageUsedByContainer}},
+		"children":           {store.DeleteLayer(context.Background(), base.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
+		"image's layer":      {store.DeleteLayer(context.Background(), top.ID), orlop.CodeLayerHasChildren, []error{types.ErrLayerHasChildren}},
+		"container's layer":  {store.DeleteLayer(context.Background(), container.LayerID), orlop.CodeLayerUsedByContainer, []error{types.ErrLayerUsedByContainer}},
+		"container's image":  {second(store.DeleteImage(context.Background(), image.ID)), orlop.CodeImageUsedByContainer, []error{types.ErrImageUsedByContainer}},
 		"container's parent": {second(store.CreateLayer(orlop.NewLayer{Parent: container.LayerID})), orlop.CodeParentIsContainer, []error{types.ErrParentIsContainer}},
 		"read-only":          {beside.SetNames("foreign", []string{"mine"}), orlop.CodeReadOnly, []error{types.ErrStoreIsReadOnly}},
 		"data":               {second(store.ImageData("image", "none")), orlop.CodeDataUnknown, []error{fs.ErrNotExist}},
@@ -132,6 +135,20 @@ func openDriver(name string) (*orlop.Store, error) {
 	return orlop.Open(config)
 }
 
+// rootless is the error of a store without any root.
+func rootless() error {
+	config, err := orlop.LoadConfig(&orlop.ConfigOptions{OnlyGiven: true, Driver: "vfs"})
+	if err != nil {
+		return err
+	}
+	defer config.Close()
+	store, err := orlop.Open(config)
+	if err == nil {
+		store.Close()
+	}
+	return err
+}
+
 // onMemory is the error of a store with overlay upon an overlay file system.
 func onMemory(t *testing.T) error {
 	dir := t.TempDir()
@@ -185,7 +202,7 @@ func damaged(t *testing.T) error {
 func imagesLayer(t *testing.T, store *orlop.Store) error {
 	layer := got(store.CreateLayer(orlop.NewLayer{ReadOnly: true}))(t)
 	got(store.CreateImage(orlop.NewImage{Layer: layer.ID}))(t)
-	return store.DeleteLayer(layer.ID)
+	return store.DeleteLayer(context.Background(), layer.ID)
 }
 
 // The codes that no call on a sound store of this machine ends with stand for Go's values as well, and every number has its name.
@@ -200,14 +217,15 @@ func TestEveryCode(t *testing.T) {
 			t.Errorf("%v is not %v", code, value)
 		}
 	}
+	const last = orlop.CodeIncompleteOptions
 	names := map[string]bool{}
-	for code := orlop.CodeLayerUnknown; code >= orlop.CodeCancelled; code-- {
+	for code := orlop.CodeLayerUnknown; code >= last; code-- {
 		names[code.String()] = true
 	}
-	if count := int(orlop.CodeLayerUnknown-orlop.CodeCancelled) + 1; len(names) != count || names["ORLOP_OK"] {
+	if count := int(orlop.CodeLayerUnknown-last) + 1; len(names) != count || names["ORLOP_OK"] {
 		t.Errorf("%d codes have the names %v", count, names)
 	}
-	if next := orlop.CodeCancelled - 1; next.String() != "ORLOP_OK" {
+	if next := last - 1; next.String() != "ORLOP_OK" {
 		t.Errorf("the library has %v, which the package does not know", next)
 	}
 }

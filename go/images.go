@@ -141,8 +141,12 @@ func (s *Store) ImageDir(id string) (string, error) { return s.store.ImageDir(id
 func (s *Store) ImageRunDir(id string) (string, error) { return s.store.ImageRunDir(id) }
 
 // DeleteImage deletes an image and the layers that nothing else uses; it returns their ids, from the top. It fails with
-// [CodeImageUnknown], [CodeImageUsedByContainer].
-func (s *Store) DeleteImage(id string) ([]string, error) { return s.store.DeleteImage(id, false) }
+// [CodeNotAnImage], [CodeImageUsedByContainer]. Once begun, it is not called off.
+func (s *Store) DeleteImage(ctx context.Context, id string) ([]string, error) {
+	return s.store.DeleteImage(ctx, id, false)
+}
 
 // TestDeleteImage tells which layers DeleteImage would delete, and deletes nothing.
-func (s *Store) TestDeleteImage(id string) ([]string, error) { return s.store.DeleteImage(id, true) }
+func (s *Store) TestDeleteImage(ctx context.Context, id string) ([]string, error) {
+	return s.store.DeleteImage(ctx, id, true)
+}

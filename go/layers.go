@@ -175,5 +175,7 @@ func (s *Store) Changes(id, reference string) ([]Change, error) {
 func (s *Store) DiffSize(id, reference string) (int64, error) { return s.store.DiffSize(id, reference) }
 
 // DeleteLayer deletes a layer that nothing uses. It fails with [CodeNotALayer], [CodeLayerHasChildren], [CodeLayerUsedByImage],
-// [CodeLayerUsedByContainer].
-func (s *Store) DeleteLayer(id string) error { return s.store.DeleteLayer(id) }
+// [CodeLayerUsedByContainer]. Once begun, it is not called off.
+func (s *Store) DeleteLayer(ctx context.Context, id string) error {
+	return s.store.DeleteLayer(ctx, id)
+}

@@ -35,15 +35,15 @@ func TestNothingLeaks(t *testing.T) {
 		got(store.Export(watched, layer.ID, nil, new(bytes.Buffer)))(t)
 		got(store.Mount(layer.ID, nil))(t)
 		got(store.Unmount(layer.ID, false))(t)
-		must(t, store.SetLayerData(layer.ID, "k", bytes.NewReader(tar)))
-		must(t, store.LayerData(layer.ID, "k", new(bytes.Buffer)))
+		must(t, store.SetLayerData(context.Background(), layer.ID, "k", bytes.NewReader(tar)))
+		must(t, store.LayerData(context.Background(), layer.ID, "k", new(bytes.Buffer)))
 		if _, err := store.ImportLayer(ended, orlop.NewLayer{}, bytes.NewReader(tar)); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if _, err := store.ImportLayer(watched, orlop.NewLayer{}, bytes.NewReader([]byte("no tar at all"))); err == nil {
 			t.Fatal("that was no tar")
 		}
-		must(t, store.DeleteLayer(layer.ID))
+		must(t, store.DeleteLayer(context.Background(), layer.ID))
 		config := got(orlop.LoadConfig(&orlop.ConfigOptions{OnlyGiven: true, GraphRoot: "/nowhere/g", RunRoot: "/nowhere/r", Driver: "vfs"}))(t)
 		defer config.Close()
 		other := got(orlop.Open(config))(t)

@@ -110,12 +110,12 @@ func TestLifeOfAnImage(t *testing.T) {
 		t.Errorf("sizes %v", sizes)
 	}
 
-	must(t, store.DeleteContainer("ship"))
-	would := got(store.TestDeleteImage(id))(t)
-	if gone := got(store.DeleteImage(id))(t); len(gone) != 1 || !slices.Equal(gone, would) {
+	must(t, store.DeleteContainer(context.Background(), "ship"))
+	would := got(store.TestDeleteImage(context.Background(), id))(t)
+	if gone := got(store.DeleteImage(context.Background(), id))(t); len(gone) != 1 || !slices.Equal(gone, would) {
 		t.Errorf("deleted %v, would have %v", gone, would)
 	}
-	must(t, store.Wipe())
+	must(t, store.Wipe(context.Background()))
 	if left := got(store.Layers())(t); len(left) != 0 {
 		t.Errorf("left %v", left)
 	}
@@ -171,8 +171,8 @@ func TestLayersInAndOut(t *testing.T) {
 		t.Error("what was mounted read-only can be written to")
 	}
 	got(store.Unmount(upper.ID, true))(t)
-	must(t, store.DeleteLayer(upper.ID))
-	must(t, store.Delete("second"))
+	must(t, store.DeleteLayer(context.Background(), upper.ID))
+	must(t, store.Delete(context.Background(), "second"))
 }
 
 func TestNamesAndData(t *testing.T) {
@@ -224,9 +224,9 @@ func TestNamesAndData(t *testing.T) {
 		t.Errorf("data %q", data)
 	}
 	big := bytes.Repeat([]byte("content"), 100_000)
-	must(t, store.SetLayerData(layer.ID, "k", bytes.NewReader(big)))
+	must(t, store.SetLayerData(context.Background(), layer.ID, "k", bytes.NewReader(big)))
 	var data bytes.Buffer
-	must(t, store.LayerData(layer.ID, "k", &data))
+	must(t, store.LayerData(context.Background(), layer.ID, "k", &data))
 	if !bytes.Equal(data.Bytes(), big) {
 		t.Errorf("%d bytes of layer data", data.Len())
 	}

@@ -15,7 +15,8 @@ type Store struct{ store *capi.Store }
 // Open opens the store that a configuration describes. Nothing on disk is touched; what must exist is made by the first call
 // that writes. It is to be closed.
 //
-// It fails with [CodeConfig] for a missing root or a malformed option, and with [CodeNotSupported] for a driver that is not served.
+// It fails with [CodeIncompleteOptions] for a missing root, with [CodeConfig] for a malformed option, and with [CodeNotSupported] for
+// a driver that is not served.
 func Open(config *Config) (*Store, error) {
 	store, err := capi.OpenStore(config.config)
 	if err != nil {

@@ -131,6 +131,15 @@
 // Called off by orlop_cancel_now (Go: context.Canceled).
 #define ORLOP_ERR_CANCELLED -32
 
+// The id is not that of an image which could be deleted (Go: ErrNotAnImage).
+#define ORLOP_ERR_NOT_AN_IMAGE -33
+
+// A big data item cannot have that key (Go: ErrInvalidBigDataName).
+#define ORLOP_ERR_INVALID_DATA_NAME -34
+
+// A store is to be opened without the roots that it needs (Go: ErrIncompleteOptions).
+#define ORLOP_ERR_INCOMPLETE_OPTIONS -35
+
 // Nothing.
 #define ORLOP_LOG_OFF 0
 
@@ -613,7 +622,7 @@ void orlop_config_free(struct orlop_config *config);
 //
 // Ownership: *driver is the caller's, to be freed with orlop_driver_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED, ORLOP_ERR_PREREQUISITES or
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED or
 // ORLOP_ERR_INCOMPATIBLE_FS where the driver cannot serve, which is when Go's Init would have the next one tried.
 int32_t orlop_driver_open(const struct orlop_config *config,
                           struct orlop_driver **driver,
@@ -893,6 +902,8 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
 // What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
 // aside. orlop_driver_stage leaves nothing.
 //
+// The progress has one item, "layer" and the id; its total is known for a file.
+//
 // Ownership: the descriptor stays the caller's.
 // Threads: any, under the caller's lock.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_NOT_SUPPORTED for
@@ -907,6 +918,8 @@ int32_t orlop_driver_apply_diff(const struct orlop_driver *driver,
 
 // Unpacks the uncompressed tar that `tar_fd` gives, to its end, as the content of a layer on `parent` (NULL or empty: on none) that
 // orlop_driver_commit_staged puts in place. No lock is needed, and no layer is touched. *bytes as for orlop_driver_apply_diff.
+//
+// The progress has one item, "a new layer"; its total is known for a file.
 //
 // Ownership: *staged is the caller's, to be handed to orlop_driver_commit_staged or orlop_staged_free. The descriptor stays the
 // caller's.
@@ -1061,7 +1074,7 @@ void orlop_progress_free(struct orlop_progress *progress);
 //
 // Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
 int32_t orlop_store_open(const struct orlop_config *config,
                          struct orlop_store **store,
                          struct orlop_error **error);
@@ -1158,7 +1171,7 @@ int32_t orlop_create_container(const struct orlop_store *store,
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 int32_t orlop_image_data(const struct orlop_store *store,
                          const char *id,
                          const char *key,
@@ -1168,7 +1181,7 @@ int32_t orlop_image_data(const struct orlop_store *store,
 // Stores an item of an image, in place of one that it has: `len` bytes of `content`, and the digest to record (NULL: the SHA-256).
 //
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_ARGUMENT for a key
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN also for one of an additional store, ORLOP_ERR_INVALID_DIGEST; ORLOP_ERR_INVALID_DATA_NAME for a key
 // that no file can have.
 int32_t orlop_set_image_data(const struct orlop_store *store,
                              const char *id,
@@ -1192,7 +1205,7 @@ int32_t orlop_container_data(const struct orlop_store *store,
 // Stores an item of a container, in place of one that it has: `len` bytes of `content`.
 //
 // Threads: any.
-// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+// Errors: ORLOP_ERR_CONTAINER_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have.
 int32_t orlop_set_container_data(const struct orlop_store *store,
                                  const char *id,
                                  const char *key,
@@ -1202,24 +1215,33 @@ int32_t orlop_set_container_data(const struct orlop_store *store,
 
 // Writes an item of a layer to a descriptor.
 //
+// The progress has one item, "data item", the key in quotes, "of layer" and the id.
+//
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_IO when it cannot be written.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, ORLOP_ERR_DATA_UNKNOWN; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
+// ORLOP_ERR_CANCELLED; ORLOP_ERR_IO when it cannot be written. What was written until then stays.
 int32_t orlop_layer_data(const struct orlop_store *store,
                          const char *id,
                          const char *key,
                          int32_t out_fd,
+                         const struct orlop_operation *operation,
                          struct orlop_error **error);
 
 // Stores an item of a layer, in place of one that it has: what the descriptor gives until its end, which is kept in memory first.
+// From then on it is not called off any more.
+//
+// The progress has one item as that of orlop_layer_data; its total is known for a file.
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARGUMENT for a key that no file can have.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
+// ORLOP_ERR_CANCELLED. Nothing is changed then.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,
                              int32_t in_fd,
+                             const struct orlop_operation *operation,
                              struct orlop_error **error);
 
 // Deletes whatever `id` is: a container with its layer, an image's record and data alone, or a layer, without any checks.
@@ -1250,7 +1272,7 @@ int32_t orlop_delete_container(const struct orlop_store *store, const char *id, 
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
+// Errors: ORLOP_ERR_NOT_AN_IMAGE, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
 // Nothing is changed then.
 int32_t orlop_delete_image(const struct orlop_store *store,
                            const char *id,
@@ -1264,16 +1286,15 @@ int32_t orlop_delete_image(const struct orlop_store *store,
 // Errors: ORLOP_ERR_IO when something cannot be unmounted or removed; what is left is listed as before.
 int32_t orlop_wipe(const struct orlop_store *store, struct orlop_error **error);
 
-// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. The
-// buffer is then [], the ids of layers that are mounted: where there are some it fails, and the message of the error names them.
+// Releases what the driver holds on the machine, such as the mount of its directory on itself, if no layer is mounted; the
+// handle stays usable. With `force` 1 mounted layers are unmounted first.
 //
-// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
-// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if a layer was mounted, even if `force` 1 has unmounted it, as in Go; the driver is then
+// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if layers were mounted, even if `force` has unmounted them, as in Go: the message has
+// the ids of all of them, orlop_error_id is the first. ORLOP_ERR_IO if one cannot be unmounted; the others are. The driver is then
 // left as it is.
 int32_t orlop_shutdown(const struct orlop_store *store,
                        uint32_t force,
-                       struct orlop_buf *mounted,
                        struct orlop_error **error);
 
 // Writes the tar of what a layer or container has over `reference` (NULL: over its parent, and then the very bytes that once came

@@ -78,6 +78,12 @@ pub enum ErrorKind {
     Internal,
     /// The caller called it off.
     Cancelled,
+    /// The id is not that of an image which could be deleted.
+    NotAnImage,
+    /// A big data item cannot have that key.
+    InvalidDataName,
+    /// A store is to be opened without the roots that it needs.
+    IncompleteOptions,
 }
 
 impl ErrorKind {
@@ -115,6 +121,9 @@ impl ErrorKind {
         Self::Io,
         Self::Internal,
         Self::Cancelled,
+        Self::NotAnImage,
+        Self::InvalidDataName,
+        Self::IncompleteOptions,
     ];
 
     /// The number of this kind in the C ABI: negative, the same for ever, and never given to another kind.
@@ -152,6 +161,9 @@ impl ErrorKind {
             Self::Io => -30,
             Self::Internal => -31,
             Self::Cancelled => -32,
+            Self::NotAnImage => -33,
+            Self::InvalidDataName => -34,
+            Self::IncompleteOptions => -35,
         }
     }
 
@@ -190,6 +202,9 @@ impl ErrorKind {
             Self::Io => "input/output error",
             Self::Internal => "internal error",
             Self::Cancelled => "operation canceled",
+            Self::NotAnImage => "identifier is not an image",
+            Self::InvalidDataName => "not a valid name for a big data item",
+            Self::IncompleteOptions => "missing necessary StoreOptions",
         }
     }
 }

@@ -71,6 +71,12 @@ pub const ORLOP_ERR_IO: i32 = -30;
 pub const ORLOP_ERR_INTERNAL: i32 = -31;
 /// Called off by orlop_cancel_now (Go: context.Canceled).
 pub const ORLOP_ERR_CANCELLED: i32 = -32;
+/// The id is not that of an image which could be deleted (Go: ErrNotAnImage).
+pub const ORLOP_ERR_NOT_AN_IMAGE: i32 = -33;
+/// A big data item cannot have that key (Go: ErrInvalidBigDataName).
+pub const ORLOP_ERR_INVALID_DATA_NAME: i32 = -34;
+/// A store is to be opened without the roots that it needs (Go: ErrIncompleteOptions).
+pub const ORLOP_ERR_INCOMPLETE_OPTIONS: i32 = -35;
 
 /// Every code, its name, and its kind.
 const CODES: &[(i32, &CStr, ErrorKind)] = &[
@@ -114,6 +120,9 @@ const CODES: &[(i32, &CStr, ErrorKind)] = &[
     (ORLOP_ERR_IO, c"ORLOP_ERR_IO", ErrorKind::Io),
     (ORLOP_ERR_INTERNAL, c"ORLOP_ERR_INTERNAL", ErrorKind::Internal),
     (ORLOP_ERR_CANCELLED, c"ORLOP_ERR_CANCELLED", ErrorKind::Cancelled),
+    (ORLOP_ERR_NOT_AN_IMAGE, c"ORLOP_ERR_NOT_AN_IMAGE", ErrorKind::NotAnImage),
+    (ORLOP_ERR_INVALID_DATA_NAME, c"ORLOP_ERR_INVALID_DATA_NAME", ErrorKind::InvalidDataName),
+    (ORLOP_ERR_INCOMPLETE_OPTIONS, c"ORLOP_ERR_INCOMPLETE_OPTIONS", ErrorKind::IncompleteOptions),
 ];
 
 /// The name of a code as in this header, such as "ORLOP_ERR_LAYER_UNKNOWN", or NULL for a number that is none.

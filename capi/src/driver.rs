@@ -26,7 +26,7 @@ opaque!(orlop_driver, Arc<dyn Driver>, "driver");
 ///
 /// Ownership: *driver is the caller's, to be freed with orlop_driver_free; `config` may be freed at once.
 /// Threads: any.
-/// Errors: ORLOP_ERR_CONFIG for a missing root or a malformed option; ORLOP_ERR_NOT_SUPPORTED, ORLOP_ERR_PREREQUISITES or
+/// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED or
 /// ORLOP_ERR_INCOMPATIBLE_FS where the driver cannot serve, which is when Go's Init would have the next one tried.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_open(

@@ -19,6 +19,7 @@ use crate::input::{
     self, Options, descriptor, flag, id_maps, optional_text, options, orlop_id_maps,
 };
 use crate::operation::{Watch, orlop_operation};
+use crate::store_input::bytes_ahead;
 use crate::stream::Stream;
 
 /// How a tar is unpacked. NULL in its place, and zero in each field: as the driver is configured.
@@ -97,7 +98,7 @@ fn unpack(
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
 ) -> Result<(u64, bool)> {
-    let item = watch.start(what, None);
+    let item = watch.start(what, bytes_ahead(tar));
     let mut tar = Counted::new(Stream::new(tar, watch), &*item);
     let unpacked = unpack_content(&mut tar, root, options)?;
     item.finish("done");
@@ -109,6 +110,8 @@ fn unpack(
 ///
 /// What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
 /// aside. orlop_driver_stage leaves nothing.
+///
+/// The progress has one item, "layer" and the id; its total is known for a file.
 ///
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any, under the caller's lock.
@@ -143,6 +146,8 @@ pub unsafe extern "C" fn orlop_driver_apply_diff(
 
 /// Unpacks the uncompressed tar that `tar_fd` gives, to its end, as the content of a layer on `parent` (NULL or empty: on none) that
 /// orlop_driver_commit_staged puts in place. No lock is needed, and no layer is touched. *bytes as for orlop_driver_apply_diff.
+///
+/// The progress has one item, "a new layer"; its total is known for a file.
 ///
 /// Ownership: *staged is the caller's, to be handed to orlop_driver_commit_staged or orlop_staged_free. The descriptor stays the
 /// caller's.

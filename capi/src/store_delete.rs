@@ -58,7 +58,7 @@ pub unsafe extern "C" fn orlop_delete_container(
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
-/// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
+/// Errors: ORLOP_ERR_NOT_AN_IMAGE, ORLOP_ERR_IMAGE_USED_BY_CONTAINER; ORLOP_ERR_READ_ONLY for an image of an additional store.
 /// Nothing is changed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_delete_image(
@@ -92,27 +92,19 @@ pub unsafe extern "C" fn orlop_wipe(
     unsafe { run(error, || handle::borrow(store)?.wipe()) }
 }
 
-/// Releases what the driver holds on the machine, such as the mount of its directory on itself; the handle stays usable. The
-/// buffer is then [], the ids of layers that are mounted: where there are some it fails, and the message of the error names them.
+/// Releases what the driver holds on the machine, such as the mount of its directory on itself, if no layer is mounted; the
+/// handle stays usable. With `force` 1 mounted layers are unmounted first.
 ///
-/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
-/// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if a layer was mounted, even if `force` 1 has unmounted it, as in Go; the driver is then
+/// Errors: ORLOP_ERR_LAYER_USED_BY_CONTAINER if layers were mounted, even if `force` has unmounted them, as in Go: the message has
+/// the ids of all of them, orlop_error_id is the first. ORLOP_ERR_IO if one cannot be unmounted; the others are. The driver is then
 /// left as it is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_shutdown(
     store: *const orlop_store,
     force: u32,
-    mounted: *mut orlop_buf,
     error: *mut *mut orlop_error,
 ) -> i32 {
     // SAFETY: pointers of the caller's, as the header asks.
-    unsafe {
-        run(error, || {
-            let out = BufferOut::new(mounted);
-            let store = handle::borrow(store)?;
-            out.put(json::text(&store.shutdown(flag(force, "force")?)?)?);
-            Ok(())
-        })
-    }
+    unsafe { run(error, || handle::borrow(store)?.shutdown(flag(force, "force")?)) }
 }

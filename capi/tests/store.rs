@@ -20,6 +20,8 @@ mod fixtures;
 mod life;
 #[path = "store/nulls.rs"]
 mod nulls;
+#[path = "store/options.rs"]
+mod options;
 #[path = "store/records.rs"]
 mod records;
 #[path = "store/sharing.rs"]

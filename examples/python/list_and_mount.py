@@ -1,43 +1,33 @@
 #!/usr/bin/env python3
-"""List the images of the store that storage.conf describes, and mount the first: ctypes, no further module.
-
-Set ORLOP_LIBRARY to use a liborlop.so that is in no usual place.
-"""
+"""List the images of the store that storage.conf describes, and mount the first. ORLOP_LIBRARY may say where liborlop.so is."""
 import ctypes, json, os, sys
 
 orlop = ctypes.CDLL(os.environ.get("ORLOP_LIBRARY", "liborlop.so.0"))
 orlop.orlop_error_message.restype = ctypes.c_char_p
 
-
 class Buf(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("len", ctypes.c_size_t)]
 
-
-def call(name, *arguments):
+def call(function, *arguments, into=None):
     error = ctypes.c_void_p()
-    if getattr(orlop, name)(*arguments, ctypes.byref(error)) < 0:
-        text = orlop.orlop_error_message(error).decode()
-        orlop.orlop_error_free(error)
-        sys.exit(text)
+    places = [ctypes.byref(place) for place in (into, error) if place is not None]
+    if function(*arguments, *places) < 0:
+        sys.exit(orlop.orlop_error_message(error).decode())
+    if isinstance(into, Buf):
+        content = ctypes.string_at(into.data, into.len)
+        orlop.orlop_buf_free(ctypes.byref(into))
+        return content
+    return into
 
-
-def answer(name, *arguments):
-    buf = Buf()
-    call(name, *arguments, ctypes.byref(buf))
-    content = ctypes.string_at(buf.data, buf.len)
-    orlop.orlop_buf_free(ctypes.byref(buf))
-    return content
-
-
-config, store = ctypes.c_void_p(), ctypes.c_void_p()
-call("orlop_config_load", None, ctypes.byref(config))
-call("orlop_store_open", config, ctypes.byref(store))
-images = json.loads(answer("orlop_images", store))
+config = call(orlop.orlop_config_load, None, into=ctypes.c_void_p())
+store = call(orlop.orlop_store_open, config, into=ctypes.c_void_p())
+images = json.loads(call(orlop.orlop_images, store, into=Buf()))
 for image in images:
     print(image["id"], *image.get("names") or [])
 if images:
-    top = os.fsdecode(answer("orlop_mount_image", store, images[0]["id"].encode(), None))
+    image = images[0]["id"].encode()
+    top = os.fsdecode(call(orlop.orlop_mount_image, store, image, None, into=Buf()))
     print(*sorted(os.listdir(top)))
-    call("orlop_unmount_image", store, images[0]["id"].encode(), ctypes.c_uint32(0))
+    call(orlop.orlop_unmount_image, store, image, ctypes.c_uint32(0))
 orlop.orlop_store_free(store)
 orlop.orlop_config_free(config)

@@ -23,7 +23,7 @@ func unmapped(id string, maps ...*idtools.IDMappings) error {
 	return nil
 }
 
-// Diff gives what a layer changes upon another one as a tar; errors come out of Read.
+// Diff gives what a layer changes upon another one as a tar; errors of a tar that has begun come out of Read.
 func (d *driver[Cleanup, Addition]) Diff(
 	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, _ string,
 ) (io.ReadCloser, error) {

@@ -5,6 +5,9 @@
 //
 //	import _ "github.com/orlop/orlop/go/graphdriver"
 //
+// What the library has to tell goes to logrus, at the level that logrus has when a driver is opened; orlop.SetLog of the package above
+// sends it elsewhere.
+//
 // Two optional interfaces are not implemented, since without them callers take another way that works, and with them one that
 // cannot work yet: DriverWithDiffer (an image library then pulls a layer whole instead of in parts) and AdditionalLayerStoreDriver
 // (the store then says that it knows no additional layer).
@@ -35,6 +38,9 @@ func init() {
 func Init(home string, options drivers.Options) (drivers.Driver, error) {
 	if filepath.Base(home) != name {
 		return nil, fmt.Errorf("opening the overlay driver in %q: its folder has to be called %q", home, name)
+	}
+	if err := setLog(); err != nil {
+		return nil, err
 	}
 	config, err := capi.LoadConfig(capi.ConfigOptions{
 		OnlyGiven:     true,

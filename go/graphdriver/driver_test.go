@@ -87,31 +87,38 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
-// Errors come out of Read, and closing a tar that nobody wants ends the work.
+// A layer that is not there is an error of the call, and closing a tar that nobody wants ends the work.
 func TestDiff(t *testing.T) {
 	needRoot(t)
 	d := newRoots(t).open(t)
-	reader, err := d.Diff("missing", nil, "", nil, "")
-	must(t, err)
-	_, err = io.ReadAll(reader)
-	if err == nil {
-		t.Error("a layer that is not there has a tar")
-	}
-	must(t, reader.Close())
-
 	must(t, d.Create("big", "", nil))
+	before := descriptors(t)
+	for _, names := range [][2]string{{"missing", ""}, {"big", "missing"}} {
+		if _, err := d.Diff(names[0], nil, names[1], nil, ""); !errors.Is(err, drivers.ErrLayerUnknown) {
+			t.Errorf("the tar of %q upon %q: %v", names[0], names[1], err)
+		}
+	}
+	if now := descriptors(t); len(now) > len(before) {
+		t.Errorf("descriptors %v, before %v", now, before)
+	}
+	empty, err := d.Diff("big", nil, "", nil, "")
+	must(t, err)
+	if tar, err := io.ReadAll(iotest.OneByteReader(empty)); err != nil || len(tar)%512 != 0 || len(tar) < 1024 {
+		t.Errorf("%d bytes of an empty layer: %v", len(tar), err)
+	}
+	must(t, empty.Close())
 	_, err = d.ApplyDiff("big", drivers.ApplyDiffOpts{
 		Diff: bytes.NewReader(tarOf(t, map[string]string{"a": strings.Repeat("x", 16<<20)})),
 	})
 	must(t, err)
 	for i := 0; i < 20; i++ {
-		reader, err = d.Diff("big", nil, "", nil, "")
+		reader, err := d.Diff("big", nil, "", nil, "")
 		must(t, err)
 		_, err = io.ReadFull(reader, make([]byte, 1024))
 		must(t, err)
 		must(t, reader.Close())
 	}
-	reader, err = d.Diff("big", nil, "", nil, "")
+	reader, err := d.Diff("big", nil, "", nil, "")
 	must(t, err)
 	n, err := io.Copy(io.Discard, reader)
 	must(t, err)

@@ -39,12 +39,12 @@ impl StoreOptions {
     /// Takes relative roots from the working directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a missing root, or one that is both graph root and image store.
+    /// [`ErrorKind::IncompleteOptions`] for a missing root, [`ErrorKind::Config`] for one that is both graph root and image store.
     pub fn make_roots_absolute(&mut self) -> Result<()> {
         for (name, root) in [("graph root", &mut self.graph_root), ("run root", &mut self.run_root)]
         {
             if root.as_os_str().is_empty() {
-                return Err(Error::new(ErrorKind::Config, "opening the store")
+                return Err(Error::new(ErrorKind::IncompleteOptions, "opening the store")
                     .detail(format!("no {name} is configured"))
                     .hint("give it on the command line or in storage.conf"));
             }

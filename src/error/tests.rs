@@ -31,6 +31,9 @@ fn codes_and_phrases_are_distinct() {
         (ErrorKind::Io, -30),
         (ErrorKind::Internal, -31),
         (ErrorKind::Cancelled, -32),
+        (ErrorKind::NotAnImage, -33),
+        (ErrorKind::InvalidDataName, -34),
+        (ErrorKind::IncompleteOptions, -35),
     ] {
         assert_eq!(kind.code(), code, "{kind:?}");
     }

@@ -14,7 +14,7 @@ const NAME_MAX: usize = 255;
 /// its bytes. A `/` at the end is dropped, as by Go, which takes the name for a path: `a/` and `a` are one file.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] for an empty key, and for one whose name is that of a directory, has a `/` inside (Go looks for a
+/// [`ErrorKind::InvalidDataName`] for an empty key, and for one whose name is that of a directory, has a `/` inside (Go looks for a
 /// subdirectory, which is never there), a NUL, or over 255 bytes.
 ///
 /// ```
@@ -26,7 +26,7 @@ const NAME_MAX: usize = 255;
 pub fn file_name(key: &str) -> Result<String> {
     let refused = |why: &str| {
         Err(Error::new(
-            ErrorKind::InvalidArgument,
+            ErrorKind::InvalidDataName,
             format!("naming the file of the big data item {key:?}"),
         )
         .detail(why))
@@ -87,7 +87,7 @@ mod tests {
         for key in
             ["", ".", "..", "./", "../", "/", "AB?D", "a\0", &"a".repeat(256), &"A".repeat(200)]
         {
-            assert_eq!(file_name(key).unwrap_err().kind(), ErrorKind::InvalidArgument, "{key:?}");
+            assert_eq!(file_name(key).unwrap_err().kind(), ErrorKind::InvalidDataName, "{key:?}");
         }
         assert_eq!(file_name(&"a".repeat(255)).unwrap().len(), 255);
         assert_eq!(file_name("../x").unwrap(), "=Li4veA==");

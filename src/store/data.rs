@@ -18,7 +18,7 @@ impl Store {
     /// An item of an image.
     ///
     /// # Errors
-    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DataUnknown`].
+    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DataUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn image_big_data(&self, id: &str, key: &str) -> Result<Vec<u8>> {
         let (image, dir) = self.image_and_dir(id)?;
         id::check_component(&image.id)?;
@@ -28,7 +28,7 @@ impl Store {
     /// Stores an item of an image of the primary store, and its size and digest in the record.
     ///
     /// # Errors
-    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::ReadOnly`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::ReadOnly`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn set_image_big_data(&self, id: &str, item: BigDataItem) -> Result<()> {
         images::check_keys(std::slice::from_ref(&item))?;
         self.prepare()?;
@@ -52,7 +52,7 @@ impl Store {
     /// An item of a container.
     ///
     /// # Errors
-    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::DataUnknown`].
+    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::DataUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn container_big_data(&self, id: &str, key: &str) -> Result<Vec<u8>> {
         let id = self.container_id(id)?;
         id::check_component(&id)?;
@@ -62,7 +62,7 @@ impl Store {
     /// Stores an item of a container, and its size and digest in the record.
     ///
     /// # Errors
-    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    /// [`ErrorKind::ContainerUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn set_container_big_data(&self, id: &str, key: &str, data: &[u8]) -> Result<()> {
         crate::record::big_data::file_name(key)?;
         self.prepare()?;
@@ -84,7 +84,7 @@ impl Store {
     /// An item of a layer, to be read.
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::DataUnknown`].
+    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::DataUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn layer_big_data(&self, id: &str, key: &str) -> Result<Box<dyn Read + Send>> {
         let nothing = Held::nothing();
         let (held, layers) = self.layers.read(&nothing)?;
@@ -109,7 +109,7 @@ impl Store {
     /// Stores an item of a layer of the primary store.
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::InvalidArgument`] for a key that no file can have.
+    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
     pub fn set_layer_big_data(&self, id: &str, key: &str, data: &mut dyn Read) -> Result<()> {
         crate::record::big_data::file_name(key)?;
         self.prepare()?;

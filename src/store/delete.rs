@@ -86,10 +86,18 @@ impl Store {
     /// `test`, nothing is deleted.
     ///
     /// # Errors
-    /// [`ErrorKind::ImageUnknown`], [`ErrorKind::ImageUsedByContainer`], [`ErrorKind::ReadOnly`] for an image of an additional store;
+    /// [`ErrorKind::NotAnImage`], [`ErrorKind::ImageUsedByContainer`], [`ErrorKind::ReadOnly`] for an image of an additional store;
     /// nothing is changed.
     pub fn delete_image(&self, id: &str, test: bool) -> Result<Vec<String>> {
-        let found = self.image(id)?;
+        let none = || {
+            Error::new(ErrorKind::NotAnImage, format!("deleting image {id:?}"))
+                .id(id)
+                .hint("`orlop images` lists the images")
+        };
+        let found = self.image(id).map_err(|e| match e.kind() {
+            ErrorKind::ImageUnknown => none(),
+            _ => e,
+        })?;
         if found.read_only {
             return Err(Error::new(ErrorKind::ReadOnly, format!("deleting image {id:?}"))
                 .id(&found.id)
@@ -107,7 +115,7 @@ impl Store {
         let in_split = split.as_ref().and_then(|s| s.by_id(&found.id));
         let here = images.by_id(&found.id);
         let Some(image) = here.or(in_split).cloned() else {
-            return Err(unknown::<Image>("deleting", id));
+            return Err(none());
         };
         if let Some(container) = containers.iter().find(|c| c.image == image.id) {
             return Err(Error::new(

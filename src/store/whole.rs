@@ -34,13 +34,13 @@ impl Store {
         self.remove_layers(&held, &mut layers, &ids)
     }
 
-    /// Releases what the driver holds (the private mount of its home). Returns the ids of the layers that are mounted, which
-    /// `force` unmounts.
+    /// Releases what the driver holds (the private mount of its home), if no layer is mounted; `force` unmounts those that are.
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUsedByContainer`] if a layer was mounted, even if `force` has unmounted it (as in Go); the driver is then
-    /// left as it is.
-    pub fn shutdown(&self, force: bool) -> Result<Vec<String>> {
+    /// [`ErrorKind::LayerUsedByContainer`] if a layer was mounted, even if `force` has unmounted it (as in Go): the message lists
+    /// the ids of all that were, and the error's id is the first. The first failure to unmount one, after the others have been
+    /// tried as well. The driver is then left as it is.
+    pub fn shutdown(&self, force: bool) -> Result<()> {
         let (graph, guard) = self.lock_graph(&Held::nothing())?;
         let (held, layers) = self.write_layers(&graph)?;
         // Released before the layers are let go, and with them what waits to be deleted.
@@ -53,8 +53,11 @@ impl Store {
             .map(|p| p.id)
             .collect();
         if force {
-            for id in &mounted {
-                self.unmount_layer(&held, &layers, id, true)?;
+            let tries = mounted.iter().map(|id| self.unmount_layer(&held, &layers, id, true));
+            // All of them, before the first failure counts: one that cannot be unmounted keeps no other one mounted.
+            let failures: Vec<Error> = tries.filter_map(Result::err).collect();
+            if let Some(failure) = failures.into_iter().next() {
+                return Err(failure);
             }
         }
         if let Some(id) = mounted.first() {
@@ -72,7 +75,6 @@ impl Store {
         // The record first: others must prepare the driver again, even if this process dies before it has cleaned up.
         guard.touch()?;
         *self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-        self.driver.cleanup()?;
-        Ok(mounted)
+        self.driver.cleanup()
     }
 }

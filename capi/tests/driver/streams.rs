@@ -291,10 +291,33 @@ fn progress_tells_all_bytes() {
         let id = id.as_ptr();
         call!(orlop_driver_apply_diff(host.driver, id, fd, how, &operation, bytes)).unwrap();
     });
+    // A file tells how much there is, from where it stands.
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[&[7; 3], tar.as_slice()].concat()).unwrap();
+    let at_tar = || (&file).seek(std::io::SeekFrom::Start(3)).unwrap();
+    at_tar();
+    host.create("third", "");
+    let (id, fd, how) = (text("third"), file.as_raw_fd(), ptr::null());
+    let bytes = ptr::null_mut();
+    call!(orlop_driver_apply_diff(host.driver, id.as_ptr(), fd, how, &operation, bytes)).unwrap();
+    at_tar();
+    let (none, layer, mut staged) = (ptr::null(), ptr::null(), ptr::null_mut());
+    let place = &mut staged;
+    call!(orlop_driver_stage(host.driver, none, layer, fd, how, &operation, place, bytes)).unwrap();
+    // SAFETY: staged above.
+    unsafe { orlop_staged_free(staged) };
     let mut items = EMPTY;
     call!(orlop_progress_items(progress, &mut items)).unwrap();
-    let item = |what: &str| serde_json::json!({"what": what, "done": tar.len(), "note": "done"});
-    assert_eq!(json(items), serde_json::json!([item("layer base"), item("layer other")]));
+    let size = tar.len();
+    let piped = |what: &str| serde_json::json!({"what": what, "done": size, "note": "done"});
+    let filed =
+        |what: &str| serde_json::json!({"what": what, "total": size, "done": size, "note": "done"});
+    let wanted =
+        [piped("layer base"), piped("layer other"), filed("layer third"), filed("a new layer")];
+    assert_eq!(json(items), serde_json::json!(wanted));
+    let mut state: orlop_progress_state = zeroed();
+    call!(orlop_progress_read(progress, &mut state)).unwrap();
+    assert_eq!((state.bytes_total, state.bytes_done), (2 * size as u64, 4 * size as u64));
     // SAFETY: nobody uses it any more.
     unsafe { orlop_progress_free(progress) };
 }

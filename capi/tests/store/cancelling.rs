@@ -291,3 +291,42 @@ fn progress_counts_what_passes() {
     assert!(got == came);
     assert_eq!(watch.items(), expected);
 }
+
+#[test]
+fn a_data_item_that_is_called_off_is_as_it_was() {
+    for driver in drivers() {
+        let f = Fixture::on(driver);
+        f.import("base", "", &[]).unwrap();
+        let (base, key) = (c"base".as_ptr(), c"k".as_ptr());
+        let content = noise(1 << 20);
+        let before = file(&content);
+        let watch = Watch::new();
+        let set = |fd, watch: &Watch| {
+            let operation = watch.operation();
+            call!(orlop_set_layer_data(f.store, base, key, fd, &operation))
+        };
+        set(before.as_raw_fd(), &watch).unwrap();
+        let state = watch.state();
+        assert_eq!((state.bytes_total, state.bytes_done), (1 << 20, 1 << 20));
+        assert_eq!(watch.items()[0]["what"], "data item \"k\" of layer base");
+        // A part of another one, and then nothing more.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"half").unwrap();
+        let watch = Watch::new();
+        called_off(&watch, || set(reader.as_raw_fd(), &watch));
+        // Nobody reads all of it.
+        let (reader, writer) = std::io::pipe().unwrap();
+        let watch = Watch::new();
+        let operation = watch.operation();
+        let fd = writer.as_raw_fd();
+        called_off(&watch, || call!(orlop_layer_data(f.store, base, key, fd, &operation)));
+        drop((reader, writer));
+        let mut after = tempfile::tempfile().unwrap();
+        let (fd, none) = (after.as_raw_fd(), std::ptr::null());
+        call!(orlop_layer_data(f.store, base, key, fd, none)).unwrap();
+        let mut back = Vec::new();
+        std::io::Seek::rewind(&mut after).unwrap();
+        after.read_to_end(&mut back).unwrap();
+        assert!(back == content);
+    }
+}

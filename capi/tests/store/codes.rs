@@ -43,7 +43,7 @@ fn what_is_not_there() {
     fails("LAYER_UNKNOWN", bytes!(orlop_changes(f.store, no, none)));
     fails("IMAGE_UNKNOWN", text!(orlop_image(f.store, no)));
     fails("IMAGE_UNKNOWN", f.container("new", "nobody"));
-    fails("IMAGE_UNKNOWN", text!(orlop_delete_image(f.store, no, 0)));
+    fails("NOT_AN_IMAGE", text!(orlop_delete_image(f.store, no, 0)));
     fails("IMAGE_UNKNOWN", text!(orlop_mount_image(f.store, no, std::ptr::null())));
     let out = file(b"");
     let save = call!(orlop_save(
@@ -66,7 +66,10 @@ fn what_is_not_there() {
     fails("DATA_UNKNOWN", bytes!(orlop_image_data(f.store, c"pic".as_ptr(), no)));
     fails("DATA_UNKNOWN", bytes!(orlop_container_data(f.store, c"crew".as_ptr(), no)));
     let fd = out.as_raw_fd();
-    fails("DATA_UNKNOWN", call!(orlop_layer_data(f.store, c"base".as_ptr(), no, fd)));
+    fails(
+        "DATA_UNKNOWN",
+        call!(orlop_layer_data(f.store, c"base".as_ptr(), no, fd, std::ptr::null())),
+    );
 }
 
 #[test]
@@ -86,7 +89,7 @@ fn what_is_taken_or_in_use() {
     fails("PARENT_IS_CONTAINER", f.import("new", layer, &[]));
     fails("IMAGE_USED_BY_CONTAINER", text!(orlop_delete_image(f.store, c"pic".as_ptr(), 0)));
     text!(orlop_mount(f.store, c"crew".as_ptr(), std::ptr::null())).unwrap();
-    fails("LAYER_USED_BY_CONTAINER", text!(orlop_shutdown(f.store, 0)));
+    fails("LAYER_USED_BY_CONTAINER", call!(orlop_shutdown(f.store, 0)));
     call!(orlop_unmount(f.store, c"crew".as_ptr(), 0)).unwrap();
     // Nothing has come of all that.
     assert_eq!(json!(orlop_layers(f.store)).unwrap().as_array().unwrap().len(), 4);
@@ -131,6 +134,12 @@ fn what_is_malformed() {
     fails("INVALID_ARGUMENT", text!(orlop_create_image(f.store, &new)));
     let new = options!(orlop_new_container { mount_label: c"one".as_ptr() });
     fails("INVALID_ARGUMENT", text!(orlop_create_container(f.store, &new)));
+    for key in [c"", c".."] {
+        let (null, key) = (std::ptr::null(), key.as_ptr());
+        let set = call!(orlop_set_image_data(f.store, pic, key, std::ptr::null(), 0, null));
+        fails("INVALID_DATA_NAME", set);
+        fails("INVALID_DATA_NAME", bytes!(orlop_container_data(f.store, c"crew".as_ptr(), key)));
+    }
     let item = orlop_data_item { key, data: std::ptr::null(), len: 0, digest: digest.as_ptr() };
     let items = orlop_data_items { items: &item, count: 1 };
     let new = options!(orlop_new_container { big_data: items });
@@ -160,6 +169,12 @@ fn what_the_store_or_the_machine_refuses() {
     let none = std::ptr::null();
     fails("NOT_SUPPORTED", open(f.dir.path(), "btrfs", &[]));
     fails("CONFIG", open(f.dir.path(), f.driver, &["no.such=option"]));
+    let rootless = options!(orlop_config_options { only_given: 1 });
+    let (mut config, mut store) = (std::ptr::null_mut(), std::ptr::null_mut());
+    call!(orlop_config_load(&rootless, &mut config)).unwrap();
+    fails("INCOMPLETE_OPTIONS", call!(orlop_store_open(config, &mut store)));
+    // SAFETY: made above.
+    unsafe { orlop_config_free(config) };
     let policy = f.path("policy.json");
     fs::write(&policy, r#"{"default":[{"type":"reject"}]}"#).unwrap();
     let policy = c(policy.as_os_str().as_bytes());
@@ -216,7 +231,7 @@ fn what_another_store_only_lends() {
     let (fd, none) = (from.as_raw_fd(), std::ptr::null());
     let bytes = std::ptr::null_mut();
     fails("LAYER_UNKNOWN", call!(orlop_apply_diff(store, base, fd, none, bytes)));
-    fails("LAYER_UNKNOWN", call!(orlop_set_layer_data(store, base, c"k".as_ptr(), fd)));
+    fails("LAYER_UNKNOWN", call!(orlop_set_layer_data(store, base, c"k".as_ptr(), fd, none)));
     let (key, no) = (c"k".as_ptr(), std::ptr::null());
     let set = call!(orlop_set_image_data(store, pic, key, std::ptr::null(), 0, no));
     fails("IMAGE_UNKNOWN", set);

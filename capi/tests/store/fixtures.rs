@@ -113,7 +113,7 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         // The first unmounts, the second lets the driver's directory go.
         for _ in 0..2 {
-            let _ = bytes!(orlop_shutdown(self.store, 1));
+            let _ = call!(orlop_shutdown(self.store, 1));
         }
         // SAFETY: nobody uses it any more.
         unsafe { orlop_store_free(self.store) };

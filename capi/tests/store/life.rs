@@ -222,8 +222,8 @@ fn names_metadata_data_and_directories() {
     call!(orlop_set_container_data(f.store, crew, key, data, len)).unwrap();
     assert_eq!(bytes!(orlop_container_data(f.store, crew, key)).unwrap(), content);
     let (from, mut to, base) = (file(content), file(b""), c"base".as_ptr());
-    call!(orlop_set_layer_data(f.store, base, key, from.as_raw_fd())).unwrap();
-    call!(orlop_layer_data(f.store, base, key, to.as_raw_fd())).unwrap();
+    call!(orlop_set_layer_data(f.store, base, key, from.as_raw_fd(), std::ptr::null())).unwrap();
+    call!(orlop_layer_data(f.store, base, key, to.as_raw_fd(), std::ptr::null())).unwrap();
     let mut back = Vec::new();
     to.rewind().unwrap();
     to.read_to_end(&mut back).unwrap();

@@ -64,8 +64,8 @@ fn everything(store: *const orlop_store, text: *const std::ffi::c_char) {
         call!(orlop_set_metadata(store, text, text)),
         call!(orlop_set_image_data(store, text, text, null(), 0, text)),
         call!(orlop_set_container_data(store, text, text, null(), 0)),
-        call!(orlop_layer_data(store, text, text, fd)),
-        call!(orlop_set_layer_data(store, text, text, fd)),
+        call!(orlop_layer_data(store, text, text, fd, null())),
+        call!(orlop_set_layer_data(store, text, text, fd, null())),
         call!(orlop_image_size(store, text, null_mut())),
         call!(orlop_container_size(store, text, null_mut())),
     ]);
@@ -89,8 +89,8 @@ fn a_null_is_refused_where_something_is_needed() {
         bytes!(orlop_import_layer(null(), null(), fd, null())),
         bytes!(orlop_create_image(null(), null())),
         bytes!(orlop_create_container(null(), null())),
-        bytes!(orlop_shutdown(null(), 0)),
     ]);
+    refused([call!(orlop_shutdown(null(), 0))]);
     let many = orlop_strings { items: null(), count: 1 };
     let one = orlop_strings { items: &null(), count: 1 };
     let (x, items) = (c"x".as_ptr(), orlop_data_items { items: null(), count: 1 });

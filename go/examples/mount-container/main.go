@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -43,7 +44,7 @@ func run(image string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.DeleteContainer(container.ID)) }()
+	defer func() { err = errors.Join(err, store.DeleteContainer(context.Background(), container.ID)) }()
 
 	root, err := store.Mount(container.ID, nil)
 	if err != nil {

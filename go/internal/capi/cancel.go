@@ -21,13 +21,22 @@ type operation struct {
 	token *C.orlop_cancel
 }
 
+// ended is the error of a call whose context has ended before it begins. It is all that a short one asks of its context.
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	o := &operation{ctx: ctx}
+	return o.called(&Error{Code: Cancelled, Message: "a call was called off before it began"})
+}
+
 // newOperation makes one that ctx calls off; the progress may be nil. After the call it is to be ended with end.
 func newOperation(ctx context.Context, progress *C.orlop_progress) (*operation, error) {
 	o := &operation{ctx: ctx, c: &C.struct_orlop_operation{
 		size: C.sizeof_struct_orlop_operation, progress: progress,
 	}}
-	if ctx.Err() != nil {
-		return nil, o.called(&Error{Code: Cancelled, Message: "a call was called off before it began"})
+	if err := ended(ctx); err != nil {
+		return nil, err
 	}
 	if ctx.Done() == nil {
 		return o, nil

@@ -123,6 +123,8 @@ func (d *Driver) Diff(ctx context.Context, id, parent string, tar io.Writer) err
 // DiffReader is the tar of [Driver.Diff], made while it is read.
 type DiffReader struct {
 	pipe *os.File
+	// begin is what was read of it to see that it can be made.
+	begin []byte
 	*making
 }
 
@@ -133,7 +135,8 @@ type making struct {
 	err  error
 }
 
-// OpenDiff begins to write the tar into a pipe. The reader is to be closed.
+// OpenDiff begins to write the tar into a pipe, and waits for its first bytes: what keeps it from being made at all is an error of this
+// call, and only what comes later one of Read. The reader is to be closed.
 func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
 	ours, theirs, err := newPipe(true)
 	if err != nil {
@@ -146,11 +149,24 @@ func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
 		work.err = d.Diff(context.Background(), id, parent, theirs)
 		_ = theirs.Close()
 	}()
-	return &DiffReader{ours, work}, nil
+	reader := &DiffReader{pipe: ours, making: work}
+	begin := make([]byte, 512)
+	n, err := reader.Read(begin)
+	if err != nil && err != io.EOF {
+		_ = reader.Close()
+		return nil, err
+	}
+	reader.begin = begin[:n]
+	return reader, nil
 }
 
 // Read reads the tar; at its end comes the error of the one who has made it.
 func (r *DiffReader) Read(p []byte) (int, error) {
+	if len(r.begin) > 0 {
+		n := copy(p, r.begin)
+		r.begin = r.begin[n:]
+		return n, nil
+	}
 	n, err := r.pipe.Read(p)
 	if err == io.EOF {
 		<-r.made

@@ -50,6 +50,9 @@ const (
 	IO                   Code = C.ORLOP_ERR_IO
 	Internal             Code = C.ORLOP_ERR_INTERNAL
 	Cancelled            Code = C.ORLOP_ERR_CANCELLED
+	NotAnImage           Code = C.ORLOP_ERR_NOT_AN_IMAGE
+	InvalidDataName      Code = C.ORLOP_ERR_INVALID_DATA_NAME
+	IncompleteOptions    Code = C.ORLOP_ERR_INCOMPLETE_OPTIONS
 )
 
 // String is the name of the code in orlop.h.
@@ -85,6 +88,9 @@ var meanings = map[Code][]error{
 	IncompatibleFS:       {drivers.ErrIncompatibleFS},
 	Busy:                 {syscall.EBUSY},
 	Cancelled:            {context.Canceled},
+	NotAnImage:           {types.ErrNotAnImage},
+	InvalidDataName:      {types.ErrInvalidBigDataName},
+	IncompleteOptions:    {types.ErrIncompleteOptions},
 }
 
 // Error is why a call has failed. [errors.Is] finds in it the values of go.podman.io/storage/types and

@@ -64,6 +64,8 @@ func (h *handle[P]) call(a *arena, run func(pointer P, e **C.orlop_error) C.int3
 	if err := h.acquire(); err != nil {
 		return 0, err
 	}
+	// After the release, so that the one who gets the lines may close the handle.
+	defer passLog()
 	defer h.release()
 	var e *C.orlop_error
 	code := run(h.pointer, &e)

@@ -6,9 +6,6 @@ import "C"
 import (
 	"context"
 	"io"
-	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // ImageData is a big data item of an image.
@@ -52,54 +49,29 @@ func (s *Store) SetContainerData(id, key string, data []byte) error {
 }
 
 // LayerData writes a big data item of a layer.
-func (s *Store) LayerData(id, key string, content io.Writer) error {
+func (s *Store) LayerData(ctx context.Context, progress *Progress, id, key string, content io.Writer) error {
 	var a arena
 	defer a.free()
 	layer, item := a.text(id), a.text(key)
-	return watched(context.Background(), nil, func(o *operation) error {
+	return watched(ctx, progress, func(o *operation) error {
 		return toWriter(o, content, func(fd C.int32_t) error {
 			return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
-				return C.orlop_layer_data(store, layer, item, fd, e)
+				return C.orlop_layer_data(store, layer, item, fd, o.c, e)
 			})
 		})
 	})
 }
 
 // SetLayerData stores a big data item of a layer.
-func (s *Store) SetLayerData(id, key string, content io.Reader) error {
+func (s *Store) SetLayerData(ctx context.Context, progress *Progress, id, key string, content io.Reader) error {
 	var a arena
 	defer a.free()
 	layer, item := a.text(id), a.text(key)
-	file, ok := content.(*os.File)
-	if !ok {
-		// Not a pipe: the call cannot be called off, and would take what a failed reader has given for all there is.
-		spool, err := spooled(content)
-		if err != nil {
-			return err
-		}
-		defer spool.Close()
-		file = spool
-	}
-	return withFile(file, func(fd C.int32_t) error {
-		return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
-			return C.orlop_set_layer_data(store, layer, item, fd, e)
+	return watched(ctx, progress, func(o *operation) error {
+		return fromReader(o, content, func(fd C.int32_t) error {
+			return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
+				return C.orlop_set_layer_data(store, layer, item, fd, o.c, e)
+			})
 		})
 	})
-}
-
-// spooled is a file in memory with all that a reader has.
-func spooled(content io.Reader) (*os.File, error) {
-	fd, err := unix.MemfdCreate("orlop-data", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	file := os.NewFile(uintptr(fd), "orlop-data")
-	if _, err = io.Copy(file, content); err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
 }

@@ -3,8 +3,13 @@ package capi
 // #include <orlop.h>
 import "C"
 
+import "context"
+
 // Delete deletes a layer, an image or a container.
-func (s *Store) Delete(id string) error {
+func (s *Store) Delete(ctx context.Context, id string) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	_, err := s.on(id, func(store *C.orlop_store, id *C.char, e **C.orlop_error) C.int32_t {
 		return C.orlop_delete(store, id, e)
 	})
@@ -12,7 +17,10 @@ func (s *Store) Delete(id string) error {
 }
 
 // DeleteLayer deletes a layer.
-func (s *Store) DeleteLayer(id string) error {
+func (s *Store) DeleteLayer(ctx context.Context, id string) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	_, err := s.on(id, func(store *C.orlop_store, id *C.char, e **C.orlop_error) C.int32_t {
 		return C.orlop_delete_layer(store, id, e)
 	})
@@ -20,7 +28,10 @@ func (s *Store) DeleteLayer(id string) error {
 }
 
 // DeleteContainer deletes a container and its layer.
-func (s *Store) DeleteContainer(id string) error {
+func (s *Store) DeleteContainer(ctx context.Context, id string) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	_, err := s.on(id, func(store *C.orlop_store, id *C.char, e **C.orlop_error) C.int32_t {
 		return C.orlop_delete_container(store, id, e)
 	})
@@ -28,7 +39,10 @@ func (s *Store) DeleteContainer(id string) error {
 }
 
 // DeleteImage deletes an image and the layers that nothing else uses, or with test only tells which; it returns their ids.
-func (s *Store) DeleteImage(id string, test bool) ([]string, error) {
+func (s *Store) DeleteImage(ctx context.Context, id string, test bool) ([]string, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
 	var layers []string
 	err := s.about(id, &layers, func(store *C.orlop_store, id *C.char, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_delete_image(store, id, flag(test), buf, e)
@@ -37,22 +51,18 @@ func (s *Store) DeleteImage(id string, test bool) ([]string, error) {
 }
 
 // Wipe deletes everything in the store.
-func (s *Store) Wipe() error {
+func (s *Store) Wipe(ctx context.Context) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	return s.handle.do(nil, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_wipe(store, e)
 	})
 }
 
-// Shutdown releases what the driver holds; it returns the ids of the layers that were mounted.
-func (s *Store) Shutdown(force bool) ([]string, error) {
-	var buf C.orlop_buf
-	err := s.handle.do(nil, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
-		return C.orlop_shutdown(store, flag(force), &buf, e)
+// Shutdown releases what the driver holds; the error names the layers that were mounted.
+func (s *Store) Shutdown(force bool) error {
+	return s.handle.do(nil, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
+		return C.orlop_shutdown(store, flag(force), e)
 	})
-	if err != nil {
-		C.orlop_buf_free(&buf)
-		return nil, err
-	}
-	var mounted []string
-	return mounted, takeJSON(&buf, &mounted)
 }

@@ -39,7 +39,7 @@ fn an_image_that_cannot_be_made_leaves_nothing() {
     let no_layer = NewImage { layer: Some("nobody".into()), ..NewImage::default() };
     assert_eq!(kind(store.create_image(no_layer)), ErrorKind::LayerUnknown);
     let bad_key = NewImage { big_data: vec![item("a", ""), item("..", "")], ..NewImage::default() };
-    assert_eq!(kind(store.create_image(bad_key)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(store.create_image(bad_key)), ErrorKind::InvalidDataName);
     assert_eq!((fixture.listing("graph"), fixture.records("images")), before);
 }
 
@@ -77,7 +77,7 @@ fn deleting_an_image_takes_what_nothing_else_needs() {
     let left: Vec<_> = store.layers().unwrap().into_iter().map(|l| l.record.id).collect();
     assert_eq!(left, std::slice::from_ref(&base.id));
     assert_eq!(kind(store.image(&one.id)), ErrorKind::ImageUnknown);
-    assert_eq!(kind(store.delete_image("one", false)), ErrorKind::ImageUnknown);
+    assert_eq!(kind(store.delete_image("one", false)), ErrorKind::NotAnImage);
     let traces = fixture.listing("graph");
     assert!(traces.iter().all(|p| !p.to_string_lossy().contains(&top.id)));
 }

@@ -197,7 +197,7 @@ fn layer_data_is_kept() {
     assert_eq!(kind(store.layer_big_data("a", "none")), ErrorKind::DataUnknown);
     assert_eq!(
         kind(store.set_layer_big_data("a", "..", &mut b"".as_slice())),
-        ErrorKind::InvalidArgument
+        ErrorKind::InvalidDataName
     );
 }
 

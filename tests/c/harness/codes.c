@@ -43,6 +43,23 @@ static void not_a_layer(void) {
     FAILS(ORLOP_ERR_NOT_A_LAYER, orlop_delete_layer(world.store, "image", &failure));
 }
 
+static void not_an_image(void) {
+    FAILS(ORLOP_ERR_NOT_AN_IMAGE, orlop_delete_image(world.store, "base", 0, NULL, &failure));
+}
+
+static void invalid_data_name(void) {
+    FAILS(ORLOP_ERR_INVALID_DATA_NAME, orlop_set_container_data(world.store, "box", "", NULL, 0, &failure));
+    FAILS(ORLOP_ERR_INVALID_DATA_NAME, orlop_image_data(world.store, "image", "..", NULL, &failure));
+}
+
+static void incomplete_options(void) {
+    orlop_config *config = config_of("", "", driver_name);
+    orlop_store *store = NULL;
+    FAILS(ORLOP_ERR_INCOMPLETE_OPTIONS, orlop_store_open(config, &store, &failure));
+    CHECK(store == NULL);
+    orlop_config_free(config);
+}
+
 static void not_a_container(void) {
     FAILS(ORLOP_ERR_NOT_A_CONTAINER, orlop_delete_container(world.store, "image", &failure));
 }
@@ -97,7 +114,7 @@ static void read_only(void) {
     OK(orlop_store_open(config, &store, &failure));
     FAILS(ORLOP_ERR_READ_ONLY, orlop_delete_image(store, "image", 0, NULL, &failure));
     FAILS(ORLOP_ERR_READ_ONLY, orlop_mount(store, "base", NULL, NULL, &failure));
-    OK(orlop_shutdown(store, 0, NULL, &failure));
+    OK(orlop_shutdown(store, 0, &failure));
     orlop_store_free(store);
     orlop_config_free(config);
 }
@@ -151,8 +168,9 @@ static void invalid_argument(void) {
 }
 
 static void config(void) {
-    orlop_config *config = config_of("", "", driver_name);
+    orlop_config *config = NULL;
     orlop_store *store = NULL;
+    OK(orlop_config_load(OPTIONS(orlop_config_options, .only_given = 1, .graph_root = in_folder("root"), .run_root = in_folder("run"), .driver = driver_name, .driver_options = STRINGS("no.such=option")), &config, &failure));
     FAILS(ORLOP_ERR_CONFIG, orlop_store_open(config, &store, &failure));
     CHECK(store == NULL);
     orlop_config_free(config);
@@ -317,6 +335,9 @@ static const struct {
     {ORLOP_ERR_IO, io, NULL},
     {ORLOP_ERR_INTERNAL, NULL, "a defect: only the build that panics on purpose gives it (panics.c)"},
     {ORLOP_ERR_CANCELLED, cancelled, NULL},
+    {ORLOP_ERR_NOT_AN_IMAGE, not_an_image, NULL},
+    {ORLOP_ERR_INVALID_DATA_NAME, invalid_data_name, NULL},
+    {ORLOP_ERR_INCOMPLETE_OPTIONS, incomplete_options, NULL},
 };
 
 void check_codes(void) {

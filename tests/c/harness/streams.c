@@ -44,9 +44,9 @@ void check_closed_pipe(void) {
         case 3: {
             int fd = memfd_create("item", MFD_CLOEXEC);
             CHECK_ERRNO(ftruncate(fd, 1 << 20) == 0);
-            OK(orlop_set_layer_data(world.store, "large", "item", fd, &failure));
+            OK(orlop_set_layer_data(world.store, "large", "item", fd, NULL, &failure));
             close(fd);
-            code = orlop_layer_data(world.store, "large", "item", ends[1], &failure);
+            code = orlop_layer_data(world.store, "large", "item", ends[1], NULL, &failure);
             break;
         }
         }

@@ -22,7 +22,7 @@ struct world open_world(const char *name) {
 }
 
 void close_world(struct world *world) {
-    OK(orlop_shutdown(world->store, 1, NULL, &failure));
+    OK(orlop_shutdown(world->store, 1, &failure));
     orlop_store_free(world->store);
     orlop_config_free(world->config);
     *world = (struct world){0};

@@ -1,6 +1,7 @@
 package beside
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -108,8 +109,8 @@ func (o ours) createContainer(id, image, name, metadata string) error {
 
 func (o ours) addName(id, name string) error   { return o.AddNames(id, []string{name}) }
 func (o ours) mount(id string) (string, error) { return o.Mount(id, nil) }
-func (o ours) deleteLayer(id string) error     { return o.DeleteLayer(id) }
-func (o ours) deleteContainer(id string) error { return o.DeleteContainer(id) }
+func (o ours) deleteLayer(id string) error     { return o.DeleteLayer(context.Background(), id) }
+func (o ours) deleteContainer(id string) error { return o.DeleteContainer(context.Background(), id) }
 func (o ours) exists(id string) (bool, error)  { return o.Exists(id) }
 func (o ours) mounted(id string) (int, error)  { return o.Mounted(id) }
 func (o ours) unmount(id string) error {
