@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -35,6 +37,18 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
+    /// The first program of that name in the directories of `PATH`; relative ones do not count, since the working directory is no place
+    /// to take programs from.
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let runs = |path: &PathBuf| {
+            path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        };
+        std::env::split_paths(self.non_empty("PATH")?)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join(name))
+            .find(runs)
+    }
+
     /// As [`Environment::get`], for a value that must be text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
         let not_text = || {
@@ -48,5 +62,27 @@ impl Environment {
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(vars: I) -> Self {
         Self { vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_absolute_directories() {
+        let found = |path: &str, name: &str| {
+            let env: Environment = [("PATH", path)].into_iter().collect();
+            env.find_program(name)
+        };
+        let shell = Some(PathBuf::from("/bin/sh"));
+        assert_eq!(found("/no/such:/etc:/bin", "sh"), shell);
+        assert_eq!(found("::bin:.:/bin", "sh"), shell);
+        assert_eq!(found("/etc", "passwd"), None, "no program");
+        assert_eq!(found("/", "bin"), None, "a directory");
+        assert_eq!(Environment::default().find_program("sh"), None);
+        assert!(Path::new("/bin/sh").exists());
     }
 }

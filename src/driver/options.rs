@@ -222,7 +222,6 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
                     return Err(word.wrong("no such program"));
                 }
                 out.mount_program = (!word.value.is_empty()).then(|| word.value.into());
-                not_yet.set("mount_program", !word.value.is_empty(), &word);
             }
             "skip_mount_home" => out.skip_mount_home = word.boolean()?,
             "ignore_chown_errors" => out.ignore_chown_errors = word.boolean()?,
@@ -399,12 +398,9 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_refused_by_name_when_it_matters() {
-        for (key, value, harmless) in [
-            ("mount_program", "/bin/true", ""),
-            ("size", "20m", "0"),
-            ("inodes", "5", "0"),
-            ("use_composefs", "1", "0"),
-        ] {
+        for (key, value, harmless) in
+            [("size", "20m", "0"), ("inodes", "5", "0"), ("use_composefs", "1", "0")]
+        {
             let e = refusal(&format!("overlay.{key}={value}"));
             assert_eq!(e.kind(), ErrorKind::NotSupported);
             assert!(e.to_string().contains(key), "{e}");

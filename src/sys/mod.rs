@@ -7,6 +7,7 @@ pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
+pub(crate) mod program;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     UnmountFlags,
@@ -20,6 +20,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// The `f_type` of an overlay mount.
 pub(crate) const OVERLAY_MAGIC: u64 = 0x794c_7630;
+
+/// The `f_type` of a file system in user space.
+pub(crate) const FUSE_MAGIC: u64 = 0x6573_5546;
 
 /// The longest string that `fsconfig` takes, without its final NUL (fsconfig(2)).
 pub(crate) const FSCONFIG_STRING_MAX: usize = 255;
@@ -136,6 +139,8 @@ pub(crate) fn is_mount_point(path: &Path) -> Result<bool> {
             Ok(s.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
         }
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
+        // A file system in user space is mounted there whose process has died.
+        Err(rustix::io::Errno::NOTCONN) => Ok(true),
         // Kernels before 5.8 do not tell; neither does a seccomp profile that hides the call.
         Ok(_) | Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
             let real = match path.canonicalize() {
@@ -160,9 +165,30 @@ pub(crate) fn fs_magic(path: &Path) -> io::Result<u64> {
     Ok(u64::from(s.f_type as u32))
 }
 
-/// Whether an overlay is mounted exactly at `path`.
+/// Whether an overlay is mounted exactly at `path`, by the kernel or by a program.
 pub(crate) fn is_overlay_mount(path: &Path) -> bool {
-    matches!(fs_magic(path), Ok(OVERLAY_MAGIC)) && matches!(is_mount_point(path), Ok(true))
+    matches!(fs_magic(path), Ok(OVERLAY_MAGIC | FUSE_MAGIC))
+        && matches!(is_mount_point(path), Ok(true))
+}
+
+/// What a file system in user space leaves at `path` when its process dies: a mount point that answers nothing.
+pub(crate) fn is_dead_mount(path: &Path) -> bool {
+    matches!(fs_magic(path), Err(e) if e.raw_os_error() == Some(libc::ENOTCONN))
+}
+
+/// Whether a file system in user space is mounted exactly at `path`, be its process alive or dead.
+pub(crate) fn is_fuse_mount(path: &Path) -> bool {
+    matches!(fs_magic(path), Ok(FUSE_MAGIC)) && matches!(is_mount_point(path), Ok(true))
+        || is_dead_mount(path)
+}
+
+/// Brings to the disk what the file system at `path` has not written yet.
+///
+/// # Errors
+/// The system call's.
+pub(crate) fn sync_mount(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::syncfs(rustix::fs::open(path, flags, Mode::empty())?)?)
 }
 
 /// Detaches the mount at `path` from the tree; it ends when its last user is gone (`MNT_DETACH`). Links are not followed.

@@ -6,7 +6,7 @@ use super::Overlay;
 use super::chain::LayerDir;
 use super::get::lock;
 use super::mount::Plan;
-use crate::driver::{MountDescription, MountOptions};
+use crate::driver::{MountDescription, MountOptions, refuse_id_maps};
 use crate::sys::mount::is_overlay_mount;
 use crate::{Error, ErrorKind, LayerId, Result};
 
@@ -46,8 +46,15 @@ impl Overlay {
     }
 
     fn plan_apart(&self, id: &LayerId, options: &MountOptions) -> Result<(LayerDir, Plan)> {
+        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
+        if let Some(program) = self.program() {
+            return Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id} elsewhere"))
+                .id(id.as_str())
+                .detail(format!("{program:?} mounts this store's layers, and the kernel would not show what they are"))
+                .hint("mount the layer at its own place instead"));
+        }
         let how = self.how(options)?;
         let plan = self.plan(&layer, &self.merged(&layer), &how)?;
         Ok((layer, plan))

@@ -48,17 +48,19 @@ impl Overlay {
             if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), self.xattr_prefix)? {
                 return Ok(Source::Upper { upper, lowers: Self::open_contents(&lowers)? });
             }
-            words = &["metacopy=on", "redirect_dir=on"];
+            // With user xattrs the kernel does neither.
+            words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
         }
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
     }
 
-    /// Whether the probe says that an upper can be read on its own. Where it cannot be asked, because the home lies on a medium
+    /// Whether an upper can be read on its own: not if a program mounts, else as the probe says. Where it cannot be asked, because the home lies on a medium
     /// that nobody writes to, the upper's own marks have to do.
     fn reads_native(&self) -> Result<bool> {
-        match self.ready().and_then(|()| self.native_diff()) {
+        let ask = |()| Ok(self.program().is_none() && self.native_diff()?);
+        match self.ready().and_then(ask) {
             Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(true),
             answer => answer,
         }

@@ -10,10 +10,12 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
+use super::probe::METACOPY;
+use super::program::{self, More};
 use crate::driver::{MountOptions, refuse_id_maps};
-use crate::sys::mount::{detach, is_overlay_mount};
+use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) struct How {
     words: Vec<String>,
     label: String,
     volatile: bool,
+    /// How a program is to show the layers' ids.
+    maps: Option<IdMaps>,
 }
 
 impl How {
@@ -53,6 +57,9 @@ impl fmt::Display for How {
         write!(f, "the options {:?}", self.words.join(","))?;
         if !self.label.is_empty() {
             write!(f, ", the label {:?}", self.label)?;
+        }
+        if let Some(maps) = &self.maps {
+            write!(f, ", the id maps {:?} and {:?}", maps.uids, maps.gids)?;
         }
         if self.volatile { f.write_str(", volatile") } else { Ok(()) }
     }
@@ -107,7 +114,11 @@ impl Overlay {
     }
 
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
+        let maps = options.maps();
+        // A program maps ids by itself; the layers' owners stay.
+        if !maps.is_empty() && self.wanted_program()?.is_none() {
+            refuse_id_maps(&maps, &format!("layer {id}"))?;
+        }
         let layer = self.locate(id)?;
         self.ready()?;
         let how = self.how(options)?;
@@ -120,6 +131,7 @@ impl Overlay {
             words: self.effective_words(&options.options)?,
             label: options.mount_label.clone(),
             volatile: options.volatile,
+            maps: Some(options.maps()).filter(|maps| !maps.is_empty()),
         })
     }
 
@@ -130,7 +142,7 @@ impl Overlay {
         self.ready()?;
         let mut words = self.effective_words(&["ro".to_owned()])?;
         words.extend(more.iter().map(|&w| w.to_owned()));
-        let how = How { words, label: String::new(), volatile: false };
+        let how = How { words, label: String::new(), volatile: false, maps: None };
         let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
         Ok(View { driver: self, id: id.clone(), path, given_back: false })
     }
@@ -185,11 +197,15 @@ impl Overlay {
                 .map(str::to_owned)
                 .collect()
         };
-        let metacopy = |w: &str| w == "metacopy=on";
+        let metacopy = |w: &str| w == METACOPY;
+        if self.program().is_some() {
+            words.retain(|w| !metacopy(w));
+            return Ok(words);
+        }
         let named = words.iter().any(|w| metacopy(w));
         if (named || configured().any(metacopy)) && self.using_metacopy()? {
             if !named {
-                words.push("metacopy=on".to_owned());
+                words.push(METACOPY.to_owned());
             }
         } else if named {
             tracing::warn!("metacopy=on is left out, since this kernel does not do it");
@@ -200,8 +216,19 @@ impl Overlay {
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
         let plan = self.plan(layer, merged, how)?;
+        if is_dead_mount(merged) {
+            tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
+            detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
+        }
         layout::ensure_own_dir(merged, DirLook::root(0o700))?;
-        plan.mount().map_err(|e| e.id(layer.id.as_str()))
+        match self.program() {
+            Some(program) => {
+                let modes_apart = self.force_mask().is_some();
+                plan.mount_by(program, &More { maps: how.maps.as_ref(), modes_apart })
+            }
+            None => plan.mount(),
+        }
+        .map_err(|e| e.id(layer.id.as_str()))
     }
 
     /// What a mount of the layer is made of; what a crash has taken from it is made again.
@@ -246,6 +273,7 @@ impl Overlay {
         }
 
         let mut words = how.words.clone();
+        words.extend(self.own_words());
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -269,6 +297,12 @@ impl Overlay {
             words,
             label: how.label.clone(),
         })
+    }
+
+    /// The words that every mount by the kernel has: without the rights of the first user namespace's root, overlay's marks are in user
+    /// xattrs (GET-20).
+    fn own_words(&self) -> Option<String> {
+        (self.rootless && self.program().is_none()).then(|| "userxattr".to_owned())
     }
 
     /// The short links of the layers below as the layer itself lists them, which spares a look into each; none if the list is
@@ -347,9 +381,10 @@ impl Overlay {
     }
 
     fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
-        match detach(merged) {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => {}
-            done => done.map_err(|e| Error::io("unmounting", merged, e).id(layer.id.as_str()))?,
+        if is_fuse_mount(merged) && program::unmount(merged) {
+            tracing::debug!(path = ?merged, "unmounted by a program");
+        } else {
+            self.detach_merged(layer, merged)?;
         }
         if layer.place != Place::Home {
             return remove_tree(&self.run.join(&layer.id));
@@ -364,6 +399,13 @@ impl Overlay {
         layout::make_dir(&fresh, look)?;
         std::fs::rename(&fresh, merged)
             .map_err(|e| Error::io("replacing the mount point", merged, e).id(layer.id.as_str()))
+    }
+
+    fn detach_merged(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
+        match detach(merged) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(()),
+            done => done.map_err(|e| Error::io("unmounting", merged, e).id(layer.id.as_str())),
+        }
     }
 }
 

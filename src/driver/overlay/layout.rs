@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
-use crate::sys::regular;
+use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, LayerId, Result};
 
 /// The directory of short links.
@@ -154,6 +154,15 @@ pub(super) fn read_mount_program_flag(home: &Path) -> Result<Option<bool>> {
         "false" => Some(false),
         _ => None,
     }))
+}
+
+/// Writes down whether a home belongs to a mount program.
+///
+/// # Errors
+/// When a system call fails.
+pub(super) fn write_mount_program_flag(home: &Path, belongs: bool) -> Result<()> {
+    let text: &[u8] = if belongs { b"true" } else { b"false" };
+    atomic::replace(&home.join(MOUNT_PROGRAM_FLAG), text, 0o600, false).map(drop)
 }
 
 /// The layer whose content a short link stands for, from its text `../<id>/diff`; `None` if there is no such link.

@@ -1,4 +1,4 @@
-//! The overlay driver on the kernel's overlay, as root (`overlay-driver.md`).
+//! The overlay driver, on the kernel's overlay or a program that mounts in its place (`overlay-driver.md`).
 
 mod apart;
 mod chain;
@@ -11,7 +11,9 @@ mod layout;
 mod mount;
 mod prepare;
 mod probe;
+mod program;
 mod remove;
+mod traces;
 mod words;
 
 #[cfg(test)]
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use self::chain::Heal;
 use self::get::Counts;
@@ -39,6 +41,9 @@ use crate::{LayerId, Result};
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
 const NAME: &str = "overlay";
 
+/// The prefix of the kernel's marks on mounts with `userxattr`.
+const USER_XATTRS: &str = "user.overlay.";
+
 /// The driver of one store.
 pub(super) struct Overlay {
     /// `<graph root>/<name it was opened with>` (IDN-1).
@@ -55,6 +60,8 @@ pub(super) struct Overlay {
     /// The prefix of the xattrs in which the kernel keeps overlay's marks.
     xattr_prefix: &'static str,
     prepared: Mutex<bool>,
+    /// The program that mounts in place of the kernel, if one does; found out when the home is made ready.
+    mounter: OnceLock<Option<PathBuf>>,
     counts: Counts,
 }
 
@@ -71,25 +78,39 @@ impl Overlay {
         options: &[String],
     ) -> Result<Self> {
         let options = parse_overlay(options)?;
-        words::check_mountopt(&options.mountopt)?;
+        let home = graph_root.join(name);
+        // Programs have words of their own.
+        let for_program = || {
+            options.mount_program.is_some()
+                || matches!(layout::read_mount_program_flag(&home), Ok(Some(true)))
+        };
+        if !options.mountopt.is_empty() && !for_program() {
+            words::check_mountopt(&options.mountopt)?;
+        }
         let rootless = is_rootless();
         Ok(Self {
-            home: graph_root.join(name),
+            home,
             run: run_root.join(name),
             image_home: image_store.map(|s| s.join(NAME)),
             store_homes: options.image_stores.iter().map(|s| s.join(NAME)).collect(),
             options,
             rootless,
-            xattr_prefix: if rootless { "user.overlay." } else { "trusted.overlay." },
+            xattr_prefix: if rootless { USER_XATTRS } else { "trusted.overlay." },
             prepared: Mutex::new(false),
+            mounter: OnceLock::new(),
             counts: Counts::default(),
         })
     }
 
     fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
         refuse_id_maps(&options.maps, "a layer's content")?;
+        self.ready()?;
         Ok(UnpackOptions {
-            whiteouts: Whiteouts::Overlay(self.xattr_prefix),
+            whiteouts: match self.program() {
+                Some(_) => Whiteouts::Keep,
+                None => Whiteouts::Overlay(self.xattr_prefix),
+            },
+            force_mask: options.force_mask.or_else(|| self.force_mask()),
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
             ..UnpackOptions::default()
@@ -187,7 +208,6 @@ impl Driver for Overlay {
 
     fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
         let unpack = self.unpack_options(options)?;
-        self.ready()?;
         let look = self.root_look(parent)?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
@@ -202,9 +222,9 @@ impl Driver for Overlay {
     }
 
     fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
-        let unpack = self.unpack_options(options)?;
         let layer = self.locate_own(id)?;
         layer.check_content()?;
+        let unpack = self.unpack_options(options)?;
         Ok((open_dir(&layer.diff())?, unpack))
     }
 

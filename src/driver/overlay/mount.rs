@@ -56,7 +56,7 @@ impl Plan {
     pub(super) fn mount(&self) -> Result<()> {
         let words = self.check()?;
         let page = page_size();
-        let plain = !self.paths().any(needs_escape);
+        let plain = !self.layers().any(|layer| needs_escape(&layer.absolute));
         if plain && self.data(&self.words).len() < page {
             return self.mount_by_string(&words);
         }
@@ -95,7 +95,7 @@ impl Plan {
     }
 
     /// What can be told without the kernel; the words, taken apart.
-    fn check(&self) -> Result<Words> {
+    pub(super) fn check(&self) -> Result<Words> {
         if self.lowers.len() > MAX_LOWERS {
             return Err(Error::new(ErrorKind::MaxDepth, format!("mounting {:?}", self.target))
                 .path(&self.target)
@@ -121,30 +121,36 @@ impl Plan {
             .map_err(|e| self.refused(e, None))
     }
 
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        let upper = self.upper.iter().flat_map(|u| [&u.diff, &u.work]);
-        self.lowers.iter().chain(upper).map(|l| l.absolute.as_path())
+    /// All directories of the mount.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &Lower> {
+        self.lowers.iter().chain(self.upper.iter().flat_map(|u| [&u.diff, &u.work]))
     }
 
-    /// The option string of `mount(2)`, in N's order.
-    fn data(&self, words: &[String]) -> Vec<u8> {
+    /// The layers, as `write` writes them, and the words in one string, in N's order.
+    pub(super) fn joined(&self, write: impl Fn(&Lower, &mut Vec<u8>), words: &[String]) -> Vec<u8> {
         let mut data = b"lowerdir=".to_vec();
         for (n, lower) in self.lowers.iter().enumerate() {
             if n > 0 {
                 data.push(b':');
             }
-            escape(&lower.absolute, &mut data);
+            write(lower, &mut data);
         }
         if let Some(upper) = &self.upper {
             data.extend_from_slice(b",upperdir=");
-            escape(&upper.diff.absolute, &mut data);
+            write(&upper.diff, &mut data);
             data.extend_from_slice(b",workdir=");
-            escape(&upper.work.absolute, &mut data);
+            write(&upper.work, &mut data);
         }
         for word in words {
             data.push(b',');
             data.extend_from_slice(word.as_bytes());
         }
+        data
+    }
+
+    /// The option string of `mount(2)`.
+    fn data(&self, words: &[String]) -> Vec<u8> {
+        let mut data = self.joined(|layer, out| escape(&layer.absolute, out), words);
         if !self.label.is_empty() {
             data.extend_from_slice(format!(",context=\"{}\"", self.label).as_bytes());
         }
@@ -254,7 +260,8 @@ fn layer(overlay: &NewOverlay, key: &str, path: &Path, writable: bool) -> io::Re
     overlay.descriptor(key, &rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-fn needs_escape(path: &Path) -> bool {
+/// Whether a path holds what separates paths and words in an option string.
+pub(super) fn needs_escape(path: &Path) -> bool {
     path.as_os_str().as_bytes().iter().any(|b| matches!(b, b',' | b':' | b'\\'))
 }
 

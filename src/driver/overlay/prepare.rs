@@ -1,12 +1,14 @@
 //! The home: what must be there before the first writing operation, and what is let go at the end (`overlay-driver.md` 4).
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use super::Overlay;
+use super::chain::list_layers;
 use super::layout::{self, DirLook};
-use super::probe::Answer;
+use super::probe::{Answer, is_unhindered};
+use super::program::usual_program;
+use super::{Overlay, traces};
 use crate::sys::lock::{LockAccess, LockFile};
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
@@ -31,61 +33,157 @@ const NAMED: [(u64, &str); 9] = [
     (0x6573_5546, "fuse"),
 ];
 
+/// File systems on which a user without the rights of the machine's root cannot keep owners and modes.
+const NETWORK: [(u64, &str); 19] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0x6163_6673, "acfs"),
+    (0x5346_414f, "afs"),
+    (0x00c3_6400, "ceph"),
+    (0xff53_4d42, "cifs"),
+    (0x4750_4653, "gpfs"),
+    (0x0131_11a8, "ibrix"),
+    (0x6b41_4653, "kafs"),
+    (0x0bd0_0bd0, "lustre"),
+    (0x564c, "ncp"),
+    (0x6e66_7364, "nfsd"),
+    (0x7461_636f, "ocfs2"),
+    (0xaad7_aaea, "panfs"),
+    (0x7c7c_6673, "prl"),
+    (0xfe53_4d42, "smb2"),
+    (0xbeef_dead, "snfs"),
+    (0x786f_4256, "vboxsf"),
+    (0xa501_fcf5, "vxfs"),
+];
+
+/// The mode of everything on such a file system, where a program mounts (4.1).
+const NETWORK_MASK: u32 = 0o700;
+
 impl Overlay {
-    /// Whether this kernel, user and file system serve, without touching the disk.
+    /// Whether this kernel or a program, this user and this file system serve, without touching the disk.
     pub(super) fn check_host(&self) -> Result<()> {
-        let unfit = |kind, why: String| {
-            Error::new(kind, format!("using overlay at {:?}", self.home))
-                .path(&self.home)
-                .detail(why)
-        };
         if !rustix::process::geteuid().is_root() {
-            return Err(unfit(
-                ErrorKind::NotSupported,
-                "overlay without root is not yet supported".to_owned(),
-            )
-            .hint("run as root, or set driver = \"vfs\" in storage.conf"));
+            return Err(self
+                .unfit(
+                    ErrorKind::NotSupported,
+                    "without root, overlay works in a user namespace only",
+                )
+                .hint("run it within `podman unshare`, or set driver = \"vfs\" in storage.conf"));
         }
+        if self.wanted_program()?.is_some() {
+            return Ok(());
+        }
+        match self.check_kernel() {
+            Err(e) if self.may_fall_back(&e)? && usual_program().is_some() => Ok(()),
+            done => done,
+        }
+    }
+
+    fn unfit(&self, kind: ErrorKind, why: impl Into<String>) -> Error {
+        Error::new(kind, format!("using overlay at {:?}", self.home)).path(&self.home).detail(why)
+    }
+
+    /// Whether the kernel's overlay may be tried here.
+    fn check_kernel(&self) -> Result<()> {
         match self.begin_overlay() {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {
-                return Err(unfit(
-                    ErrorKind::NotSupported,
-                    "'overlay' not found as a supported filesystem on this host".to_owned(),
-                )
-                .hint("load the kernel module overlay"));
+                return Err(self
+                    .unfit(
+                        ErrorKind::NotSupported,
+                        "'overlay' not found as a supported filesystem on this host",
+                    )
+                    .hint("load the kernel module overlay"));
             }
-            // In a user namespace fsopen works and trusted xattrs do not; without the right to mount, it fails.
+            // In a user namespace without a mount namespace of its own, too.
             Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
-                return Err(unfit(ErrorKind::NotSupported, "mounting is not permitted".to_owned())
+                return Err(self
+                    .unfit(ErrorKind::NotSupported, "mounting is not permitted")
                     .caused_by(e)
-                    .hint("run with CAP_SYS_ADMIN, or set driver = \"vfs\" in storage.conf"));
+                    .hint(
+                        "run with CAP_SYS_ADMIN, within `podman unshare`, or set driver = \"vfs\" in storage.conf",
+                    ));
             }
             _ => {}
         }
-        if crate::driver::in_user_namespace() {
-            return Err(unfit(
-                ErrorKind::NotSupported,
-                "overlay in a user namespace is not yet supported".to_owned(),
-            )
-            .hint("set driver = \"vfs\" in storage.conf"));
-        }
-        if let Some(magic) = self.backing_magic()
-            && let Some((_, name)) = REFUSED.iter().find(|(m, _)| *m == magic)
-        {
-            return Err(unfit(
+        let Some(magic) = self.backing_magic() else { return Ok(()) };
+        let named = |table: &[(u64, &'static str)]| {
+            table.iter().find(|(m, _)| *m == magic).map(|(_, name)| *name)
+        };
+        if let Some(name) = named(&REFUSED) {
+            return Err(self.unfit(
                 ErrorKind::IncompatibleFs,
                 format!("'overlay' is not supported over {name}, a mount_program is required"),
             ));
         }
-        match layout::read_mount_program_flag(&self.home)? {
-            Some(true) => {
-                let flag = self.home.join(layout::MOUNT_PROGRAM_FLAG);
-                Err(Error::new(ErrorKind::NotSupported, format!("using overlay at {:?}", self.home))
-                    .path(&flag)
-                    .detail("the layers belong to a mount program (fuse-overlayfs), which is not yet supported"))
-            }
-            Some(false) | None => Ok(()),
+        if self.rootless
+            && let Some(name) = named(&NETWORK)
+        {
+            return Err(self.unfit(
+                ErrorKind::IncompatibleFs,
+                format!("{name}, a network file system, does not serve in a user namespace: a mount_program is required"),
+            ));
         }
+        Ok(())
+    }
+
+    /// Whether a program may take the kernel's place because of this error: it is a verdict on what the kernel can do here, and not on
+    /// what this process may, and the home has no layers yet. Layers that the kernel has mounted are not handed over without a word
+    /// (DEF-7, INI-12).
+    fn may_fall_back(&self, error: &Error) -> Result<bool> {
+        let verdict = matches!(error.kind(), ErrorKind::NotSupported | ErrorKind::IncompatibleFs)
+            && error.raw_os_error() != Some(libc::EPERM);
+        Ok(verdict && is_unhindered() && list_layers(&self.home)?.is_empty())
+    }
+
+    /// Who mounts this home's layers, with what is written down about it.
+    fn choose_mounter(&self) -> Result<Option<PathBuf>> {
+        let flag = layout::read_mount_program_flag(&self.home)?;
+        let mut program = self.wanted_program()?;
+        if program.is_none()
+            && flag.is_none()
+            && let Some(trace) = traces::of_program(&self.home)?
+        {
+            tracing::warn!(path = ?trace, "the layers belong to a mount program, as this shows");
+            layout::write_mount_program_flag(&self.home, true)?;
+            program = Some(self.needed_program()?);
+        }
+        if program.is_none() {
+            let native = self.check_kernel().and_then(|()| self.check_overlay());
+            program = match native {
+                Ok(()) => None,
+                Err(e) if self.may_fall_back(&e)? => match usual_program() {
+                    Some(found) => {
+                        tracing::warn!(program = ?found, reason = %e, "a program mounts in the kernel's place");
+                        Some(found)
+                    }
+                    None => {
+                        return Err(e.hint(
+                            "install fuse-overlayfs, which mounts where the kernel does not",
+                        ));
+                    }
+                },
+                Err(e) => return Err(e),
+            };
+        }
+        if flag != Some(program.is_some()) {
+            layout::write_mount_program_flag(&self.home, program.is_some())?;
+        }
+        Ok(program)
+    }
+
+    /// The mode of everything on disk: the configured one, or that of a network file system, where only a program serves.
+    pub(super) fn force_mask(&self) -> Option<u32> {
+        let forced = || {
+            let magic = self.backing_magic()?;
+            let name = NETWORK.iter().find(|(m, _)| *m == magic).map(|(_, name)| *name)?;
+            tracing::warn!(
+                "layers are kept on {name}, a network file system, as with force_mask = \"{NETWORK_MASK:o}\"; set it in storage.conf"
+            );
+            Some(NETWORK_MASK)
+        };
+        self.options
+            .force_mask
+            .or_else(|| if self.rootless && self.program().is_some() { forced() } else { None })
     }
 
     /// Begins an overlay and lets it go, unless an earlier process found that overlays work and this one may mount: the kernel
@@ -129,20 +227,13 @@ impl Overlay {
             layout::ensure_own_dir(&home.join(layout::LINKS), open)?;
         }
         layout::ensure_dir(&self.run, private, 0o700)?;
-        let checked = self.check_overlay();
-        if let Err(e) = checked {
+        let program = self.choose_mounter().inspect_err(|_| {
             if new {
                 self.unmake();
             }
-            return Err(e);
-        }
-        if new {
-            let flag = self.home.join(layout::MOUNT_PROGRAM_FLAG);
-            match layout::write_new(&flag, 0o600, b"false") {
-                Err(e) if e.os_error() == Some(io::ErrorKind::AlreadyExists) => {}
-                done => done?,
-            }
-        }
+        })?;
+        // Set before, after another process's shutdown: a home does not change hands meanwhile.
+        let _ = self.mounter.set(program);
         if !self.options.skip_mount_home {
             bind_private(&self.home)?;
         }
@@ -213,6 +304,8 @@ impl Overlay {
         // Where nothing can be probed, as on a read-only medium, the cache may still know.
         let ask = |feature: &str, probe: &dyn Fn() -> Result<bool>| {
             let answer = match &usable {
+                // A program tells the types, and needs no notes of the kernel's (4.1).
+                Ok(()) if self.program().is_some() => feature == "overlay" || feature == "volatile",
                 Ok(()) => probe().unwrap_or(false),
                 Err(_) => self.recall(feature) == Some(Answer::Yes),
             };

@@ -22,6 +22,9 @@ pub(super) enum Answer {
     No(String),
 }
 
+/// The word by which files are copied up without their data.
+pub(super) const METACOPY: &str = "metacopy=on";
+
 impl Overlay {
     /// Whether directories tell their entries' types, and overlays of two lowers can be mounted.
     ///
@@ -59,13 +62,23 @@ impl Overlay {
     /// Whether a layer's changes can be read from its own content (4.5).
     pub(super) fn native_diff(&self) -> Result<bool> {
         let feature = format!("native-diff({})", self.options.mountopt);
-        let answer = self.remembered(&feature, true, |s| self.probe_native_diff(s))?;
+        let answer = self.remembered(&feature, true, |s| {
+            let mut words = self.probe_words();
+            // Mounts leave it out where the kernel does not do it, as without root: then it must not decide here.
+            if words.iter().any(|w| w == METACOPY) && !self.using_metacopy()? {
+                words.retain(|w| w != METACOPY);
+            }
+            self.probe_native_diff(s, &words)
+        })?;
         Ok(answer == Answer::Yes)
     }
 
     /// Whether the kernel knows `volatile` (4.6). A no is not remembered.
     pub(super) fn supports_volatile(&self) -> Result<bool> {
         if self.recall("volatile") == Some(Answer::Yes) {
+            return Ok(true);
+        }
+        if self.program().is_some() {
             return Ok(true);
         }
         let scratch = Scratch::new(&self.home, self.xattr_prefix)?;
@@ -147,7 +160,7 @@ impl Overlay {
         })
     }
 
-    fn probe_native_diff(&self, scratch: &Scratch) -> Result<Answer> {
+    fn probe_native_diff(&self, scratch: &Scratch, words: &[String]) -> Result<Answer> {
         const NO: &str = concat!(
             "Not using native diff for overlay, ",
             "this may cause degraded performance for building images: "
@@ -162,7 +175,7 @@ impl Overlay {
             }
             done => done.map_err(|e| Error::io("setting an xattr of", &opaque, e))?,
         }
-        if let Err(e) = scratch.mount(&["l2", "l1"], "l3", &self.probe_words()) {
+        if let Err(e) = scratch.mount(&["l2", "l1"], "l3", words) {
             return if is_verdict(&e) {
                 no(&format!("failed to mount overlay: {e}"))
             } else {
@@ -243,7 +256,7 @@ fn tells_types(dir: &Path) -> Result<bool> {
 }
 
 /// Whether a refusal is the kernel's word on what it can do, and not on what this process may: that would be remembered for others.
-fn is_unhindered() -> bool {
+pub(super) fn is_unhindered() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::MKNOD;
     capabilities(None).is_ok_and(|held| held.effective.contains(needed))
@@ -311,14 +324,16 @@ impl Scratch {
         layout::write_new(&self.path(name), mode, bytes)
     }
 
+    /// Mounts as the driver does, with its xattrs (GET-20, INI-9).
     fn mount(&self, lowers: &[&str], upper: &str, words: &[String]) -> Result<()> {
+        let userxattr = (self.xattr_prefix == super::USER_XATTRS).then(|| "userxattr".to_owned());
         let name = |name: &str| Lower { absolute: self.path(name), short: name.into() };
         Plan {
             home: self.dir.clone(),
             target: self.path("merged"),
             lowers: lowers.iter().map(|l| name(l)).collect(),
             upper: Some(Upper { diff: name(upper), work: name("work") }),
-            words: words.to_vec(),
+            words: words.iter().cloned().chain(userxattr).collect(),
             label: String::new(),
         }
         .mount()

@@ -4,4 +4,6 @@ mod apart;
 mod diffs;
 mod layers;
 mod mounts;
+mod program;
+mod rootless;
 mod stores;

@@ -430,16 +430,6 @@ fn the_home_is_private_flagged_and_let_go() {
     let store = TestStore::new();
     store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
     assert_eq!(lines(&store), 0);
-    fs::write(store.home(".has-mount-program"), "true").unwrap();
-    let e = store.overlay(&[]).prepare().unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::NotSupported);
-    assert!(e.to_string().contains(".has-mount-program"), "{e}");
-
-    // An older store, which has no flag yet, does not get one.
-    let store = TestStore::new();
-    fs::create_dir_all(store.home("l")).unwrap();
-    store.overlay(&["skip_mount_home=true"]).prepare().unwrap();
-    assert!(!store.home(".has-mount-program").exists());
 }
 
 /// Another process that holds a lock file until it is told to end.
