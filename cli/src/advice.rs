@@ -11,8 +11,8 @@ pub(crate) fn on(error: &Error, rootless: bool) -> Option<&'static str> {
     }
     match error.os_error()? {
         io::ErrorKind::PermissionDenied if rootless => Some(
-            "without root, run orlop within `podman unshare`, with the driver vfs and a store of your own: \
-             --root and --runroot, or graphroot and runroot in ~/.config/containers/storage.conf",
+            "without root, give orlop a store of your own: --root and --runroot, or graphroot and runroot in \
+             ~/.config/containers/storage.conf",
         ),
         io::ErrorKind::ReadOnlyFilesystem => Some(
             "the file system is mounted read-only: a store there can be listed and saved from, not changed",
@@ -31,7 +31,7 @@ mod tests {
     fn advice_suits_the_failure_and_the_user() {
         let failed = |kind: io::ErrorKind| Error::io("opening", "/x", kind);
         let denied = failed(io::ErrorKind::PermissionDenied);
-        assert!(on(&denied, true).unwrap().contains("podman unshare"));
+        assert!(on(&denied, true).unwrap().contains("store of your own"));
         assert_eq!(on(&denied, false), None);
         assert!(
             on(&failed(io::ErrorKind::StorageFull), false).unwrap().contains("free some space")

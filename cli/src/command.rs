@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, delete, diffs, images, list, mounts, names, store};
+use crate::{create, delete, diffs, images, list, mounts, names, store, unshare};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -172,6 +172,8 @@ pub(crate) enum Command {
     Shutdown(store::Shutdown),
     /// Wipe all layers, images, and containers
     Wipe(store::Wipe),
+    /// Run a command in a user namespace
+    Unshare(unshare::Unshare),
 }
 
 impl Command {
@@ -232,7 +234,35 @@ impl Command {
             Self::Config(args) => args.run(cx),
             Self::Shutdown(args) => args.run(cx),
             Self::Wipe(args) => args.run(cx),
+            Self::Unshare(args) => args.run(cx),
         }
+    }
+
+    /// Whether the command only reads records, which their owner can do without being root of a namespace.
+    pub(crate) fn reads_records(&self) -> bool {
+        matches!(
+            self,
+            Self::Layers(_)
+                | Self::Images(_)
+                | Self::ImagesByDigest(_)
+                | Self::Containers(_)
+                | Self::Exists(_)
+                | Self::Metadata(_)
+                | Self::GetNames(_)
+                | Self::ListLayerData(_)
+                | Self::GetLayerData(_)
+                | Self::ListImageData(_)
+                | Self::GetImageData(_)
+                | Self::GetImageDataSize(_)
+                | Self::GetImageDataDigest(_)
+                | Self::ListContainerData(_)
+                | Self::GetContainerData(_)
+                | Self::GetContainerDataSize(_)
+                | Self::GetContainerDataDigest(_)
+                | Self::Mounted(_)
+                | Self::Version(_)
+                | Self::Config(_)
+        )
     }
 }
 
@@ -330,7 +360,7 @@ fn forgive(arg: Arg) -> Arg {
 
 /// A boolean in Go's spellings.
 #[derive(Clone)]
-struct GoBool;
+pub(crate) struct GoBool;
 
 impl TypedValueParser for GoBool {
     type Value = bool;

@@ -8,8 +8,9 @@ use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, Use
 use orlop::store::Store;
 use orlop::{Error, ErrorKind};
 
-use crate::advice;
+use crate::command::{Command, GoBool};
 use crate::output::Output;
+use crate::{advice, namespace};
 
 /// Flags taken before and after the command's name.
 #[derive(Args, Debug, Default)]
@@ -36,9 +37,17 @@ pub(crate) struct GlobalArgs {
     /// Print debugging information
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
-    /// Run in a user namespace (refused so far)
-    #[arg(short = 'U', long)]
-    pub(crate) unshare: bool,
+    /// Run in a user namespace; without root, commands that need one do
+    #[arg(
+        short = 'U',
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = GoBool
+    )]
+    pub(crate) unshare: Option<bool>,
 }
 
 impl GlobalArgs {
@@ -51,7 +60,7 @@ impl GlobalArgs {
         self.storage_opt.extend(after.storage_opt);
         self.transient_store |= after.transient_store;
         self.debug |= after.debug;
-        self.unshare |= after.unshare;
+        self.unshare = after.unshare.or(self.unshare);
     }
 }
 
@@ -72,13 +81,12 @@ impl GlobalArgs {
 ///
 /// # Errors
 /// A file cannot be read or is malformed.
-pub(crate) fn load_configuration(file: Option<PathBuf>) -> orlop::Result<Loaded> {
+pub(crate) fn load_configuration(file: Option<PathBuf>, user: &User) -> orlop::Result<Loaded> {
     let mut env = Environment::of_process();
     if let Some(file) = file {
         env.vars.insert("CONTAINERS_STORAGE_CONF".into(), file.into());
     }
-    let user = User::of_process(&env);
-    let loaded = config::load(&RealFiles::default(), &env, &user)?;
+    let loaded = config::load(&RealFiles::default(), &env, user)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -88,6 +96,10 @@ pub(crate) fn load_configuration(file: Option<PathBuf>) -> orlop::Result<Loaded>
 /// What a command works with.
 pub(crate) struct Context {
     global: GlobalArgs,
+    /// Whose configuration and store are meant.
+    user: User,
+    /// Whether this process is in namespaces of its own, which end with it.
+    in_own_namespace: bool,
     /// Standard output.
     pub(crate) out: Output,
     /// The configured graph root and the file that sets it, if that is the one in use.
@@ -95,16 +107,49 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Enters a user namespace if `command` needs one, or the flags ask for it.
+    ///
     /// # Errors
-    /// Standard output cannot be had, or a flag asks for what is not there.
-    pub(crate) fn new(global: GlobalArgs) -> anyhow::Result<Self> {
-        if global.unshare {
-            return Err(Error::new(ErrorKind::NotSupported, "running in a user namespace")
-                .detail("--unshare is not supported yet")
-                .hint("run the command within `podman unshare` or `unshare --map-root-user`")
-                .into());
+    /// Standard output cannot be had, or the namespace that was asked for.
+    pub(crate) fn new(global: GlobalArgs, command: &Command) -> anyhow::Result<Self> {
+        let entered = match global.unshare {
+            Some(false) => None,
+            Some(true) => Some(namespace::enter()?),
+            // Who is root of a namespace needs no other one.
+            None if matches!(command, Command::Unshare(_)) => {
+                let user = User::of_process(&Environment::of_process());
+                let inside = user.is_rootless && !namespace::is_needed();
+                (!inside).then(namespace::enter).transpose()?
+            }
+            None if namespace::is_needed() && !command.reads_records() => {
+                // Without it the store tells what it cannot do, and a store on vfs may manage.
+                namespace::enter().inspect_err(|e| tracing::warn!("no user namespace: {e}")).ok()
+            }
+            None => None,
+        };
+        let in_own_namespace = entered.is_some();
+        let user = entered.unwrap_or_else(|| User::of_process(&Environment::of_process()));
+        Ok(Self { global, user, in_own_namespace, out: Output::new()?, configured_root: None })
+    }
+
+    /// Whose configuration and store are meant.
+    pub(crate) fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Refuses to mount where nobody would see it: in a namespace that ends with this process.
+    ///
+    /// # Errors
+    /// There.
+    pub(crate) fn check_mounts_last(&self, store: &Store) -> orlop::Result<()> {
+        if !self.in_own_namespace || store.driver_name() != "overlay" {
+            return Ok(());
         }
-        Ok(Self { global, out: Output::new()?, configured_root: None })
+        Err(Error::new(ErrorKind::NotSupported, "mounting or unmounting without root")
+            .detail("the mount would end with the command")
+            .hint(
+                "run it, and what works on the mount, within `podman unshare` or `orlop unshare`",
+            ))
     }
 
     /// Opens the store, which lives as long as the process: to take apart at the end what it has read, record by record, would
@@ -118,7 +163,7 @@ impl Context {
     }
 
     fn try_store(&mut self) -> orlop::Result<Store> {
-        let loaded = load_configuration(None)?;
+        let loaded = load_configuration(None, &self.user)?;
         let options = loaded.with_overrides(self.global.overrides())?;
         if let Source::File(file) = loaded.provenance.graph_root
             && options.graph_root == loaded.options.graph_root
@@ -156,8 +201,7 @@ impl Context {
             }
             _ => None,
         };
-        let rootless = User::of_process(&Environment::of_process()).is_rootless;
-        let todo = advice::on(error, rootless).map(str::to_owned);
+        let todo = advice::on(error, self.user.is_rootless).map(str::to_owned);
         let notes: Vec<String> = chosen.into_iter().chain(todo).collect();
         if notes.is_empty() { error.to_string() } else { format!("{error} ({})", notes.join("; ")) }
     }
@@ -192,6 +236,8 @@ mod tests {
     fn who_chose_the_graph_root_is_told_when_it_is_denied() {
         let context = Context {
             global: GlobalArgs::default(),
+            user: User::of_process(&Environment::of_process()),
+            in_own_namespace: false,
             out: Output::new().unwrap(),
             configured_root: Some(("/g".into(), "/etc/storage.conf".into())),
         };

@@ -15,12 +15,14 @@ mod list;
 mod logging;
 mod mounts;
 mod names;
+mod namespace;
 mod output;
 mod progress;
 mod quote;
 mod store;
 mod tree;
 mod typed;
+mod unshare;
 mod usage;
 
 use std::io;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 
 /// Carries the command out; whatever fails becomes one line on standard error and code 1.
 fn run(global: global::GlobalArgs, command: command::Command) -> u8 {
-    let mut context = match global::Context::new(global) {
+    let mut context = match global::Context::new(global, &command) {
         Ok(context) => context,
         Err(error) => return failed(&error, &error.to_string()),
     };

@@ -39,6 +39,7 @@ struct MountOutcome<'a> {
 impl Mount {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
         let store = cx.store()?;
+        cx.check_mounts_last(store)?;
         let request = MountRequest {
             mount_label: self.label.unwrap_or_default(),
             read_only: self.read_only,
@@ -95,6 +96,7 @@ pub(crate) struct Unmount {
 impl Unmount {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
         let store = cx.store()?;
+        cx.check_mounts_last(store)?;
         let mut outcomes = Vec::new();
         for id in &self.ids {
             let mut text = String::new();

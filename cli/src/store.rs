@@ -79,7 +79,7 @@ pub(crate) struct Config {
 impl Config {
     /// Prints the options that the configuration leads to; the flags for roots and driver do not change them.
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
-        let options = global::load_configuration(self.file)?.options;
+        let options = global::load_configuration(self.file, cx.user())?.options;
         cx.out.json(&OptionsJson::from(&options))?;
         Ok(0)
     }

@@ -21,7 +21,6 @@ const NOT_YET: &[&str] = &[
     "gc",
     "layer-parent-owners",
     "storage-layers",
-    "unshare",
 ];
 
 /// Tells the user of `error`; returns the exit code (`cli.md`, Streams and exit codes).

@@ -4,7 +4,7 @@ use crate::sandbox::{Sandbox, bare};
 
 #[test]
 fn commands_that_are_not_there() {
-    for name in ["nosuch", "check", "gc", "dedup", "unshare", "storage-layers", "help"] {
+    for name in ["nosuch", "check", "gc", "dedup", "storage-layers", "help"] {
         let run = bare(&[name]);
         assert_eq!((run.code, run.stdout), (1, format!("{name}: unrecognized command.\n")));
         let advice = if matches!(name, "nosuch" | "help") { "orlop --help" } else { "yet" };
@@ -125,7 +125,15 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn user_namespaces_are_refused() {
+fn a_user_namespace_can_be_asked_for() {
     let sandbox = Sandbox::vfs();
-    sandbox.fails("-U layers", "--unshare");
+    assert_eq!(sandbox.ok("-U layers"), "");
+    assert_eq!(sandbox.ok("--unshare=false layers"), "");
+    let map = "cat /proc/self/uid_map";
+    let outside = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let inside = sandbox.ok(&format!("unshare {map}"));
+    assert_ne!(inside, outside);
+    assert_eq!(inside.split_whitespace().next(), Some("0"));
+    assert_eq!(sandbox.ok(&format!("--unshare=0 unshare {map}")), outside);
+    sandbox.fails("unshare /no/such/program", "/no/such/program");
 }
