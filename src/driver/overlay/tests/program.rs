@@ -198,6 +198,15 @@ fn a_program_is_called_as_the_others_do() {
     assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
     driver.put(&id("ctr")).unwrap();
     assert!(!driver.is_mounted(&merged));
+    // The kernel would not show what a program's layers are.
+    let refused = [
+        driver.describe_mount(&id("ctr"), &MountOptions::default()).unwrap_err(),
+        driver.mount_detached(&id("ctr"), &MountOptions::default()).unwrap_err(),
+    ];
+    for e in refused {
+        assert_eq!(e.kind(), ErrorKind::NotSupported);
+        assert!(e.to_string().contains(program.to_str().unwrap()), "{e}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use crate::ErrorKind;
 use crate::driver::tests::{TestStore, chain, id, mode, super_options, tar_of};
-use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountDescription, MountOptions};
 
 /// Set in a test program that such a user runs.
 const AS_USER: &str = "ORLOP_TEST_AS_USER";
@@ -86,6 +86,10 @@ fn overlay_keeps_its_marks_in_user_xattrs() {
     let mut value = [0u8; 8];
     let opaque = rustix::fs::lgetxattr(store.home("mid/diff/d"), "user.overlay.opaque", &mut value);
     assert_eq!(opaque.map(|n| value[..n].to_vec()), Ok(b"y".to_vec()));
+    let described = driver.describe_mount(&id("ctr"), &MountOptions::default()).unwrap();
+    assert!(
+        matches!(described, MountDescription::Overlay { options, .. } if options == ["userxattr"])
+    );
     let merged = driver.get(&id("ctr"), &MountOptions::default()).unwrap();
     assert!(super_options(&merged).contains("userxattr"), "{}", super_options(&merged));
     let names = |dir: &str| {
