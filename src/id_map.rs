@@ -52,6 +52,18 @@ impl IdMaps {
         Some((map(&self.uids, uid, IdMap::to_host)?, map(&self.gids, gid, IdMap::to_host)?))
     }
 
+    /// As [`IdMaps::to_host`], with 65534, the overflow id, for an id that is not mapped (MAP-4).
+    pub fn to_host_or_overflow(&self, uid: u32, gid: u32) -> (u32, u32) {
+        const OVERFLOW: u32 = 65_534;
+        let host = |maps: &[IdMap], id| map(maps, id, IdMap::to_host).unwrap_or(OVERFLOW);
+        (host(&self.uids, uid), host(&self.gids, gid))
+    }
+
+    /// Whether the ranges of each map join without gaps, on either side (MAP-7).
+    pub fn is_contiguous(&self) -> bool {
+        contiguous(&self.uids) && contiguous(&self.gids)
+    }
+
     /// The ids inside of an owner on the host; `None` if one of them is not mapped.
     pub fn to_container(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         Some((
@@ -71,6 +83,18 @@ impl IdMaps {
 
 fn map(maps: &[IdMap], id: u32, by: fn(IdMap, u32) -> Option<u32>) -> Option<u32> {
     if maps.is_empty() { Some(id) } else { maps.iter().find_map(|m| by(*m, id)) }
+}
+
+fn contiguous(maps: &[IdMap]) -> bool {
+    let joined = |first: fn(&IdMap) -> u32| {
+        let mut ranges: Vec<_> = maps.iter().map(|m| (first(m), m.size)).collect();
+        ranges.sort_unstable();
+        ranges.windows(2).all(|pair| match pair {
+            [(first, size), (next, _)] => first.checked_add(*size) == Some(*next),
+            _ => true,
+        })
+    };
+    joined(|m| m.host_id) && joined(|m| m.container_id)
 }
 
 fn root(maps: &[IdMap], of: &str) -> Result<u32> {
@@ -102,6 +126,18 @@ mod tests {
         assert_eq!(maps.to_container(5004, 9), Some((14, 9)));
         assert_eq!(maps.to_container(1010, 9), None);
         assert_eq!(IdMaps::default().to_host(u32::MAX, 1), Some((u32::MAX, 1)));
+        assert_eq!(maps.to_host_or_overflow(14, 3), (5004, 3));
+        assert_eq!(maps.to_host_or_overflow(15, 3), (65_534, 3));
+    }
+
+    #[test]
+    fn ranges_that_join_are_contiguous() {
+        // MAP-7
+        let all = |uids: &[IdMap]| IdMaps::new(uids, &[range(0, 0, 1)]).is_contiguous();
+        assert!(IdMaps::default().is_contiguous() && all(&[range(0, 7, 3)]));
+        assert!(all(&[range(10, 1010, 5), range(0, 1000, 10)]), "in any order");
+        assert!(!all(&[range(0, 1000, 10), range(10, 1011, 5)]), "a gap outside");
+        assert!(!all(&[range(0, 1000, 10), range(11, 1010, 5)]), "a gap inside");
     }
 
     #[test]

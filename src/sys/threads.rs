@@ -17,7 +17,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    blocked(|| Builder::new().name(name.to_owned()).spawn(work))
+    with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(work))
 }
 
 /// As [`spawn`], for a thread that ends with `scope`.
@@ -29,11 +29,15 @@ pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
-    blocked(|| Builder::new().name(name.to_owned()).spawn_scoped(scope, work))
+    with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn_scoped(scope, work))
 }
 
-/// A new thread has the mask of the one that starts it, from its first instruction on (pthread_create(3)).
-fn blocked<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+/// Runs `start` with all signals blocked: a new thread or process has the mask of the thread that starts it, from its first instruction
+/// on (pthread_create(3), fork(2)).
+///
+/// # Errors
+/// That of `start`.
+pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let started = start();
     // Fails only for a malformed request.
@@ -58,7 +62,7 @@ pub(crate) mod testing {
     }
 
     /// The names of the library's threads; a test's own may begin like them.
-    pub(crate) const NAMES: [&str; 10] = [
+    pub(crate) const NAMES: [&str; 11] = [
         "orlop-read",
         "orlop-decode",
         "orlop-digest",
@@ -69,6 +73,7 @@ pub(crate) mod testing {
         "orlop-layer",
         "orlop-remove",
         "orlop-mount",
+        "orlop-owner",
     ];
 
     /// Of all threads of this process that have such names.

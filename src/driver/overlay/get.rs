@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
+use super::ids;
 use super::layout::{self, DirLook};
 use super::mount::{Lower, Plan, Upper};
-use crate::driver::{MountOptions, refuse_id_maps};
+use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_overlay_mount};
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,7 @@ struct How {
     words: Vec<String>,
     label: String,
     volatile: bool,
+    maps: IdMaps,
 }
 
 impl How {
@@ -54,6 +57,9 @@ impl fmt::Display for How {
         if !self.label.is_empty() {
             write!(f, ", the label {:?}", self.label)?;
         }
+        if !self.maps.is_empty() {
+            write!(f, ", the id maps {:?} and {:?}", self.maps.uids, self.maps.gids)?;
+        }
         if self.volatile { f.write_str(", volatile") } else { Ok(()) }
     }
 }
@@ -67,6 +73,11 @@ pub(super) struct Uses {
 }
 
 impl Uses {
+    /// Whether the layer is mounted.
+    pub(super) fn is_used(&self) -> bool {
+        self.count > 0
+    }
+
     /// Of a layer that is gone.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -107,13 +118,13 @@ impl Overlay {
     }
 
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
         let how = How {
             words: self.effective_words(&options.options)?,
             label: options.mount_label.clone(),
             volatile: options.volatile,
+            maps: options.maps(),
         };
         let fits = |uses: &Uses, merged: &Path| how.fits(uses, &layer, merged);
         self.use_mount(&layer, fits, how.clone())
@@ -126,7 +137,7 @@ impl Overlay {
         self.ready()?;
         let mut words = self.effective_words(&["ro".to_owned()])?;
         words.extend(more.iter().map(|&w| w.to_owned()));
-        let how = How { words, label: String::new(), volatile: false };
+        let how = How { words, label: String::new(), volatile: false, maps: IdMaps::default() };
         let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
         Ok(View { driver: self, id: id.clone(), path, given_back: false })
     }
@@ -157,7 +168,7 @@ impl Overlay {
 
     /// Brings a count in line with the kernel (GET-4): a mount that somebody else made counts as one use, and no use
     /// outlives its mount.
-    fn refresh(&self, uses: &mut Uses, merged: &Path) {
+    pub(super) fn refresh(&self, uses: &mut Uses, merged: &Path) {
         match (uses.count, is_overlay_mount(merged)) {
             (0, true) => *uses = Uses { count: 1, how: None },
             (_, false) => *uses = Uses::default(),
@@ -166,7 +177,7 @@ impl Overlay {
     }
 
     /// The words of a mount: the caller's, else the configured ones (GET-15 to GET-17).
-    fn effective_words(&self, asked: &[String]) -> Result<Vec<String>> {
+    pub(super) fn effective_words(&self, asked: &[String]) -> Result<Vec<String>> {
         let configured = || self.options.mountopt.split(',').filter(|w| !w.is_empty());
         let mut words: Vec<String> = if asked.is_empty() {
             configured().map(str::to_owned).collect()
@@ -202,33 +213,19 @@ impl Overlay {
         for lower in &lower_layers {
             lower.check_content()?;
         }
+        let root = DirLook::of_root(&how.maps, 0o700)?;
+        let read_only = !own || how.read_only();
         if own {
-            self.restore_diff(layer, lower_layers.first())?;
+            ids::close_gaps(layer)?;
+            let maps = (!read_only).then_some(&how.maps);
+            self.restore_diff(layer, lower_layers.first(), maps)?;
         }
         let older = layer.check_content()?;
-        layout::ensure_own_dir(merged, DirLook::root(0o700))?;
+        layout::ensure_own_dir(merged, root)?;
 
-        let read_only = !own || how.read_only();
-        let mut lowers = Vec::new();
-        if read_only {
-            lowers.push(self.lower(layer, 0, None));
-        }
-        lowers.extend((1..=older).map(|n| {
-            let path = dir.join(format!("diff{n}"));
-            Lower { short: self.shorten(&path), absolute: path }
-        }));
-        for lower in &lower_layers {
-            let link = self.short_link(lower, heal)?;
-            let link = link.as_ref().map(|l| match lower.place {
-                Place::Home => PathBuf::from(l.relative()),
-                Place::ImageStore | Place::Additional => l.path(&lower.home),
-            });
-            lowers.extend((0..=lower.older()).map(|n| self.lower(lower, n, link.as_deref())));
-        }
-        if lower_layers.is_empty() && older == 0 && !read_only {
-            lowers.push(self.empty_lower(layer)?);
-        } else if lowers.len() == 1 && read_only {
-            // Two lowers at least make a read-only overlay; N names the empty directory as well.
+        let mut lowers = self.lower_dirs(layer, &lower_layers, &older, read_only, heal)?;
+        // Two lowers at least make a read-only overlay; N names the empty directory as well.
+        if lowers.len() <= usize::from(read_only) {
             lowers.push(self.empty_lower(layer)?);
         }
 
@@ -248,7 +245,7 @@ impl Overlay {
             // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
             remove_tree(&dir.join("work/work/incompat/volatile"))?;
         }
-        let plan = Plan {
+        let mut plan = Plan {
             home: self.home.clone(),
             target: merged.to_path_buf(),
             lowers,
@@ -256,7 +253,43 @@ impl Overlay {
             words,
             label: how.label.clone(),
         };
+        let both = !how.maps.uids.is_empty() && !how.maps.gids.is_empty();
+        let _mapped = if both && self.shifts(&how.maps)? {
+            Some(self.map_plan(layer, &how.maps, read_only, &mut plan)?)
+        } else {
+            None
+        };
         plan.mount().map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    /// Every directory of the layers below, and the layer's own that lie below the upper, or all of them.
+    pub(super) fn lower_dirs(
+        &self,
+        layer: &LayerDir,
+        below: &[LayerDir],
+        older: &[usize],
+        with_diff: bool,
+        heal: Heal,
+    ) -> Result<Vec<Lower>> {
+        let mut lowers = Vec::new();
+        if with_diff {
+            lowers.push(self.lower(layer, 0, None));
+        }
+        lowers.extend(older.iter().map(|n| {
+            let path = layer.older_dir(*n);
+            Lower { short: self.shorten(&path), absolute: path }
+        }));
+        for lower in below {
+            let link = self.short_link(lower, heal)?;
+            let link = link.as_ref().map(|l| match lower.place {
+                Place::Home => PathBuf::from(l.relative()),
+                Place::ImageStore | Place::Additional => l.path(&lower.home),
+            });
+            let link = link.as_deref();
+            lowers.push(self.lower(lower, 0, link));
+            lowers.extend(lower.older().into_iter().map(|n| self.lower(lower, n, link)));
+        }
+        Ok(lowers)
     }
 
     /// One directory of a lower layer, `n` 0 for `diff`, as N writes it and as short as can be.
@@ -287,7 +320,7 @@ impl Overlay {
     }
 
     /// The directory that stands below a layer without parent.
-    fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
+    pub(super) fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
         let path = layer.path().join("empty");
         if layer.place == Place::Home {
             layout::ensure_own_dir(&path, DirLook::root(0o700))?;
@@ -295,18 +328,35 @@ impl Overlay {
         Ok(Lower { short: self.shorten(&path), absolute: path })
     }
 
-    /// Makes a lost `diff` again (GET-7), with the mode of what lies below; an existing one keeps its owner (DEF-22).
-    fn restore_diff(&self, layer: &LayerDir, below: Option<&LayerDir>) -> Result<()> {
+    /// Makes a lost `diff` again (GET-7), with mode and owner of what lies below. The tree's root is seen with its owner, whom mounts do
+    /// not map: with `maps` it is root's of these, without it stays as it is (DEF-22, ADD-9).
+    pub(super) fn restore_diff(
+        &self,
+        layer: &LayerDir,
+        below: Option<&LayerDir>,
+        maps: Option<&IdMaps>,
+    ) -> Result<()> {
         let diff = layer.diff();
-        match diff.symlink_metadata() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        let root = match maps {
+            Some(maps) if !maps.is_empty() => Some(maps.root()?),
+            _ => None,
+        };
+        let present = match diff.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Ok(m) if m.is_dir() => DirLook::of(&diff).ok(),
             _ => return Ok(()),
-        }
-        let look = DirLook::of(&layer.path().join("diff1"))
-            .ok()
+        };
+        let look = present
+            .or_else(|| DirLook::of(&layer.older_dir(1)).ok())
             .or_else(|| below.and_then(|b| DirLook::of(&b.diff()).ok()))
             .unwrap_or(DirLook::root(0o555));
-        layout::make_dir(&diff, DirLook::root(look.mode)).map(drop)
+        let (uid, gid) = root.unwrap_or((look.uid, look.gid));
+        let wanted = DirLook { uid, gid, ..look };
+        match present {
+            None => layout::make_dir(&diff, wanted).map(drop),
+            Some(present) if present == wanted => Ok(()),
+            Some(_) => wanted.apply(layout::open_dir(&diff)?.as_fd(), &diff),
+        }
     }
 
     /// Gives one use back; the last one unmounts (PUT-1 to PUT-9).
@@ -328,6 +378,7 @@ impl Overlay {
     }
 
     fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
+        self.clear_mapped(layer)?;
         match detach(merged) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => {}
             done => done.map_err(|e| Error::io("unmounting", merged, e).id(layer.id.as_str()))?,

@@ -6,11 +6,13 @@ mod diff;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
+mod ids;
 mod layout;
 mod mount;
 mod prepare;
 mod probe;
 mod remove;
+mod shift;
 mod words;
 
 #[cfg(test)]
@@ -29,11 +31,11 @@ use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
     ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, Staging, Trash,
-    in_user_namespace, refuse_id_maps,
+    in_user_namespace,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
-use crate::{LayerId, Result};
+use crate::{IdMaps, LayerId, Result};
 
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
 const NAME: &str = "overlay";
@@ -85,14 +87,14 @@ impl Overlay {
         })
     }
 
-    fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
-        refuse_id_maps(&options.maps, "a layer's content")?;
-        Ok(UnpackOptions {
+    fn unpack_options(&self, options: &ApplyOptions) -> UnpackOptions {
+        UnpackOptions {
             whiteouts: Whiteouts::Overlay(self.xattr_prefix),
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
+            maps: options.maps.clone(),
             ..UnpackOptions::default()
-        })
+        }
     }
 
     /// Where layers of image content are made.
@@ -177,9 +179,9 @@ impl Driver for Overlay {
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
-        let unpack = self.unpack_options(options)?;
+        let unpack = self.unpack_options(options);
         self.ready()?;
-        let look = self.root_look(parent)?;
+        let look = self.root_look(parent, &options.maps)?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         Ok(Box::new(staging))
@@ -193,7 +195,7 @@ impl Driver for Overlay {
     }
 
     fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
-        let unpack = self.unpack_options(options)?;
+        let unpack = self.unpack_options(options);
         let layer = self.locate_own(id)?;
         layer.check_content()?;
         Ok((open_dir(&layer.diff())?, unpack))
@@ -225,6 +227,20 @@ impl Driver for Overlay {
         options: &DiffOptions,
     ) -> Result<u64> {
         self.size_of_diff(id, parent, options)
+    }
+
+    fn update_id_maps(
+        &self,
+        id: &LayerId,
+        to_container: &IdMaps,
+        to_host: &IdMaps,
+        mount_label: &str,
+    ) -> Result<()> {
+        self.change_id_maps(id, to_container, to_host, mount_label)
+    }
+
+    fn supports_shifting(&self, maps: &IdMaps) -> Result<bool> {
+        self.shifts(maps)
     }
 
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {
