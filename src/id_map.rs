@@ -47,29 +47,34 @@ impl IdMaps {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
-    /// The host ids of an owner inside; `None` if one of them is not mapped.
-    pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((map(&self.uids, uid, IdMap::to_host)?, map(&self.gids, gid, IdMap::to_host)?))
+    /// The host's id of a user inside, if it is mapped.
+    pub fn uid_to_host(&self, uid: u32) -> Option<u32> {
+        map(&self.uids, uid, IdMap::to_host)
     }
 
-    /// As [`IdMaps::to_host`], with 65534, the overflow id, for an id that is not mapped (MAP-4).
-    pub fn to_host_or_overflow(&self, uid: u32, gid: u32) -> (u32, u32) {
-        const OVERFLOW: u32 = 65_534;
-        let host = |maps: &[IdMap], id| map(maps, id, IdMap::to_host).unwrap_or(OVERFLOW);
-        (host(&self.uids, uid), host(&self.gids, gid))
+    /// The host's id of a group inside, if it is mapped.
+    pub fn gid_to_host(&self, gid: u32) -> Option<u32> {
+        map(&self.gids, gid, IdMap::to_host)
+    }
+
+    /// The id inside of a user on the host, if it is mapped.
+    pub fn uid_to_container(&self, uid: u32) -> Option<u32> {
+        map(&self.uids, uid, IdMap::to_container)
+    }
+
+    /// The host ids of an owner inside; `None` if one of them is not mapped.
+    pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((self.uid_to_host(uid)?, self.gid_to_host(gid)?))
+    }
+
+    /// The ids inside of an owner on the host; `None` if one of them is not mapped.
+    pub fn to_container(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((self.uid_to_container(uid)?, map(&self.gids, gid, IdMap::to_container)?))
     }
 
     /// Whether the ranges of each map join without gaps, on either side (MAP-7).
     pub fn is_contiguous(&self) -> bool {
         contiguous(&self.uids) && contiguous(&self.gids)
-    }
-
-    /// The ids inside of an owner on the host; `None` if one of them is not mapped.
-    pub fn to_container(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((
-            map(&self.uids, uid, IdMap::to_container)?,
-            map(&self.gids, gid, IdMap::to_container)?,
-        ))
     }
 
     /// The host ids of root inside (CRE-4): a single map of one id is root's whatever id it names.
@@ -98,14 +103,16 @@ fn contiguous(maps: &[IdMap]) -> bool {
 }
 
 fn root(maps: &[IdMap], of: &str) -> Result<u32> {
-    match maps {
-        [only] if only.size == 1 => Ok(only.host_id),
-        _ => map(maps, 0, IdMap::to_host).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
-                .detail(format!("the {of} id map {maps:?} has no host id for 0"))
-                .hint("map container id 0 as well")
-        }),
-    }
+    let host = match maps {
+        [only] if only.size == 1 => Some(only.host_id),
+        _ => map(maps, 0, IdMap::to_host),
+    };
+    // The highest number is nobody's: to the kernel it means "no change".
+    host.filter(|id| *id != u32::MAX).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
+            .detail(format!("the {of} id map {maps:?} has no host id for 0"))
+            .hint("map container id 0 as well")
+    })
 }
 
 #[cfg(test)]
@@ -126,8 +133,6 @@ mod tests {
         assert_eq!(maps.to_container(5004, 9), Some((14, 9)));
         assert_eq!(maps.to_container(1010, 9), None);
         assert_eq!(IdMaps::default().to_host(u32::MAX, 1), Some((u32::MAX, 1)));
-        assert_eq!(maps.to_host_or_overflow(14, 3), (5004, 3));
-        assert_eq!(maps.to_host_or_overflow(15, 3), (65_534, 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Other owners for all that is in a tree: from one pair of id maps to another (`overlay-driver.md` MAP-3 to MAP-6, DEF-6).
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
@@ -20,6 +20,9 @@ const BATCH: usize = 64;
 
 /// Batches that wait for a thread; each holds a descriptor.
 const AHEAD: usize = 64;
+
+/// The owner of what has none, as the kernel shows it (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW: u32 = 65_534;
 
 const CAPABILITY: &[u8] = b"security.capability";
 
@@ -82,10 +85,15 @@ impl Change {
         let inside = self.to_container.to_container(uid, gid);
         // Layers whose parents should have had mapped owners and have not.
         let (uid, gid) = inside.or(((uid, gid) == (0, 0)).then_some((0, 0)))?;
-        let host = self.to_host.to_host_or_overflow(uid, gid);
+        let host = |id: u32, root: u32, host: Option<u32>| match host {
+            _ if id == root => id,
+            // To the kernel the highest number means "no change".
+            Some(host) if host != u32::MAX => host,
+            _ => OVERFLOW,
+        };
         Some((
-            if uid == self.root.0 { uid } else { host.0 },
-            if gid == self.root.1 { gid } else { host.1 },
+            host(uid, self.root.0, self.to_host.uid_to_host(uid)),
+            host(gid, self.root.1, self.to_host.gid_to_host(gid)),
         ))
     }
 
@@ -124,14 +132,21 @@ fn change_owner(
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     rustix::fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
     if item.kind() != FileType::Symlink && item.stat.st_mode & 0o6000 != 0 {
-        let mode = Mode::from_raw_mode(item.stat.st_mode & 0o7777);
-        rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?;
+        set_mode(dir, name, item.stat.st_mode & 0o7777)?;
     }
     if let Some(value) = capability {
         let path = xattrs::entry_path(dir, name);
         rustix::fs::lsetxattr(path.as_slice(), CAPABILITY, &value, XattrFlags::empty())?;
     }
     Ok(())
+}
+
+/// A link that somebody puts in the place of the file is not followed.
+fn set_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> std::result::Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))
 }
 
 /// The threads, and what the walk has for them.

@@ -104,6 +104,9 @@ impl Overlay {
             lowers.push(self.empty_lower(layer)?);
         }
         let mut words = self.effective_words(&[])?;
+        // An index would keep names of one file together that are not in the upper, and it does not outlive this mount.
+        words.retain(|w| !w.starts_with("index=") && !w.starts_with("nfs_export="));
+        words.push("index=off".to_owned());
         // The copies are synced in one go, not one by one, and a crash leaves none.
         if !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
