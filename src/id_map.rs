@@ -47,17 +47,34 @@ impl IdMaps {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
+    /// The host's id of a user inside, if it is mapped.
+    pub fn uid_to_host(&self, uid: u32) -> Option<u32> {
+        map(&self.uids, uid, IdMap::to_host)
+    }
+
+    /// The host's id of a group inside, if it is mapped.
+    pub fn gid_to_host(&self, gid: u32) -> Option<u32> {
+        map(&self.gids, gid, IdMap::to_host)
+    }
+
+    /// The id inside of a user on the host, if it is mapped.
+    pub fn uid_to_container(&self, uid: u32) -> Option<u32> {
+        map(&self.uids, uid, IdMap::to_container)
+    }
+
     /// The host ids of an owner inside; `None` if one of them is not mapped.
     pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((map(&self.uids, uid, IdMap::to_host)?, map(&self.gids, gid, IdMap::to_host)?))
+        Some((self.uid_to_host(uid)?, self.gid_to_host(gid)?))
     }
 
     /// The ids inside of an owner on the host; `None` if one of them is not mapped.
     pub fn to_container(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((
-            map(&self.uids, uid, IdMap::to_container)?,
-            map(&self.gids, gid, IdMap::to_container)?,
-        ))
+        Some((self.uid_to_container(uid)?, map(&self.gids, gid, IdMap::to_container)?))
+    }
+
+    /// Whether the ranges of each map join without gaps, on either side (MAP-7).
+    pub fn is_contiguous(&self) -> bool {
+        contiguous(&self.uids) && contiguous(&self.gids)
     }
 
     /// The host ids of root inside (CRE-4): a single map of one id is root's whatever id it names.
@@ -73,15 +90,29 @@ fn map(maps: &[IdMap], id: u32, by: fn(IdMap, u32) -> Option<u32>) -> Option<u32
     if maps.is_empty() { Some(id) } else { maps.iter().find_map(|m| by(*m, id)) }
 }
 
+fn contiguous(maps: &[IdMap]) -> bool {
+    let joined = |first: fn(&IdMap) -> u32| {
+        let mut ranges: Vec<_> = maps.iter().map(|m| (first(m), m.size)).collect();
+        ranges.sort_unstable();
+        ranges.windows(2).all(|pair| match pair {
+            [(first, size), (next, _)] => first.checked_add(*size) == Some(*next),
+            _ => true,
+        })
+    };
+    joined(|m| m.host_id) && joined(|m| m.container_id)
+}
+
 fn root(maps: &[IdMap], of: &str) -> Result<u32> {
-    match maps {
-        [only] if only.size == 1 => Ok(only.host_id),
-        _ => map(maps, 0, IdMap::to_host).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
-                .detail(format!("the {of} id map {maps:?} has no host id for 0"))
-                .hint("map container id 0 as well")
-        }),
-    }
+    let host = match maps {
+        [only] if only.size == 1 => Some(only.host_id),
+        _ => map(maps, 0, IdMap::to_host),
+    };
+    // The highest number is nobody's: to the kernel it means "no change".
+    host.filter(|id| *id != u32::MAX).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
+            .detail(format!("the {of} id map {maps:?} has no host id for 0"))
+            .hint("map container id 0 as well")
+    })
 }
 
 #[cfg(test)]
@@ -102,6 +133,16 @@ mod tests {
         assert_eq!(maps.to_container(5004, 9), Some((14, 9)));
         assert_eq!(maps.to_container(1010, 9), None);
         assert_eq!(IdMaps::default().to_host(u32::MAX, 1), Some((u32::MAX, 1)));
+    }
+
+    #[test]
+    fn ranges_that_join_are_contiguous() {
+        // MAP-7
+        let all = |uids: &[IdMap]| IdMaps::new(uids, &[range(0, 0, 1)]).is_contiguous();
+        assert!(IdMaps::default().is_contiguous() && all(&[range(0, 7, 3)]));
+        assert!(all(&[range(10, 1010, 5), range(0, 1000, 10)]), "in any order");
+        assert!(!all(&[range(0, 1000, 10), range(10, 1011, 5)]), "a gap outside");
+        assert!(!all(&[range(0, 1000, 10), range(11, 1010, 5)]), "a gap inside");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) mod fuzzing;
 mod gzip;
 mod import;
 mod names;
+mod owners;
 mod pack;
 mod pool;
 mod stage;
@@ -30,6 +31,7 @@ pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
+pub use owners::change_owners;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,

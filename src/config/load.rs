@@ -11,6 +11,10 @@ use crate::{Error, ErrorKind, Result};
 
 const GRAPH_ROOT: &str = "/var/lib/containers/storage";
 const RUN_ROOT: &str = "/run/containers/storage";
+/// `yes`: the overlay driver never maps ids by mounts (`overlay-driver.md` 3.4).
+const DISABLE_IDMAP: &str = "_CONTAINERS_OVERLAY_DISABLE_IDMAP";
+/// The driver option that it stands for.
+pub(super) const IDMAP_DISABLED: &str = "overlay.disable_idmap=true";
 
 /// Where a value comes from; displayed as `the default`, `set in <file>` or `set by <variable>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -148,8 +152,17 @@ fn driver(
     Ok((name.to_owned(), source))
 }
 
-/// The driver's options in the order of `storage-conf.md` 4, each with its source.
+/// The driver's options in the order of `storage-conf.md` 4, each with its source, and in the end the one that an environment variable
+/// stands for which the Go driver reads itself.
 fn driver_options(settings: &Settings, env: &Environment) -> Result<Vec<(String, Source)>> {
+    let mut options = configured_options(settings, env)?;
+    if env.get(DISABLE_IDMAP).is_some_and(|value| value == "yes") {
+        options.push((IDMAP_DISABLED.to_owned(), Source::Environment(DISABLE_IDMAP)));
+    }
+    Ok(options)
+}
+
+fn configured_options(settings: &Settings, env: &Environment) -> Result<Vec<(String, Source)>> {
     if let Some(list) = env.text("STORAGE_OPTS")? {
         let source = Source::Environment("STORAGE_OPTS");
         let options = list.split(',').filter(|_| !list.is_empty());

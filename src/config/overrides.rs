@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::load::IDMAP_DISABLED;
 use super::{Loaded, StoreOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -49,12 +50,14 @@ impl Loaded {
             options.transient_store |= choice.transient;
             return Ok(options);
         }
+        // The Go driver itself reads the variable that this stands for, whatever a caller chooses.
+        let switches = self.options.driver_options.iter().filter(|o| *o == IDMAP_DISABLED).cloned();
         Ok(StoreOptions {
             graph_root: graph_root.unwrap_or_else(|| self.options.graph_root.clone()),
             run_root: run_root.unwrap_or_else(|| self.options.run_root.clone()),
             image_store,
             driver,
-            driver_options: choice.driver_options,
+            driver_options: choice.driver_options.into_iter().chain(switches).collect(),
             transient_store: choice.transient,
             ..StoreOptions::default()
         })

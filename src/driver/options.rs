@@ -27,6 +27,8 @@ pub(crate) struct OverlayOptions {
     pub(crate) ignore_chown_errors: bool,
     /// The mode of everything on disk, with owners and modes in an xattr.
     pub(crate) force_mask: Option<u32>,
+    /// Mounts never map ids: layers are copied with other owners instead.
+    pub(crate) disable_idmap: bool,
     /// Layers of partial pulls become composefs images.
     pub(crate) use_composefs: bool,
     /// An option that matters as soon as something is written or mounted, and is not served yet.
@@ -229,6 +231,7 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
                 out.force_mask = Some(force_mask(&word)?);
                 not_yet.set("force_mask", true, &word);
             }
+            "disable_idmap" => out.disable_idmap = word.boolean()?,
             "use_composefs" => {
                 out.use_composefs = word.boolean()?;
                 not_yet.set("use_composefs", out.use_composefs, &word);
@@ -361,6 +364,7 @@ mod tests {
             "skip_mount_home=yes",
             "ignore_chown_errors=",
             "use_composefs=2",
+            "disable_idmap=yes",
             "size=abc",
             "size=",
             "inodes=-1",

@@ -124,6 +124,8 @@ pub(super) fn snapshot(root: &Path) -> Vec<String> {
                 String::new()
             } else if about.is_symlink() {
                 format!("{:?}", std::fs::read_link(&path).unwrap())
+            } else if !about.is_file() {
+                format!("{:x}", about.rdev())
             } else {
                 format!("{:?}", std::fs::read(&path).unwrap_or_default())
             };

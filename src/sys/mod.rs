@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 pub(crate) mod beneath;
 pub(crate) mod exclusive;
+pub(crate) mod idmapped;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod of_process;
@@ -13,3 +14,4 @@ pub(crate) mod relocate;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
 pub(crate) mod threads;
+pub(crate) mod userns;

@@ -62,7 +62,7 @@ pub(crate) mod testing {
     }
 
     /// The names of the library's threads; a test's own may begin like them.
-    pub(crate) const NAMES: [&str; 10] = [
+    pub(crate) const NAMES: [&str; 11] = [
         "orlop-read",
         "orlop-decode",
         "orlop-digest",
@@ -73,6 +73,7 @@ pub(crate) mod testing {
         "orlop-layer",
         "orlop-remove",
         "orlop-mount",
+        "orlop-owner",
     ];
 
     /// Of all threads of this process that have such names.

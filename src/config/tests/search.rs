@@ -199,4 +199,14 @@ fn the_environment_sets_driver_and_driver_options() {
         [const { Source::Environment("STORAGE_OPTS") }; 3]
     );
     assert!(load(&[("STORAGE_OPTS", "")]).options.driver_options.is_empty());
+    // A switch of the Go driver's own, beside whatever else is configured or chosen.
+    const SWITCH: &str = "_CONTAINERS_OVERLAY_DISABLE_IDMAP";
+    let switched = load(&[("STORAGE_OPTS", "a=b"), (SWITCH, "yes")]);
+    assert_eq!(switched.options.driver_options, ["a=b", "overlay.disable_idmap=true"]);
+    assert_eq!(switched.provenance.driver_options[1], Source::Environment(SWITCH));
+    let choice = Overrides { graph_root: Some("/g".into()), ..Overrides::default() };
+    let chosen = switched.with_overrides(choice).unwrap();
+    assert_eq!(chosen.driver_options, ["overlay.disable_idmap=true"]);
+    let other = load(&[("STORAGE_OPTS", ""), (SWITCH, "no")]);
+    assert!(other.options.driver_options.is_empty());
 }

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::Overlay;
 use super::layout::{self, LinkId};
+use super::{Overlay, ids};
 use crate::{Error, ErrorKind, LayerId, Result};
 
 /// In what kind of store a layer lies.
@@ -42,21 +42,33 @@ impl LayerDir {
         self.home.join(&self.id).join("diff")
     }
 
-    /// How many older uppers there are: `diff1` to `diffN`, newest first; the first gap ends the list.
-    pub(super) fn older(&self) -> usize {
-        let dir = self.path();
-        (1..=layout::MAX_LOWERS).take_while(|n| is_real_dir(&dir.join(format!("diff{n}")))).count()
+    /// The older upper of that number.
+    pub(super) fn older_dir(&self, n: usize) -> PathBuf {
+        self.path().join(format!("diff{n}"))
+    }
+
+    /// The numbers of the older uppers, newest first: 1, 2 and so on. A rotation that was cut short leaves a gap of one or two, behind
+    /// which other versions see nothing more (ADD-4).
+    pub(super) fn older(&self) -> Vec<usize> {
+        let mut found = Vec::new();
+        for n in 1..=layout::MAX_LOWERS {
+            if is_real_dir(&self.older_dir(n)) {
+                found.push(n);
+            } else if n - found.last().unwrap_or(&0) > ids::WIDEST_GAP {
+                break;
+            }
+        }
+        found
     }
 
     /// The layer's own content as directories, newest first.
     pub(super) fn contents(&self) -> Vec<PathBuf> {
-        let dir = self.path();
-        let older = (1..=self.older()).map(|n| dir.join(format!("diff{n}")));
+        let older = self.older().into_iter().map(|n| self.older_dir(n));
         std::iter::once(self.diff()).chain(older).collect()
     }
 
-    /// Refuses content that this version cannot show truly; returns how many older directories there are beside `diff`.
-    pub(super) fn check_content(&self) -> Result<usize> {
+    /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.
+    pub(super) fn check_content(&self) -> Result<Vec<usize>> {
         let diff = self.diff();
         match diff.symlink_metadata() {
             Ok(m) if m.is_dir() => {}
@@ -77,17 +89,17 @@ impl LayerDir {
             }
             Err(e) => return Err(Error::io("examining", &diff, e)),
         }
-        let dir = self.path();
-        let mut older = 0;
-        while older < layout::MAX_LOWERS {
-            let next = dir.join(format!("diff{}", older + 1));
+        let mut older = Vec::new();
+        for n in 1..=layout::MAX_LOWERS {
+            let next = self.older_dir(n);
             match next.symlink_metadata() {
-                Ok(m) if m.is_dir() => older += 1,
+                Ok(m) if m.is_dir() => older.push(n),
                 Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
-                Err(_) => break,
+                Err(_) if n - older.last().unwrap_or(&0) > ids::WIDEST_GAP => break,
+                Err(_) => {}
             }
         }
-        let composefs = dir.join("composefs-data");
+        let composefs = self.path().join("composefs-data");
         if composefs.symlink_metadata().is_ok() {
             return Err(Error::new(ErrorKind::NotSupported, format!("using layer {}", self.id))
                 .path(&composefs)

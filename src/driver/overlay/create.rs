@@ -10,9 +10,9 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir, Place, is_reserved};
 use super::layout::{self, DirLook, LinkId};
 use super::remove::remove_links;
-use crate::driver::{CreateOptions, refuse_id_maps};
+use crate::driver::CreateOptions;
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// The mode of a base layer's root.
 const BASE_MODE: u32 = 0o555;
@@ -54,15 +54,16 @@ impl Overlay {
         read_write: bool,
     ) -> Result<()> {
         check_names(id, parent)?;
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         check_storage_options(options, read_write, id)?;
+        let maps = options.maps();
+        let root = DirLook::of_root(&maps, 0o700)?;
         self.ready()?;
         let (home, place) = match &self.image_home {
             Some(home) if !read_write => (home.as_path(), Place::ImageStore),
             _ => (self.home.as_path(), Place::Home),
         };
         let below = parent.map(|p| self.parent_files(p)).transpose()?;
-        let look = self.root_look(parent)?;
+        let look = self.root_look(parent, &maps)?;
 
         layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(0o755))?;
         let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
@@ -74,7 +75,7 @@ impl Overlay {
         // Two links to one layer would make the repair of older versions go round in circles (`store-format.md` 16.11).
         remove_links(&layer)?;
         let mut undo = Undo { dir: dir.clone(), link: None, done: false };
-        layout::make_dir(&dir, DirLook::root(0o700))?;
+        layout::make_dir(&dir, root)?;
         layout::make_dir(&dir.join("diff"), look)?;
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
@@ -131,12 +132,12 @@ impl Overlay {
         })
     }
 
-    /// Mode and owner of the root of a new child of `parent` (CRE-8, CRE-10): the parent's, in full.
+    /// Mode and owner of the root of a new child of `parent` (CRE-8, CRE-10): the parent's, in full; without one, root's of `maps`.
     ///
     /// # Errors
     /// [`ErrorKind::LayerUnknown`] if the parent has vanished.
-    pub(super) fn root_look(&self, parent: Option<&LayerId>) -> Result<DirLook> {
-        let Some(parent) = parent else { return Ok(DirLook::root(BASE_MODE)) };
+    pub(super) fn root_look(&self, parent: Option<&LayerId>, maps: &IdMaps) -> Result<DirLook> {
+        let Some(parent) = parent else { return DirLook::of_root(maps, BASE_MODE) };
         let diff = self.locate(parent)?.diff();
         if let Some(look) = read_override(&diff) {
             return Ok(look);

@@ -36,7 +36,7 @@ impl Overlay {
         layer.check_content()?;
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
-        let alone = Self::is_parent(&lowers, parent) && layer.older() == 0;
+        let alone = Self::is_parent(&lowers, parent) && layer.older().is_empty();
         if alone && sizes_only {
             let upper = open_dir(&layer.diff())?;
             return Ok(Source::Upper { upper, lowers: Vec::new() });

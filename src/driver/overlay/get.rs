@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
-use super::chain::{Heal, LayerDir, Place};
-use super::layout::{self, DirLook, LinkId};
-use super::mount::{Lower, Plan, Upper};
+use super::chain::{LayerDir, Place};
+use super::layout::{self, DirLook};
 use super::probe::METACOPY;
 use super::program::{self, More};
-use crate::driver::{MountOptions, refuse_id_maps};
+use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
@@ -20,11 +18,10 @@ use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct How {
-    words: Vec<String>,
-    label: String,
-    volatile: bool,
-    /// How a program is to show the layers' ids.
-    maps: Option<IdMaps>,
+    pub(super) words: Vec<String>,
+    pub(super) label: String,
+    pub(super) volatile: bool,
+    pub(super) maps: IdMaps,
 }
 
 impl How {
@@ -47,7 +44,7 @@ impl How {
         }
     }
 
-    fn read_only(&self) -> bool {
+    pub(super) fn read_only(&self) -> bool {
         self.words.iter().any(|w| w == "ro")
     }
 }
@@ -58,8 +55,8 @@ impl fmt::Display for How {
         if !self.label.is_empty() {
             write!(f, ", the label {:?}", self.label)?;
         }
-        if let Some(maps) = &self.maps {
-            write!(f, ", the id maps {:?} and {:?}", maps.uids, maps.gids)?;
+        if !self.maps.is_empty() {
+            write!(f, ", the id maps {:?} and {:?}", self.maps.uids, self.maps.gids)?;
         }
         if self.volatile { f.write_str(", volatile") } else { Ok(()) }
     }
@@ -74,6 +71,11 @@ pub(super) struct Uses {
 }
 
 impl Uses {
+    /// Whether the layer is mounted.
+    pub(super) fn is_used(&self) -> bool {
+        self.count > 0
+    }
+
     /// Of a layer that is gone.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -114,11 +116,6 @@ impl Overlay {
     }
 
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        let maps = options.maps();
-        // A program maps ids by itself; the layers' owners stay.
-        if !maps.is_empty() && self.wanted_program()?.is_none() {
-            refuse_id_maps(&maps, &format!("layer {id}"))?;
-        }
         let layer = self.locate(id)?;
         self.ready()?;
         let how = self.how(options)?;
@@ -131,7 +128,7 @@ impl Overlay {
             words: self.effective_words(&options.options)?,
             label: options.mount_label.clone(),
             volatile: options.volatile,
-            maps: Some(options.maps()).filter(|maps| !maps.is_empty()),
+            maps: options.maps(),
         })
     }
 
@@ -142,7 +139,7 @@ impl Overlay {
         self.ready()?;
         let mut words = self.effective_words(&["ro".to_owned()])?;
         words.extend(more.iter().map(|&w| w.to_owned()));
-        let how = How { words, label: String::new(), volatile: false, maps: None };
+        let how = How { words, label: String::new(), volatile: false, maps: IdMaps::default() };
         let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
         Ok(View { driver: self, id: id.clone(), path, given_back: false })
     }
@@ -173,7 +170,7 @@ impl Overlay {
 
     /// Brings a count in line with the kernel (GET-4): a mount that somebody else made counts as one use, and no use
     /// outlives its mount.
-    fn refresh(&self, uses: &mut Uses, merged: &Path) {
+    pub(super) fn refresh(&self, uses: &mut Uses, merged: &Path) {
         match (uses.count, is_overlay_mount(merged)) {
             (0, true) => *uses = Uses { count: 1, how: None },
             (_, false) => *uses = Uses::default(),
@@ -182,7 +179,7 @@ impl Overlay {
     }
 
     /// The words of a mount: the caller's, else the configured ones (GET-15 to GET-17).
-    fn effective_words(&self, asked: &[String]) -> Result<Vec<String>> {
+    pub(super) fn effective_words(&self, asked: &[String]) -> Result<Vec<String>> {
         let configured = || self.options.mountopt.split(',').filter(|w| !w.is_empty());
         let mut words: Vec<String> = if asked.is_empty() {
             configured().map(str::to_owned).collect()
@@ -215,151 +212,23 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
-        let plan = self.plan(layer, merged, how)?;
+        let mut plan = self.plan(layer, merged, how)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
         }
-        layout::ensure_own_dir(merged, DirLook::root(0o700))?;
+        layout::ensure_own_dir(merged, DirLook::of_root(&how.maps, 0o700)?)?;
         match self.program() {
             Some(program) => {
-                let modes_apart = self.force_mask().is_some();
-                plan.mount_by(program, &More { maps: how.maps.as_ref(), modes_apart })
+                let maps = Some(&how.maps).filter(|maps| !maps.is_empty());
+                plan.mount_by(program, &More { maps, modes_apart: self.force_mask().is_some() })
             }
-            None => plan.mount(),
+            None => {
+                let _mapped = self.map_lowers(layer, how, &mut plan)?;
+                plan.mount()
+            }
         }
         .map_err(|e| e.id(layer.id.as_str()))
-    }
-
-    /// What a mount of the layer is made of; what a crash has taken from it is made again.
-    pub(super) fn plan(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<Plan> {
-        let own = layer.place == Place::Home;
-        let dir = layer.path();
-        let heal = if own { Heal::OnDisk } else { Heal::No };
-        let lower_layers = self.lowers(layer, heal)?;
-        let older_of_lowers =
-            lower_layers.iter().map(LayerDir::check_content).collect::<Result<Vec<_>>>()?;
-        let links = Self::listed_links(layer, &lower_layers);
-        if own {
-            self.restore_diff(layer, lower_layers.first())?;
-        }
-        let older = layer.check_content()?;
-
-        let read_only = !own || how.read_only();
-        let mut lowers = Vec::new();
-        if read_only {
-            lowers.push(self.lower(layer, 0, None));
-        }
-        lowers.extend((1..=older).map(|n| {
-            let path = dir.join(format!("diff{n}"));
-            Lower { short: self.shorten(&path), absolute: path }
-        }));
-        for (n, (lower, older)) in lower_layers.iter().zip(older_of_lowers).enumerate() {
-            let link = match links.get(n) {
-                Some(listed) if listed.leads_to(lower) => Some(listed.clone()),
-                _ => self.short_link(lower, heal)?,
-            };
-            let link = link.as_ref().map(|l| match lower.place {
-                Place::Home => PathBuf::from(l.relative()),
-                Place::ImageStore | Place::Additional => l.path(&lower.home),
-            });
-            lowers.extend((0..=older).map(|n| self.lower(lower, n, link.as_deref())));
-        }
-        if lower_layers.is_empty() && older == 0 && !read_only {
-            lowers.push(self.empty_lower(layer)?);
-        } else if lowers.len() == 1 && read_only {
-            // Two lowers at least make a read-only overlay; N names the empty directory as well.
-            lowers.push(self.empty_lower(layer)?);
-        }
-
-        let mut words = how.words.clone();
-        words.extend(self.own_words());
-        if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
-            words.push("volatile".to_owned());
-        }
-        let upper = (!read_only).then(|| {
-            let side = |name: &str| {
-                let path = dir.join(name);
-                Lower { short: self.shorten(&path), absolute: path }
-            };
-            Upper { diff: side("diff"), work: side("work") }
-        });
-        if !read_only {
-            layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
-            // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
-            remove_tree(&dir.join("work/work/incompat/volatile"))?;
-        }
-        Ok(Plan {
-            home: self.home.clone(),
-            target: merged.to_path_buf(),
-            lowers,
-            upper,
-            words,
-            label: how.label.clone(),
-        })
-    }
-
-    /// The words that every mount by the kernel has: without the rights of the first user namespace's root, overlay's marks are in user
-    /// xattrs (GET-20).
-    fn own_words(&self) -> Option<String> {
-        (self.rootless && self.program().is_none()).then(|| "userxattr".to_owned())
-    }
-
-    /// The short links of the layers below as the layer itself lists them, which spares a look into each; none if the list is
-    /// another one.
-    fn listed_links(layer: &LayerDir, lowers: &[LayerDir]) -> Vec<LinkId> {
-        let listed = layout::read_lower(&layer.path()).ok().flatten().unwrap_or_default();
-        if listed.len() == lowers.len() { listed } else { Vec::new() }
-    }
-
-    /// One directory of a lower layer, `n` 0 for `diff`, as N writes it and as short as can be.
-    fn lower(&self, layer: &LayerDir, n: usize, link: Option<&Path>) -> Lower {
-        let diff = layer.diff();
-        let absolute = match n {
-            0 => diff,
-            _ => diff.join("..").join(format!("diff{n}")),
-        };
-        let direct = match n {
-            0 => self.shorten(&absolute),
-            _ => self.shorten(&layer.path().join(format!("diff{n}"))),
-        };
-        let by_link = link.map(|l| match n {
-            0 => l.to_path_buf(),
-            _ => l.join("..").join(format!("diff{n}")),
-        });
-        let short = match by_link {
-            Some(link) if link.as_os_str().len() < direct.as_os_str().len() => link,
-            _ => direct,
-        };
-        Lower { absolute, short }
-    }
-
-    /// A path as seen from the home.
-    fn shorten(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.home).unwrap_or(path).to_path_buf()
-    }
-
-    /// The directory that stands below a layer without parent.
-    fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
-        let path = layer.path().join("empty");
-        if layer.place == Place::Home {
-            layout::ensure_own_dir(&path, DirLook::root(0o700))?;
-        }
-        Ok(Lower { short: self.shorten(&path), absolute: path })
-    }
-
-    /// Makes a lost `diff` again (GET-7), with the mode of what lies below; an existing one keeps its owner (DEF-22).
-    fn restore_diff(&self, layer: &LayerDir, below: Option<&LayerDir>) -> Result<()> {
-        let diff = layer.diff();
-        match diff.symlink_metadata() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            _ => return Ok(()),
-        }
-        let look = DirLook::of(&layer.path().join("diff1"))
-            .ok()
-            .or_else(|| below.and_then(|b| DirLook::of(&b.diff()).ok()))
-            .unwrap_or(DirLook::root(0o555));
-        layout::make_dir(&diff, DirLook::root(look.mode)).map(drop)
     }
 
     /// Gives one use back; the last one unmounts (PUT-1 to PUT-9).
@@ -381,6 +250,7 @@ impl Overlay {
     }
 
     fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
+        self.clear_mapped(layer)?;
         if is_fuse_mount(merged) && program::unmount(merged) {
             tracing::debug!(path = ?merged, "unmounted by a program");
         } else {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use crate::sys::{atomic, regular};
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// The directory of short links.
 pub(super) const LINKS: &str = "l";
@@ -207,6 +207,15 @@ impl DirLook {
     /// What a directory that belongs to root has.
     pub(in crate::driver) const fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0 }
+    }
+
+    /// What a directory that belongs to root inside has (CRE-4).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if root is not mapped.
+    pub(in crate::driver) fn of_root(maps: &IdMaps, mode: u32) -> Result<Self> {
+        let (uid, gid) = maps.root()?;
+        Ok(Self { mode, uid, gid })
     }
 
     /// What an open directory has.

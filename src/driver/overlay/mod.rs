@@ -7,12 +7,15 @@ mod diff;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
+mod ids;
 mod layout;
 mod mount;
+mod plan;
 mod prepare;
 mod probe;
 mod program;
 mod remove;
+mod shift;
 mod traces;
 mod words;
 
@@ -32,11 +35,11 @@ use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
     ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
-    Trash, in_user_namespace, refuse_id_maps,
+    Trash, in_user_namespace,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
-use crate::{LayerId, Result};
+use crate::{IdMaps, LayerId, Result};
 
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
 const NAME: &str = "overlay";
@@ -103,7 +106,6 @@ impl Overlay {
     }
 
     fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
-        refuse_id_maps(&options.maps, "a layer's content")?;
         self.ready()?;
         Ok(UnpackOptions {
             whiteouts: match self.program() {
@@ -113,6 +115,7 @@ impl Overlay {
             force_mask: options.force_mask.or_else(|| self.force_mask()),
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
+            maps: options.maps.clone(),
             ..UnpackOptions::default()
         })
     }
@@ -208,7 +211,7 @@ impl Driver for Overlay {
 
     fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
         let unpack = self.unpack_options(options)?;
-        let look = self.root_look(parent)?;
+        let look = self.root_look(parent, &options.maps)?;
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         Ok(Box::new(staging))
@@ -254,6 +257,20 @@ impl Driver for Overlay {
         options: &DiffOptions,
     ) -> Result<u64> {
         self.size_of_diff(id, parent, options)
+    }
+
+    fn update_id_maps(
+        &self,
+        id: &LayerId,
+        to_container: &IdMaps,
+        to_host: &IdMaps,
+        mount_label: &str,
+    ) -> Result<()> {
+        self.change_id_maps(id, to_container, to_host, mount_label)
+    }
+
+    fn supports_shifting(&self, maps: &IdMaps) -> Result<bool> {
+        self.shifts(maps)
     }
 
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {

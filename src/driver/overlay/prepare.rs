@@ -8,13 +8,13 @@ use super::chain::list_layers;
 use super::layout::{self, DirLook};
 use super::probe::{Answer, is_unhindered};
 use super::program::usual_program;
-use super::{Overlay, traces};
+use super::{Overlay, shift, traces};
 use crate::sys::lock::{LockAccess, LockFile};
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
 };
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// File systems on which the kernel's overlay does not work.
 const REFUSED: [(u64, &str); 3] =
@@ -312,6 +312,10 @@ impl Overlay {
             answer.to_string()
         };
         let words = &self.options.mountopt;
+        let shifting = match self.options.disable_idmap {
+            true => "false".to_owned(),
+            false => ask(shift::FEATURE, &|| self.shifts(&IdMaps::default())),
+        };
         vec![
             row("Backing Filesystem", self.backing_name().to_owned()),
             row("Supports d_type", ask("overlay", &|| self.check_overlay().map(|()| true))),
@@ -320,7 +324,7 @@ impl Overlay {
                 ask(&format!("native-diff({words})"), &|| self.native_diff()),
             ),
             row("Using metacopy", ask(&format!("metacopy({words})"), &|| self.using_metacopy())),
-            row("Supports shifting", "false".to_owned()),
+            row("Supports shifting", shifting),
             row("Supports volatile", ask("volatile", &|| self.supports_volatile())),
         ]
     }

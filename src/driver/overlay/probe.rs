@@ -2,18 +2,21 @@
 //! that other versions use (`overlay-driver.md` 2.3, 4.3 to 4.6; DEF-17).
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 
-use super::Overlay;
 use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
+use super::{Overlay, shift};
+use crate::sys::idmapped::IdMappedMount;
 use crate::sys::mount::{detach, mounts_below};
 use crate::sys::tempdir::{self, TempDir};
+use crate::sys::userns::user_namespace;
 use crate::sys::{atomic, regular};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, IdMap, IdMaps, Result};
 
 /// An answer that may be remembered: yes, or no and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +96,15 @@ impl Overlay {
             self.remember("volatile", &Answer::Yes, false);
         }
         Ok(supported)
+    }
+
+    /// Whether an overlay can be mounted on a lower directory whose owners a mount maps (4.6).
+    ///
+    /// # Errors
+    /// When the kernel could not be tried out.
+    pub(super) fn maps_lowers(&self) -> Result<bool> {
+        let answer = self.remembered(shift::FEATURE, true, probe_mapped_lower)?;
+        Ok(answer == Answer::Yes)
     }
 
     /// The answer in the cache, else the probe's, which then goes there. A probe that fails for a passing reason leaves
@@ -241,6 +253,28 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
         "'overlay' is not supported over the file system of {:?}: {e}",
         scratch.dir
     )))
+}
+
+fn probe_mapped_lower(scratch: &Scratch) -> Result<Answer> {
+    const ROOT: IdMap = IdMap { container_id: 0, host_id: 0, size: 1 };
+    scratch.dirs(&["merged", "lower", "lower-mapped", "upper", "work"], 0o700)?;
+    let verdict = |what: &str, e: Error| match is_verdict(&e) {
+        true => Ok(Answer::No(format!("{what}: {e}"))),
+        false => Err(e),
+    };
+    let namespace = match user_namespace(&IdMaps::new(&[ROOT], &[ROOT])) {
+        Ok(namespace) => namespace,
+        Err(e) => return verdict("no user namespace", e),
+    };
+    let (lower, mapped) = (scratch.path("lower"), scratch.path("lower-mapped"));
+    let _mount = match IdMappedMount::attach(&lower, &mapped, namespace.as_fd()) {
+        Ok(mount) => mount,
+        Err(e) => return verdict("no mount that maps ids", Error::io("mapping", &lower, e)),
+    };
+    match scratch.mount(&["lower-mapped"], "upper", &[]) {
+        Ok(()) => Ok(Answer::Yes),
+        Err(e) => verdict("no overlay on a mount that maps ids", e),
+    }
 }
 
 fn tells_types(dir: &Path) -> Result<bool> {

@@ -275,6 +275,7 @@ fn probes_leave_their_answers_under_the_common_names() {
     assert_eq!(
         cache,
         [
+            "idmapped-lower-dir-true",
             "metacopy(nodev,metacopy=on)-true",
             "native-diff(nodev,metacopy=on)-false",
             "overlay-true",

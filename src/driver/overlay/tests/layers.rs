@@ -8,7 +8,6 @@ use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
 use crate::sys::mount::is_mount_point;
 use crate::{ErrorKind, LayerId};
-use crate::{IdMap, IdMaps};
 
 fn text(path: impl AsRef<std::path::Path>) -> String {
     fs::read_to_string(path).unwrap()
@@ -329,19 +328,6 @@ fn staged_content_becomes_the_layers() {
 fn what_is_not_served_is_refused_by_name() {
     let store = TestStore::new();
     let driver = store.overlay(&[]);
-    let map = vec![IdMap { container_id: 0, host_id: 1000, size: 10 }];
-    let content = ApplyOptions { maps: IdMaps::new(&map, &[]), ..ApplyOptions::default() };
-    let mapped = CreateOptions { uid_map: map.clone(), ..CreateOptions::default() };
-    for refused in [
-        driver.create(&id("x"), None, &mapped).unwrap_err(),
-        driver.stage(None, &content).err().unwrap(),
-        driver
-            .get(&id("x"), &MountOptions { gid_map: map, ..MountOptions::default() })
-            .unwrap_err(),
-    ] {
-        assert_eq!(refused.kind(), ErrorKind::NotSupported);
-        assert!(refused.to_string().contains("id map"), "{refused}");
-    }
     // CRE-2, CRE-3
     let sized = |key: &str| CreateOptions {
         storage_opt: [(key.to_owned(), "1g".to_owned())].into(),

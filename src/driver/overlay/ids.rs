@@ -1,0 +1,195 @@
+//! Other id maps for a layer: a new upper with copies that have other owners, and the old ones below it (`overlay-driver.md` MAP-1,
+//! MAP-2, ADD-4).
+//!
+//! The copies are made beside the layer. It stays as it was until they are complete and its directories are moved on, and wherever that
+//! stops, it is as before or as after: a gap in the numbers is passed over and closed, a missing `diff` made again.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::RenameFlags;
+
+use super::Overlay;
+use super::chain::{Heal, LayerDir, Place};
+use super::get::lock;
+use super::layout::{self, DirLook, make_dir, open_dir};
+use super::mount::{Lower, Plan, Upper};
+use crate::archive::change_owners;
+use crate::sys::mount::detach;
+use crate::sys::relocate::relocate;
+use crate::sys::tempdir::TempDir;
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
+
+/// How many numbers of older uppers can be missing in a row, when one that was not empty is moved on beside the new one.
+pub(super) const WIDEST_GAP: usize = 2;
+
+/// What takes the place of what, in order.
+#[derive(Debug)]
+struct Move {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+/// A remapped layer that is ready to be moved into place; dropped, it is gone.
+struct Remapped {
+    temp: TempDir,
+    moves: Vec<Move>,
+}
+
+impl Overlay {
+    /// Gives all that the layer shows the owners that `to_host` has for what they are by `to_container`.
+    pub(super) fn change_id_maps(
+        &self,
+        id: &LayerId,
+        to_container: &IdMaps,
+        to_host: &IdMaps,
+        label: &str,
+    ) -> Result<()> {
+        let root = DirLook::of_root(to_host, 0o700)?;
+        let layer = self.locate_own(id)?;
+        self.ready()?;
+        let slot = self.counts.slot(id);
+        let mut uses = lock(&slot);
+        let merged = self.merged(&layer);
+        self.refresh(&mut uses, &merged);
+        let outcome = if uses.is_used() {
+            Err(Error::new(ErrorKind::Busy, format!("changing the id maps of layer {id}"))
+                .path(merged)
+                .detail("the layer is mounted")
+                .hint("unmount it first"))
+        } else {
+            self.remap(&layer, root, |tree| change_owners(tree, to_container, to_host), label)
+                .and_then(Remapped::commit)
+        };
+        drop(uses);
+        self.counts.tidy(id, slot);
+        outcome.map_err(|e| e.id(id.as_str()))
+    }
+
+    /// Makes the copies and plans the moves. The layer itself stays as it is, but for what a rotation that was cut short has left.
+    fn remap(
+        &self,
+        layer: &LayerDir,
+        root: DirLook,
+        change: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> Result<()>,
+        label: &str,
+    ) -> Result<Remapped> {
+        let heal = if layer.place == Place::Home { Heal::OnDisk } else { Heal::No };
+        let below = Self::contents_below(self.lowers(layer, heal)?)?;
+        close_gaps(layer)?;
+        self.restore_diff(layer, below.first().map(|(lower, _)| lower), None)?;
+        let older = layer.check_content()?;
+        let diff = layer.diff();
+        let mode = DirLook::of(&diff).map_err(|e| Error::io("examining", &diff, e))?.mode;
+        let has_content = has_entries(&diff)?;
+
+        let mut temp = TempDir::create(&layer.home.join(layout::TEMP_DIRS))?;
+        let mut fresh = |look: DirLook| -> Result<PathBuf> {
+            let path = temp.addition();
+            make_dir(&path, look)?;
+            Ok(path)
+        };
+        let upper = fresh(DirLook { mode, ..root })?;
+        let new_diff = fresh(DirLook { mode, ..root })?;
+        let new_work = fresh(DirLook { mode: 0o555, ..root })?;
+        let (work, target) = (fresh(DirLook::root(0o700))?, fresh(DirLook::root(0o700))?);
+        let (old_work, old_diff) = (temp.addition(), temp.addition());
+
+        // With an empty `diff` among them, a chain of full length would be one too long.
+        let mut lowers = self.lower_dirs(layer, &below, &older, has_content, heal)?;
+        if lowers.is_empty() {
+            lowers.push(self.empty_lower(layer)?);
+        }
+        let mut words = self.effective_words(&[])?;
+        words.extend(self.own_words());
+        // An index would keep names of one file together that are not in the upper, and it does not outlive this mount.
+        words.retain(|w| !w.starts_with("index=") && !w.starts_with("nfs_export="));
+        words.push("index=off".to_owned());
+        // The copies are synced in one go, not one by one, and a crash leaves none.
+        if !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
+            words.push("volatile".to_owned());
+        }
+        let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
+        let plan = Plan {
+            home: self.home.clone(),
+            target: target.clone(),
+            lowers,
+            upper: Some(Upper { diff: side(&upper), work: side(&work) }),
+            words,
+            label: label.to_owned(),
+        };
+        // Before anything is written to it: the descriptor tells of what fails later.
+        let copies = open_dir(&upper)?;
+        plan.mount()?;
+        let changed = open_dir(&target).and_then(|tree| change(tree.as_fd()));
+        let unmounted = detach(&target).map_err(|e| Error::io("unmounting", &target, e));
+        changed.and(unmounted)?;
+        if !self.options.unsynced {
+            rustix::fs::syncfs(&copies).map_err(|e| Error::io("syncing", &upper, e))?;
+        }
+
+        // The old work directory can hold an index of the old upper, which must not be found with the new one.
+        let mut moves = vec![
+            Move { from: layer.path().join("work"), to: old_work },
+            Move { from: new_work, to: layer.path().join("work") },
+        ];
+        let by = if has_content { 2 } else { 1 };
+        moves.extend(
+            older
+                .iter()
+                .rev()
+                .map(|n| Move { from: layer.older_dir(*n), to: layer.older_dir(n + by) }),
+        );
+        moves.extend([
+            Move {
+                from: diff.clone(),
+                to: if has_content { layer.older_dir(2) } else { old_diff },
+            },
+            Move { from: upper, to: layer.older_dir(1) },
+            Move { from: new_diff, to: diff },
+        ]);
+        Ok(Remapped { temp, moves })
+    }
+}
+
+impl Remapped {
+    fn commit(self) -> Result<()> {
+        self.moves.iter().try_for_each(Move::carry_out)?;
+        // The layer is changed: what is left of the old one is for the next recovery, and no failure.
+        if let Err(e) = self.temp.cleanup() {
+            tracing::warn!(error = %e, "removing what a change of id maps has replaced");
+        }
+        Ok(())
+    }
+}
+
+impl Move {
+    fn carry_out(&self) -> Result<()> {
+        match relocate(&self.from, &self.to, RenameFlags::NOREPLACE) {
+            // A work directory that was lost is no loss.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.from.ends_with("work") => {
+                Ok(())
+            }
+            done => done.map_err(|e| Error::io("moving a layer's directory to", &self.to, e)),
+        }
+    }
+}
+
+/// Gives the older uppers the numbers from 1 on again, the newest first, as other versions look for them.
+pub(super) fn close_gaps(layer: &LayerDir) -> Result<()> {
+    for (n, found) in (1..).zip(layer.older()) {
+        if n != found {
+            tracing::warn!(layer = %layer.id, from = found, to = n, "an older upper gets its number back");
+            Move { from: layer.older_dir(found), to: layer.older_dir(n) }.carry_out()?;
+        }
+    }
+    Ok(())
+}
+
+fn has_entries(dir: &Path) -> Result<bool> {
+    let failed = |e| Error::io("listing", dir, e);
+    std::fs::read_dir(dir).map_err(failed)?.next().transpose().map(|e| e.is_some()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests;

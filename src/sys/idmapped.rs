@@ -1,0 +1,79 @@
+//! Mounts that show the files of a directory with mapped owners (mount_setattr(2), Linux 5.12).
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use super::mount::detach;
+
+/// `struct mount_attr` (mount_setattr(2)).
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// A directory seen with mapped owners, at another place, until this is dropped. What was mounted upon it meanwhile keeps it alive.
+#[derive(Debug)]
+pub(crate) struct IdMappedMount(PathBuf);
+
+impl IdMappedMount {
+    /// Shows `source`, without what is mounted below it, at `target`, with the maps of `namespace`.
+    ///
+    /// It is private and read-only: were it left behind by a crash, a removal of the tree around it could not reach the files it shows.
+    ///
+    /// # Errors
+    /// The system call's: `EINVAL` if the file system of `source` or the kernel maps no ids, `EPERM` without the right to.
+    pub(crate) fn attach(
+        source: &Path,
+        target: &Path,
+        namespace: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = rustix::mount::open_tree(CWD, source, flags)?;
+        map_ids(&tree, namespace)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&tree, "", CWD, target, flags)?;
+        Ok(Self(target.to_path_buf()))
+    }
+}
+
+impl Drop for IdMappedMount {
+    fn drop(&mut self) {
+        if let Err(e) = detach(&self.0) {
+            tracing::warn!(path = ?self.0, error = %e, "detaching a mount that maps ids");
+        }
+    }
+}
+
+fn map_ids(tree: &OwnedFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = MountAttr {
+        set: MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).unwrap_or(u64::MAX),
+        ..MountAttr::default()
+    };
+    // SAFETY: the path is a constant, the structure is as long as the call is told, and the kernel writes to neither.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of_val(&attr),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
