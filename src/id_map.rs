@@ -47,17 +47,26 @@ impl IdMaps {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
+    /// The id inside of a user on the host, if it is mapped.
+    pub fn uid_to_container(&self, uid: u32) -> Option<u32> {
+        map(&self.uids, uid, IdMap::to_container)
+    }
+
     /// The host ids of an owner inside; `None` if one of them is not mapped.
     pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         Some((map(&self.uids, uid, IdMap::to_host)?, map(&self.gids, gid, IdMap::to_host)?))
     }
 
+    /// As [`IdMaps::to_host`], with 65534, the overflow id, for an id that is not mapped (MAP-4).
+    pub fn to_host_or_overflow(&self, uid: u32, gid: u32) -> (u32, u32) {
+        const OVERFLOW: u32 = 65_534;
+        let host = |maps: &[IdMap], id| map(maps, id, IdMap::to_host).unwrap_or(OVERFLOW);
+        (host(&self.uids, uid), host(&self.gids, gid))
+    }
+
     /// The ids inside of an owner on the host; `None` if one of them is not mapped.
     pub fn to_container(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((
-            map(&self.uids, uid, IdMap::to_container)?,
-            map(&self.gids, gid, IdMap::to_container)?,
-        ))
+        Some((self.uid_to_container(uid)?, map(&self.gids, gid, IdMap::to_container)?))
     }
 
     /// The host ids of root inside (CRE-4): a single map of one id is root's whatever id it names.
@@ -74,14 +83,16 @@ fn map(maps: &[IdMap], id: u32, by: fn(IdMap, u32) -> Option<u32>) -> Option<u32
 }
 
 fn root(maps: &[IdMap], of: &str) -> Result<u32> {
-    match maps {
-        [only] if only.size == 1 => Ok(only.host_id),
-        _ => map(maps, 0, IdMap::to_host).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
-                .detail(format!("the {of} id map {maps:?} has no host id for 0"))
-                .hint("map container id 0 as well")
-        }),
-    }
+    let host = match maps {
+        [only] if only.size == 1 => Some(only.host_id),
+        _ => map(maps, 0, IdMap::to_host),
+    };
+    // The highest number is nobody's: to the kernel it means "no change".
+    host.filter(|id| *id != u32::MAX).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "mapping root's ids")
+            .detail(format!("the {of} id map {maps:?} has no host id for 0"))
+            .hint("map container id 0 as well")
+    })
 }
 
 #[cfg(test)]
@@ -102,6 +113,8 @@ mod tests {
         assert_eq!(maps.to_container(5004, 9), Some((14, 9)));
         assert_eq!(maps.to_container(1010, 9), None);
         assert_eq!(IdMaps::default().to_host(u32::MAX, 1), Some((u32::MAX, 1)));
+        assert_eq!(maps.to_host_or_overflow(14, 3), (5004, 3));
+        assert_eq!(maps.to_host_or_overflow(15, 3), (65_534, 3));
     }
 
     #[test]
@@ -118,6 +131,8 @@ mod tests {
         let one = IdMaps::new(&[range(5, 1005, 1)], &[range(0, 7, 100)]);
         assert_eq!(one.root().unwrap(), (1005, 7));
         let none = IdMaps::new(&[range(5, 1005, 2)], &[]);
+        let nobody = IdMaps::new(&[range(0, u32::MAX, 1)], &[]);
+        assert_eq!(nobody.root().unwrap_err().kind(), ErrorKind::InvalidArgument);
         assert_eq!(none.root().unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 }

@@ -113,6 +113,7 @@ impl Overlay {
             force_mask: options.force_mask.or_else(|| self.force_mask()),
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
+            force_mask: options.force_mask.or(self.options.force_mask),
             ..UnpackOptions::default()
         })
     }
