@@ -25,10 +25,14 @@ type NewContainer struct {
 	MountLabel string
 	// MountOptions are used at every mount.
 	MountOptions []string
-	// UIDMap is a user id map.
+	// UIDMap is a user id map, used at every mount.
 	UIDMap []IDMap
-	// GIDMap is a group id map.
+	// GIDMap is a group id map, used at every mount.
 	GIDMap []IDMap
+	// HostUIDs: the host's user ids, whatever the image's layer has; UIDMap then does not count.
+	HostUIDs bool
+	// HostGIDs: the host's group ids; likewise.
+	HostGIDs bool
 	// Flags are the caller's; values are what JSON has.
 	Flags map[string]any
 	// StorageOpt are the driver's options for its layer, such as "size".

@@ -20,10 +20,14 @@ type NewLayer struct {
 	MountLabel string
 	// ReadOnly: for the content of an image.
 	ReadOnly bool
-	// UIDMap is a user id map.
+	// UIDMap is a user id map of its files; the parent's if empty, or the configured one without a parent.
 	UIDMap []IDMap
-	// GIDMap is a group id map.
+	// GIDMap is a group id map; likewise.
 	GIDMap []IDMap
+	// HostUIDs: the host's user ids, whatever the parent has; UIDMap then does not count.
+	HostUIDs bool
+	// HostGIDs: the host's group ids; likewise.
+	HostGIDs bool
 	// Metadata is any text.
 	Metadata string
 	// Flags are the caller's; values are what JSON has.

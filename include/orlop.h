@@ -331,18 +331,24 @@ typedef struct orlop_apply_options {
     size_t size;
     // SELinux label; may be NULL. The files get what the file system gives them, as with Go's overlay.
     const char *mount_label;
-    // User id map; anything but an empty one is refused by this version.
+    // User id map: by it the owners in the tar become those on disk. An owner that is not mapped is an error.
     struct orlop_id_maps uid_map;
     // Group id map; likewise.
     struct orlop_id_maps gid_map;
     // 1: go on when an owner cannot be set.
     uint32_t ignore_chown_errors;
-    // 1: every file gets the mode `force_mask`; refused by this version.
+    // 1: every file gets the mode `force_mask` and stays the calling process's; what the tar says of it goes to the attribute
+    // user.containers.override_stat, and files that are neither directories nor links are regular ones.
     uint32_t has_force_mask;
     // The mode; zero without has_force_mask.
     uint32_t force_mask;
     // Zero.
     uint32_t reserved;
+    // orlop_driver_stage: the parent's user id map, which its files change for `uid_map` where the content begins as a copy of them
+    // (vfs).
+    struct orlop_id_maps parent_uid_map;
+    // The parent's group id map; likewise.
+    struct orlop_id_maps parent_gid_map;
 } orlop_apply_options;
 
 // How a long operation is watched and called off. NULL in its place: not at all.
@@ -354,6 +360,23 @@ typedef struct orlop_operation {
     // Where it tells how far it is; may be NULL.
     const struct orlop_progress *progress;
 } orlop_operation;
+
+// How a layer is compared with its parent. NULL in its place, and zero in each field: without id maps.
+typedef struct orlop_diff_options {
+    // sizeof(struct orlop_diff_options).
+    size_t size;
+    // The layer's user id map: by it owners on disk become those of the tar. A file whose owner is not mapped is left out of it,
+    // which the log says.
+    struct orlop_id_maps uid_map;
+    // The layer's group id map; likewise.
+    struct orlop_id_maps gid_map;
+    // The parent's user id map: owners are compared as they are inside.
+    struct orlop_id_maps parent_uid_map;
+    // The parent's group id map; likewise.
+    struct orlop_id_maps parent_gid_map;
+    // SELinux label of the mounts that a comparison may need; may be NULL.
+    const char *mount_label;
+} orlop_diff_options;
 
 // Receives a line of the log: its level (ORLOP_LOG_*), and the text, which is only valid during the call.
 //
@@ -464,9 +487,9 @@ typedef struct orlop_new_container {
     const char *mount_label;
     // Mount options, used at every mount.
     struct orlop_strings mount_options;
-    // User id map.
+    // User id map, used at every mount.
     struct orlop_id_maps uid_map;
-    // Group id map.
+    // Group id map; likewise.
     struct orlop_id_maps gid_map;
     // The caller's flags: the text of a JSON object.
     const char *flags;
@@ -474,6 +497,10 @@ typedef struct orlop_new_container {
     struct orlop_strings storage_opt;
     // Big data items, in the order of their names in the record.
     struct orlop_data_items big_data;
+    // 1: the host's user ids, whatever the image's layer has; uid_map then does not count.
+    uint32_t host_uids;
+    // 1: the host's group ids; likewise.
+    uint32_t host_gids;
 } orlop_new_container;
 
 // An image to create. NULL in its place: an unnamed one without layers.
@@ -520,9 +547,9 @@ typedef struct orlop_new_layer {
     uint32_t read_only;
     // Zero.
     uint32_t reserved;
-    // User id map.
+    // User id map of its files; empty: the parent's, or the configured one without a parent.
     struct orlop_id_maps uid_map;
-    // Group id map.
+    // Group id map; likewise.
     struct orlop_id_maps gid_map;
     // The caller's metadata.
     const char *metadata;
@@ -538,6 +565,10 @@ typedef struct orlop_new_layer {
     const char *original_digest;
     // Bytes of what original_digest is of.
     uint64_t original_size;
+    // 1: the host's user ids, whatever the parent has; uid_map then does not count.
+    uint32_t host_uids;
+    // 1: the host's group ids; likewise.
+    uint32_t host_gids;
 } orlop_new_layer;
 
 // How to mount. NULL in its place: as the layer's record and the configuration say.
@@ -664,10 +695,10 @@ int32_t orlop_driver_cleanup(const struct orlop_driver *driver,
 int32_t orlop_driver_syncs(const struct orlop_driver *driver,
                            struct orlop_error **error);
 
-// Whether the driver can map ids when it mounts: 1 or 0. This version cannot.
+// Whether the driver can map these ids when it mounts, so that no file needs another owner: 1 or 0.
 //
 // Threads: any.
-// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL; when the kernel could not be tried out.
 int32_t orlop_driver_supports_shifting(const struct orlop_driver *driver,
                                        struct orlop_id_maps uid_map,
                                        struct orlop_id_maps gid_map,
@@ -855,11 +886,13 @@ int32_t orlop_driver_disk_usage(const struct orlop_driver *driver,
                                 struct orlop_disk_usage *usage,
                                 struct orlop_error **error);
 
-// Changes the owners of all files of a layer from one pair of id maps to another. This version does not.
+// Changes the owners of all files of a layer, those below it included, from one pair of id maps to another: what a file's owner is
+// inside by the first pair, it is inside by the second. What the second pair does not map becomes nobody's (65534).
 //
 // Ownership: everything stays the caller's.
-// Threads: any.
-// Errors: ORLOP_ERR_NOT_SUPPORTED.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_BUSY for a mounted layer; ORLOP_ERR_INVALID_ARGUMENT for a file whose owner the first
+// pair does not map, or a second one without root; ORLOP_ERR_NOT_SUPPORTED by a driver that cannot. The layer may be changed in part.
 int32_t orlop_driver_update_id_maps(const struct orlop_driver *driver,
                                     const char *id,
                                     struct orlop_id_maps container_uid_map,
@@ -906,8 +939,8 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
 //
 // Ownership: the descriptor stays the caller's.
 // Threads: any, under the caller's lock.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_NOT_SUPPORTED for
-// an option that is not served, after which nothing has been read.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_INVALID_ARGUMENT
+// for an owner that is not mapped.
 int32_t orlop_driver_apply_diff(const struct orlop_driver *driver,
                                 const char *id,
                                 int32_t tar_fd,
@@ -927,7 +960,6 @@ int32_t orlop_driver_apply_diff(const struct orlop_driver *driver,
 // Errors: ORLOP_ERR_LAYER_UNKNOWN for a parent that has vanished; else as for orlop_driver_apply_diff. Nothing is left behind.
 int32_t orlop_driver_stage(const struct orlop_driver *driver,
                            const char *parent,
-                           const struct orlop_layer_options *layer,
                            int32_t tar_fd,
                            const struct orlop_apply_options *options,
                            const struct orlop_operation *operation,
@@ -961,6 +993,7 @@ void orlop_staged_free(struct orlop_staged *staged);
 int32_t orlop_driver_diff(const struct orlop_driver *driver,
                           const char *id,
                           const char *parent,
+                          const struct orlop_diff_options *options,
                           int32_t out_fd,
                           const struct orlop_operation *operation,
                           struct orlop_error **error);
@@ -974,6 +1007,7 @@ int32_t orlop_driver_diff(const struct orlop_driver *driver,
 int32_t orlop_driver_changes(const struct orlop_driver *driver,
                              const char *id,
                              const char *parent,
+                             const struct orlop_diff_options *options,
                              struct orlop_buf *changes,
                              struct orlop_error **error);
 
@@ -986,6 +1020,7 @@ int32_t orlop_driver_changes(const struct orlop_driver *driver,
 int32_t orlop_driver_diff_size(const struct orlop_driver *driver,
                                const char *id,
                                const char *parent,
+                               const struct orlop_diff_options *options,
                                uint64_t *bytes,
                                struct orlop_error **error);
 
@@ -1160,8 +1195,9 @@ int32_t orlop_commit(const struct orlop_store *store,
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
 // Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_LAYER_UNKNOWN for an image whose layer is missing, ORLOP_ERR_DUPLICATE_ID,
-// ORLOP_ERR_DUPLICATE_NAME; ORLOP_ERR_INVALID_ARGUMENT for one label without the other; ORLOP_ERR_NOT_SUPPORTED for id maps.
-// Nothing is left then.
+// ORLOP_ERR_DUPLICATE_NAME; ORLOP_ERR_INVALID_ARGUMENT for one label without the other, and for id maps without root;
+// ORLOP_ERR_NOT_SUPPORTED for id maps that the driver cannot apply. Nothing is left then, unless a copy of the image's layer for
+// these id maps, which the next container uses.
 int32_t orlop_create_container(const struct orlop_store *store,
                                const struct orlop_new_container *container,
                                struct orlop_buf *record,
@@ -1353,7 +1389,7 @@ int32_t orlop_create_image(const struct orlop_store *store,
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
 // Errors: ORLOP_ERR_DUPLICATE_ID, ORLOP_ERR_DUPLICATE_NAME, ORLOP_ERR_LAYER_UNKNOWN for the parent,
-// ORLOP_ERR_PARENT_IS_CONTAINER; ORLOP_ERR_NOT_SUPPORTED for id maps. Nothing is left then.
+// ORLOP_ERR_PARENT_IS_CONTAINER; ORLOP_ERR_NOT_SUPPORTED for id maps that the driver cannot apply. Nothing is left then.
 int32_t orlop_create_layer(const struct orlop_store *store,
                            const struct orlop_new_layer *layer,
                            struct orlop_buf *record,

@@ -47,16 +47,6 @@ impl IdMaps {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
-    /// The host's id of a user inside, if it is mapped.
-    pub fn uid_to_host(&self, uid: u32) -> Option<u32> {
-        map(&self.uids, uid, IdMap::to_host)
-    }
-
-    /// The host's id of a group inside, if it is mapped.
-    pub fn gid_to_host(&self, gid: u32) -> Option<u32> {
-        map(&self.gids, gid, IdMap::to_host)
-    }
-
     /// The id inside of a user on the host, if it is mapped.
     pub fn uid_to_container(&self, uid: u32) -> Option<u32> {
         map(&self.uids, uid, IdMap::to_container)
@@ -64,7 +54,17 @@ impl IdMaps {
 
     /// The host ids of an owner inside; `None` if one of them is not mapped.
     pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((self.uid_to_host(uid)?, self.gid_to_host(gid)?))
+        Some((map(&self.uids, uid, IdMap::to_host)?, map(&self.gids, gid, IdMap::to_host)?))
+    }
+
+    /// As [`IdMaps::to_host`], with 65534, the overflow id, for an id that is not mapped (MAP-4).
+    pub fn to_host_or_overflow(&self, uid: u32, gid: u32) -> (u32, u32) {
+        const OVERFLOW: u32 = 65_534;
+        // To the kernel the highest number means "no change".
+        let host = |maps: &[IdMap], id| {
+            map(maps, id, IdMap::to_host).filter(|id| *id != u32::MAX).unwrap_or(OVERFLOW)
+        };
+        (host(&self.uids, uid), host(&self.gids, gid))
     }
 
     /// The ids inside of an owner on the host; `None` if one of them is not mapped.
@@ -133,6 +133,8 @@ mod tests {
         assert_eq!(maps.to_container(5004, 9), Some((14, 9)));
         assert_eq!(maps.to_container(1010, 9), None);
         assert_eq!(IdMaps::default().to_host(u32::MAX, 1), Some((u32::MAX, 1)));
+        assert_eq!(maps.to_host_or_overflow(14, 3), (5004, 3));
+        assert_eq!(maps.to_host_or_overflow(15, 3), (65_534, 3));
     }
 
     #[test]
@@ -159,6 +161,8 @@ mod tests {
         let one = IdMaps::new(&[range(5, 1005, 1)], &[range(0, 7, 100)]);
         assert_eq!(one.root().unwrap(), (1005, 7));
         let none = IdMaps::new(&[range(5, 1005, 2)], &[]);
+        let nobody = IdMaps::new(&[range(0, u32::MAX, 1)], &[]);
+        assert_eq!(nobody.root().unwrap_err().kind(), ErrorKind::InvalidArgument);
         assert_eq!(none.root().unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use orlop::IdMaps;
 use orlop::driver::{self, Driver};
 
 use crate::buffer::{BufferOut, PointerOut, orlop_buf};
@@ -120,10 +121,10 @@ pub unsafe extern "C" fn orlop_driver_syncs(
     unsafe { call(error, || Ok(i32::from(handle::borrow(driver)?.sync_filesystem()))) }
 }
 
-/// Whether the driver can map ids when it mounts: 1 or 0. This version cannot.
+/// Whether the driver can map these ids when it mounts, so that no file needs another owner: 1 or 0.
 ///
 /// Threads: any.
-/// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+/// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL; when the kernel could not be tried out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_supports_shifting(
     driver: *const orlop_driver,
@@ -134,10 +135,10 @@ pub unsafe extern "C" fn orlop_driver_supports_shifting(
     // SAFETY: pointers of the caller's, as the header asks.
     unsafe {
         call(error, || {
-            handle::borrow(driver)?;
-            id_maps(uid_map, "uid_map")?;
-            id_maps(gid_map, "gid_map")?;
-            Ok(0)
+            let driver = handle::borrow(driver)?;
+            let maps =
+                IdMaps { uids: id_maps(uid_map, "uid_map")?, gids: id_maps(gid_map, "gid_map")? };
+            Ok(i32::from(driver.supports_shifting(&maps)?))
         })
     }
 }

@@ -1,10 +1,9 @@
 //! Layers of a driver: made, looked at, removed.
 
 use std::ffi::c_char;
-use std::sync::Arc;
 
-use orlop::driver::{CreateOptions, Driver, Trash};
-use orlop::{Error, ErrorKind, LayerId, Result};
+use orlop::driver::{CreateOptions, Trash};
+use orlop::{IdMaps, LayerId, Result};
 
 use crate::buffer::{BufferOut, PointerOut, orlop_buf};
 use crate::driver::orlop_driver;
@@ -312,11 +311,13 @@ pub unsafe extern "C" fn orlop_driver_disk_usage(
     }
 }
 
-/// Changes the owners of all files of a layer from one pair of id maps to another. This version does not.
+/// Changes the owners of all files of a layer, those below it included, from one pair of id maps to another: what a file's owner is
+/// inside by the first pair, it is inside by the second. What the second pair does not map becomes nobody's (65534).
 ///
 /// Ownership: everything stays the caller's.
-/// Threads: any.
-/// Errors: ORLOP_ERR_NOT_SUPPORTED.
+/// Threads: any, under the caller's lock.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_BUSY for a mounted layer; ORLOP_ERR_INVALID_ARGUMENT for a file whose owner the first
+/// pair does not map, or a second one without root; ORLOP_ERR_NOT_SUPPORTED by a driver that cannot. The layer may be changed in part.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_update_id_maps(
     driver: *const orlop_driver,
@@ -331,18 +332,18 @@ pub unsafe extern "C" fn orlop_driver_update_id_maps(
     // SAFETY: pointers of the caller's, as the header asks.
     unsafe {
         run(error, || {
-            let driver: &Arc<dyn Driver> = &*handle::borrow(driver)?;
+            let driver = handle::borrow(driver)?;
             let id = layer_id(id, "id")?;
-            id_maps(container_uid_map, "container_uid_map")?;
-            id_maps(container_gid_map, "container_gid_map")?;
-            id_maps(host_uid_map, "host_uid_map")?;
-            id_maps(host_gid_map, "host_gid_map")?;
-            optional_text(mount_label, "mount_label")?;
-            let action = format!("changing the id maps of layer {id}");
-            Err(Error::new(ErrorKind::NotSupported, action).id(id.as_str()).detail(format!(
-                "the driver {} does not apply user and group id maps (uidmap, gidmap) yet",
-                driver.name()
-            )))
+            let to_container = IdMaps {
+                uids: id_maps(container_uid_map, "container_uid_map")?,
+                gids: id_maps(container_gid_map, "container_gid_map")?,
+            };
+            let to_host = IdMaps {
+                uids: id_maps(host_uid_map, "host_uid_map")?,
+                gids: id_maps(host_gid_map, "host_gid_map")?,
+            };
+            let label = optional_text(mount_label, "mount_label")?.unwrap_or_default();
+            driver.update_id_maps(&id, &to_container, &to_host, label)
         })
     }
 }

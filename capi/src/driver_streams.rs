@@ -7,11 +7,11 @@ use std::sync::Arc;
 use orlop::archive::{UnpackOptions, unpack_content};
 use orlop::driver::{ApplyOptions, Driver, Staging};
 use orlop::progress::{Counted, Progress};
-use orlop::{Error, ErrorKind, IdMaps, Result};
+use orlop::{IdMaps, Result};
 
 use crate::buffer::{PointerOut, put};
 use crate::driver::orlop_driver;
-use crate::driver_layers::{create_options, layer_id, orlop_layer_options, parent_id};
+use crate::driver_layers::{layer_id, parent_id};
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle::{self, Handle, opaque};
@@ -30,18 +30,24 @@ pub struct orlop_apply_options {
     pub size: usize,
     /// SELinux label; may be NULL. The files get what the file system gives them, as with Go's overlay.
     pub mount_label: *const c_char,
-    /// User id map; anything but an empty one is refused by this version.
+    /// User id map: by it the owners in the tar become those on disk. An owner that is not mapped is an error.
     pub uid_map: orlop_id_maps,
     /// Group id map; likewise.
     pub gid_map: orlop_id_maps,
     /// 1: go on when an owner cannot be set.
     pub ignore_chown_errors: u32,
-    /// 1: every file gets the mode `force_mask`; refused by this version.
+    /// 1: every file gets the mode `force_mask` and stays the calling process's; what the tar says of it goes to the attribute
+    /// user.containers.override_stat, and files that are neither directories nor links are regular ones.
     pub has_force_mask: u32,
     /// The mode; zero without has_force_mask.
     pub force_mask: u32,
     /// Zero.
     pub reserved: u32,
+    /// orlop_driver_stage: the parent's user id map, which its files change for `uid_map` where the content begins as a copy of them
+    /// (vfs).
+    pub parent_uid_map: orlop_id_maps,
+    /// The parent's group id map; likewise.
+    pub parent_gid_map: orlop_id_maps,
 }
 
 // SAFETY: numbers and pointers which may be NULL, `size` first.
@@ -68,26 +74,30 @@ pub(crate) struct Staged {
 /// When an option is malformed or not served.
 unsafe fn wishes(given: *const orlop_apply_options) -> Result<ApplyOptions> {
     // SAFETY: as the caller promises.
-    let (given, mount_label, maps) = unsafe {
+    let (given, mount_label, maps, parent_maps) = unsafe {
         let given = options(given)?;
         let label = optional_text(given.mount_label, "mount_label")?.unwrap_or_default();
         let maps = IdMaps {
             uids: id_maps(given.uid_map, "uid_map")?,
             gids: id_maps(given.gid_map, "gid_map")?,
         };
-        (given, label.to_owned(), maps)
+        let parent_maps = IdMaps {
+            uids: id_maps(given.parent_uid_map, "parent_uid_map")?,
+            gids: id_maps(given.parent_gid_map, "parent_gid_map")?,
+        };
+        (given, label.to_owned(), maps, parent_maps)
     };
     input::reserved(given.reserved)?;
-    if flag(given.has_force_mask, "has_force_mask")? {
-        return Err(Error::new(ErrorKind::NotSupported, "unpacking a layer")
-            .detail("a forced mode of all files (force_mask) is not supported yet")
-            .hint("leave it out"));
-    }
-    if given.force_mask != 0 {
+    let forced = flag(given.has_force_mask, "has_force_mask")?;
+    if !forced && given.force_mask != 0 {
         return Err(input::invalid("force_mask").detail("it goes with has_force_mask = 1"));
     }
+    if given.force_mask > 0o7777 {
+        return Err(input::invalid("force_mask").detail("it is no mode of a file"));
+    }
+    let force_mask = forced.then_some(given.force_mask);
     let ignore_chown_errors = flag(given.ignore_chown_errors, "ignore_chown_errors")?;
-    Ok(ApplyOptions { maps, mount_label, ignore_chown_errors, force_mask: None })
+    Ok(ApplyOptions { maps, parent_maps, mount_label, ignore_chown_errors, force_mask })
 }
 
 /// Unpacks what comes through `tar`, watched; the bytes of content, and whether the root has an entry.
@@ -115,8 +125,8 @@ fn unpack(
 ///
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any, under the caller's lock.
-/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_NOT_SUPPORTED for
-/// an option that is not served, after which nothing has been read.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_INVALID_ARCHIVE for a malformed tar; ORLOP_ERR_CANCELLED; ORLOP_ERR_INVALID_ARGUMENT
+/// for an owner that is not mapped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_apply_diff(
     driver: *const orlop_driver,
@@ -157,7 +167,6 @@ pub unsafe extern "C" fn orlop_driver_apply_diff(
 pub unsafe extern "C" fn orlop_driver_stage(
     driver: *const orlop_driver,
     parent: *const c_char,
-    layer: *const orlop_layer_options,
     tar_fd: i32,
     options: *const orlop_apply_options,
     operation: *const orlop_operation,
@@ -171,7 +180,6 @@ pub unsafe extern "C" fn orlop_driver_stage(
             let out = PointerOut::new(staged, "staged")?;
             let driver = handle::borrow(driver)?;
             let parent = parent_id(parent)?;
-            create_options(layer)?;
             let tar = descriptor(tar_fd, "tar_fd")?;
             let wishes = wishes(options)?;
             let watch = Watch::new(operation)?;

@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use orlop::archive::{Change, ChangeKind};
 use orlop::driver::DiffOptions;
 use orlop::progress::{Counted, Progress};
+use orlop::{IdMaps, Result};
 
 use crate::buffer::{BufferOut, orlop_buf, put};
 use crate::driver::orlop_driver;
@@ -12,9 +13,58 @@ use crate::driver_layers::{layer_id, parent_id};
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
-use crate::input::descriptor;
+use crate::input::{Options, descriptor, id_maps, optional_text, options, orlop_id_maps};
 use crate::operation::{Watch, orlop_operation};
 use crate::stream::{Stream, gathered};
+
+/// How a layer is compared with its parent. NULL in its place, and zero in each field: without id maps.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct orlop_diff_options {
+    /// sizeof(struct orlop_diff_options).
+    pub size: usize,
+    /// The layer's user id map: by it owners on disk become those of the tar. A file whose owner is not mapped is left out of it,
+    /// which the log says.
+    pub uid_map: orlop_id_maps,
+    /// The layer's group id map; likewise.
+    pub gid_map: orlop_id_maps,
+    /// The parent's user id map: owners are compared as they are inside.
+    pub parent_uid_map: orlop_id_maps,
+    /// The parent's group id map; likewise.
+    pub parent_gid_map: orlop_id_maps,
+    /// SELinux label of the mounts that a comparison may need; may be NULL.
+    pub mount_label: *const c_char,
+}
+
+// SAFETY: numbers and pointers which may be NULL, `size` first.
+unsafe impl Options for orlop_diff_options {
+    const NAME: &'static str = "orlop_diff_options";
+}
+
+/// # Safety
+/// `given` is NULL or a struct of the caller's whose lists live as long as the call.
+///
+/// # Errors
+/// When an option is malformed.
+unsafe fn diff_options(given: *const orlop_diff_options) -> Result<DiffOptions> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let given = options(given)?;
+        Ok(DiffOptions {
+            maps: IdMaps {
+                uids: id_maps(given.uid_map, "uid_map")?,
+                gids: id_maps(given.gid_map, "gid_map")?,
+            },
+            parent_maps: IdMaps {
+                uids: id_maps(given.parent_uid_map, "parent_uid_map")?,
+                gids: id_maps(given.parent_gid_map, "parent_gid_map")?,
+            },
+            mount_label: optional_text(given.mount_label, "mount_label")?
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+}
 
 /// Writes what a layer changes over `parent` (NULL or empty: all that it shows) to `out_fd` as an uncompressed tar with AUFS
 /// whiteouts (".wh.").
@@ -28,6 +78,7 @@ pub unsafe extern "C" fn orlop_driver_diff(
     driver: *const orlop_driver,
     id: *const c_char,
     parent: *const c_char,
+    options: *const orlop_diff_options,
     out_fd: i32,
     operation: *const orlop_operation,
     error: *mut *mut orlop_error,
@@ -37,12 +88,13 @@ pub unsafe extern "C" fn orlop_driver_diff(
         run(error, || {
             let driver = handle::borrow(driver)?;
             let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
+            let options = diff_options(options)?;
             let out = descriptor(out_fd, "out_fd")?;
             let watch = Watch::new(operation)?;
             let item = watch.start(&format!("layer {id}"), None);
             let out = Counted::new(Stream::new(out, &watch), &*item);
             gathered(out, 1 << 16, "writing the tar of a layer", |out| {
-                driver.diff(&id, parent.as_ref(), &DiffOptions::default(), out)
+                driver.diff(&id, parent.as_ref(), &options, out)
             })?;
             item.finish("done");
             Ok(())
@@ -61,6 +113,7 @@ pub unsafe extern "C" fn orlop_driver_changes(
     driver: *const orlop_driver,
     id: *const c_char,
     parent: *const c_char,
+    options: *const orlop_diff_options,
     changes: *mut orlop_buf,
     error: *mut *mut orlop_error,
 ) -> i32 {
@@ -70,11 +123,8 @@ pub unsafe extern "C" fn orlop_driver_changes(
             let out = BufferOut::new(changes);
             let driver = handle::borrow(driver)?;
             let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
-            out.put(change_records(&driver.changes(
-                &id,
-                parent.as_ref(),
-                &DiffOptions::default(),
-            )?));
+            let options = diff_options(options)?;
+            out.put(change_records(&driver.changes(&id, parent.as_ref(), &options)?));
             Ok(())
         })
     }
@@ -106,6 +156,7 @@ pub unsafe extern "C" fn orlop_driver_diff_size(
     driver: *const orlop_driver,
     id: *const c_char,
     parent: *const c_char,
+    options: *const orlop_diff_options,
     bytes: *mut u64,
     error: *mut *mut orlop_error,
 ) -> i32 {
@@ -114,7 +165,8 @@ pub unsafe extern "C" fn orlop_driver_diff_size(
         run(error, || {
             let driver = handle::borrow(driver)?;
             let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
-            put(bytes, driver.diff_size(&id, parent.as_ref(), &DiffOptions::default())?);
+            let options = diff_options(options)?;
+            put(bytes, driver.diff_size(&id, parent.as_ref(), &options)?);
             Ok(())
         })
     }

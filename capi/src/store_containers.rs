@@ -40,9 +40,9 @@ pub struct orlop_new_container {
     pub mount_label: *const c_char,
     /// Mount options, used at every mount.
     pub mount_options: orlop_strings,
-    /// User id map.
+    /// User id map, used at every mount.
     pub uid_map: orlop_id_maps,
-    /// Group id map.
+    /// Group id map; likewise.
     pub gid_map: orlop_id_maps,
     /// The caller's flags: the text of a JSON object.
     pub flags: *const c_char,
@@ -50,6 +50,10 @@ pub struct orlop_new_container {
     pub storage_opt: orlop_strings,
     /// Big data items, in the order of their names in the record.
     pub big_data: orlop_data_items,
+    /// 1: the host's user ids, whatever the image's layer has; uid_map then does not count.
+    pub host_uids: u32,
+    /// 1: the host's group ids; likewise.
+    pub host_gids: u32,
 }
 
 // SAFETY: numbers and pointers which may be NULL, `size` first.
@@ -79,6 +83,8 @@ unsafe fn new_container(pointer: *const orlop_new_container) -> Result<NewContai
             mount_options: strings(given.mount_options, "mount_options")?,
             uid_map: id_maps(given.uid_map, "uid_map")?,
             gid_map: id_maps(given.gid_map, "gid_map")?,
+            host_uids: flag(given.host_uids, "host_uids")?,
+            host_gids: flag(given.host_gids, "host_gids")?,
             flags: flags(given.flags, "flags")?,
             storage_opt: pairs(given.storage_opt, "storage_opt")?,
             big_data,
@@ -91,8 +97,9 @@ unsafe fn new_container(pointer: *const orlop_new_container) -> Result<NewContai
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
 /// Errors: ORLOP_ERR_IMAGE_UNKNOWN, ORLOP_ERR_LAYER_UNKNOWN for an image whose layer is missing, ORLOP_ERR_DUPLICATE_ID,
-/// ORLOP_ERR_DUPLICATE_NAME; ORLOP_ERR_INVALID_ARGUMENT for one label without the other; ORLOP_ERR_NOT_SUPPORTED for id maps.
-/// Nothing is left then.
+/// ORLOP_ERR_DUPLICATE_NAME; ORLOP_ERR_INVALID_ARGUMENT for one label without the other, and for id maps without root;
+/// ORLOP_ERR_NOT_SUPPORTED for id maps that the driver cannot apply. Nothing is left then, unless a copy of the image's layer for
+/// these id maps, which the next container uses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_create_container(
     store: *const orlop_store,

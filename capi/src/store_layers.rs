@@ -38,9 +38,9 @@ pub struct orlop_new_layer {
     pub read_only: u32,
     /// Zero.
     pub reserved: u32,
-    /// User id map.
+    /// User id map of its files; empty: the parent's, or the configured one without a parent.
     pub uid_map: orlop_id_maps,
-    /// Group id map.
+    /// Group id map; likewise.
     pub gid_map: orlop_id_maps,
     /// The caller's metadata.
     pub metadata: *const c_char,
@@ -56,6 +56,10 @@ pub struct orlop_new_layer {
     pub original_digest: *const c_char,
     /// Bytes of what original_digest is of.
     pub original_size: u64,
+    /// 1: the host's user ids, whatever the parent has; uid_map then does not count.
+    pub host_uids: u32,
+    /// 1: the host's group ids; likewise.
+    pub host_gids: u32,
 }
 
 // SAFETY: numbers and pointers which may be NULL, `size` first.
@@ -79,6 +83,8 @@ unsafe fn new_layer(pointer: *const orlop_new_layer) -> Result<NewLayer> {
             read_only: flag(given.read_only, "read_only")?,
             uid_map: id_maps(given.uid_map, "uid_map")?,
             gid_map: id_maps(given.gid_map, "gid_map")?,
+            host_uids: flag(given.host_uids, "host_uids")?,
+            host_gids: flag(given.host_gids, "host_gids")?,
             metadata: string(given.metadata, "metadata")?,
             flags: flags(given.flags, "flags")?,
             storage_opt: pairs(given.storage_opt, "storage_opt")?,
@@ -97,7 +103,7 @@ unsafe fn new_layer(pointer: *const orlop_new_layer) -> Result<NewLayer> {
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
 /// Errors: ORLOP_ERR_DUPLICATE_ID, ORLOP_ERR_DUPLICATE_NAME, ORLOP_ERR_LAYER_UNKNOWN for the parent,
-/// ORLOP_ERR_PARENT_IS_CONTAINER; ORLOP_ERR_NOT_SUPPORTED for id maps. Nothing is left then.
+/// ORLOP_ERR_PARENT_IS_CONTAINER; ORLOP_ERR_NOT_SUPPORTED for id maps that the driver cannot apply. Nothing is left then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_create_layer(
     store: *const orlop_store,

@@ -55,6 +55,8 @@ impl CreateLayer {
             read_only: self.readonly,
             uid_map,
             gid_map,
+            host_uids: self.maps.hostuidmap,
+            host_gids: self.maps.hostgidmap,
             ..NewLayer::default()
         })
     }
@@ -159,6 +161,8 @@ impl CreateContainer {
             volatile: self.volatile,
             uid_map,
             gid_map,
+            host_uids: self.maps.hostuidmap,
+            host_gids: self.maps.hostgidmap,
             ..NewContainer::default()
         };
         let container = cx.store()?.create_container(request)?;

@@ -9,22 +9,22 @@ use orlop::{Error, ErrorKind, Result};
 /// The id map flags (MAPS in `cli.md`).
 #[derive(Args)]
 pub(crate) struct IdMapFlags {
-    /// Force host UID map (refused so far)
+    /// Force host UID map
     #[arg(long)]
-    hostuidmap: bool,
-    /// Force host GID map (refused so far)
+    pub(crate) hostuidmap: bool,
+    /// Force host GID map
     #[arg(long)]
-    hostgidmap: bool,
-    /// UID map (refused so far)
+    pub(crate) hostgidmap: bool,
+    /// UID map
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     uidmap: Option<String>,
-    /// GID map (refused so far)
+    /// GID map
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     gidmap: Option<String>,
-    /// Map the ranges that /etc/subuid gives the user (refused so far)
+    /// Map the ranges that /etc/subuid gives the user
     #[arg(long, value_name = "USER")]
     subuidmap: Option<String>,
-    /// Map the ranges that /etc/subgid gives the group (refused so far)
+    /// Map the ranges that /etc/subgid gives the group
     #[arg(long, value_name = "GROUP")]
     subgidmap: Option<String>,
 }

@@ -13,24 +13,20 @@ import (
 	"go.podman.io/storage/pkg/idtools"
 )
 
-// unmapped refuses maps that the tar of a layer would have to be made with.
-func unmapped(id string, maps ...*idtools.IDMappings) error {
-	for _, m := range maps {
-		if m = orNone(m); len(m.UIDs())+len(m.GIDs()) > 0 {
-			return fmt.Errorf("reading the changes of layer %s with id maps: %w", id, drivers.ErrNotSupported)
-		}
+func diffOptions(maps, parentMaps *idtools.IDMappings, label string) capi.DiffOptions {
+	maps, parentMaps = orNone(maps), orNone(parentMaps)
+	return capi.DiffOptions{
+		UIDMap: maps.UIDs(), GIDMap: maps.GIDs(),
+		ParentUIDMap: parentMaps.UIDs(), ParentGIDMap: parentMaps.GIDs(),
+		MountLabel: label,
 	}
-	return nil
 }
 
 // Diff gives what a layer changes upon another one as a tar; errors of a tar that has begun come out of Read.
 func (d *driver[Cleanup, Addition]) Diff(
-	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, _ string,
+	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, mountLabel string,
 ) (io.ReadCloser, error) {
-	if err := unmapped(id, idMappings, parentIDMappings); err != nil {
-		return nil, err
-	}
-	reader, err := d.opened.OpenDiff(id, parent)
+	reader, err := d.opened.OpenDiff(id, parent, diffOptions(idMappings, parentIDMappings, mountLabel))
 	if err != nil {
 		return nil, err
 	}
@@ -51,13 +47,10 @@ func (r diff[Cleanup, Addition]) Close() error {
 
 // Changes lists what a layer changes upon another one.
 func (d *driver[Cleanup, Addition]) Changes(
-	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, _ string,
+	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, mountLabel string,
 ) ([]archive.Change, error) {
 	defer runtime.KeepAlive(d)
-	if err := unmapped(id, idMappings, parentIDMappings); err != nil {
-		return nil, err
-	}
-	found, err := d.opened.Changes(id, parent)
+	found, err := d.opened.Changes(id, parent, diffOptions(idMappings, parentIDMappings, mountLabel))
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +64,10 @@ func (d *driver[Cleanup, Addition]) Changes(
 
 // DiffSize estimates the bytes of what a layer changes upon another one.
 func (d *driver[Cleanup, Addition]) DiffSize(
-	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, _ string,
+	id string, idMappings *idtools.IDMappings, parent string, parentIDMappings *idtools.IDMappings, mountLabel string,
 ) (int64, error) {
 	defer runtime.KeepAlive(d)
-	if err := unmapped(id, idMappings, parentIDMappings); err != nil {
-		return 0, err
-	}
-	bytes, err := d.opened.DiffSize(id, parent)
+	bytes, err := d.opened.DiffSize(id, parent, diffOptions(idMappings, parentIDMappings, mountLabel))
 	return int64(bytes), err
 }
 
@@ -104,7 +94,7 @@ func (d *driver[Cleanup, Addition]) ApplyDiff(id string, o drivers.ApplyDiffOpts
 // it has become a layer's content meanwhile.
 func (d *driver[Cleanup, Addition]) StartStagingDiffToApply(parent string, o drivers.ApplyDiffOpts) (Cleanup, *Addition, int64, error) {
 	defer runtime.KeepAlive(d)
-	staged, bytes, err := d.opened.Stage(context.Background(), parent, capi.LayerOptions{}, o.Diff, applyOptions(o))
+	staged, bytes, err := d.opened.Stage(context.Background(), parent, o.Diff, applyOptions(o))
 	if err != nil {
 		return nil, nil, 0, err
 	}

@@ -13,7 +13,6 @@ import (
 	"testing/iotest"
 
 	drivers "go.podman.io/storage/drivers"
-	"go.podman.io/storage/pkg/idtools"
 	"go.podman.io/storage/types"
 )
 
@@ -134,18 +133,13 @@ func TestErrors(t *testing.T) {
 	d := newRoots(t).open(t)
 	must(t, d.Create("one", "", nil))
 	_, getMissing := d.Get("missing", drivers.MountOpts{})
-	mappings := idtools.NewIDMappingsFromMaps([]idtools.IDMap{{ContainerID: 0, HostID: 1000, Size: 10}}, nil)
 	_, dedup := d.Dedup(drivers.DedupArgs{})
-	_, mapped := d.Diff("one", mappings, "", nil, "")
 	for what, test := range map[string]struct {
 		err  error
 		want []error
 	}{
 		"get of a missing layer": {getMissing, []error{types.ErrLayerUnknown, drivers.ErrLayerUnknown}},
-		"update of id maps":      {d.UpdateLayerIDMap("one", mappings, nil, ""), []error{drivers.ErrNotSupported, types.ErrNotSupported}},
-		"create with id maps":    {d.Create("x", "", &drivers.CreateOpts{IDMappings: mappings}), []error{drivers.ErrNotSupported}},
 		"dedup":                  {dedup, []error{drivers.ErrNotSupported}},
-		"diff with id maps":      {mapped, []error{drivers.ErrNotSupported}},
 	} {
 		for _, want := range test.want {
 			if !errors.Is(test.err, want) {

@@ -9,7 +9,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::names::{show, split};
-use super::unpack::{Directories, LateMode, Parents};
+use super::unpack::{Directories, Implied, LateMode, Parents};
 use super::walk::{Item, Walk};
 use super::xattrs;
 use crate::sys::beneath::Identity;
@@ -26,7 +26,7 @@ const PIECE: usize = 64 << 20;
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let mut walk = Walk::new(from).map_err(|e| failed(b".", e))?;
     let mut copy = Copy {
-        parents: Parents::new(to, false).map_err(|e| failed(b".", e))?,
+        parents: Parents::new(to, Implied::Ours { full: false }).map_err(|e| failed(b".", e))?,
         directories: Directories::default(),
         links: HashMap::new(),
     };

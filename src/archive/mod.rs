@@ -3,6 +3,7 @@
 //! Knows nothing of stores or drivers: it works on streams and directory descriptors.
 
 mod ahead;
+mod capability;
 mod changes;
 mod channel;
 mod compression;
@@ -14,6 +15,7 @@ pub(crate) mod fuzzing;
 mod gzip;
 mod import;
 mod names;
+mod override_stat;
 mod owners;
 mod pack;
 mod pool;
@@ -34,7 +36,8 @@ pub use import::{import, unpack, unpack_content};
 pub use owners::change_owners;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
-    Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
+    Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, PackOptions, UnpackOptions,
+    Whiteouts,
 };
 pub use usage::disk_usage;
 

@@ -21,9 +21,6 @@ const BATCH: usize = 64;
 /// Batches that wait for a thread; each holds a descriptor.
 const AHEAD: usize = 64;
 
-/// The owner of what has none, as the kernel shows it (`/proc/sys/kernel/overflowuid`).
-const OVERFLOW: u32 = 65_534;
-
 const CAPABILITY: &[u8] = b"security.capability";
 
 /// Changes the owners of what is below `root`, itself not included: a host id is taken for the id inside that `to_container` has for it,
@@ -85,15 +82,10 @@ impl Change {
         let inside = self.to_container.to_container(uid, gid);
         // Layers whose parents should have had mapped owners and have not.
         let (uid, gid) = inside.or(((uid, gid) == (0, 0)).then_some((0, 0)))?;
-        let host = |id: u32, root: u32, host: Option<u32>| match host {
-            _ if id == root => id,
-            // To the kernel the highest number means "no change".
-            Some(host) if host != u32::MAX => host,
-            _ => OVERFLOW,
-        };
+        let host = self.to_host.to_host_or_overflow(uid, gid);
         Some((
-            host(uid, self.root.0, self.to_host.uid_to_host(uid)),
-            host(gid, self.root.1, self.to_host.gid_to_host(gid)),
+            if uid == self.root.0 { uid } else { host.0 },
+            if gid == self.root.1 { gid } else { host.1 },
         ))
     }
 

@@ -74,6 +74,16 @@ pub struct UnpackOptions {
     pub force_mask: Option<u32>,
 }
 
+/// How to pack.
+#[derive(Debug, Clone, Default)]
+pub struct PackOptions {
+    /// From the owners on disk to those of the headers (TAR-5). A file whose owner is not mapped is left out, which the log says; a
+    /// whiteout is never.
+    pub maps: IdMaps,
+    /// Owner, mode and type of a file are what its `user.containers.override_stat` says, as where a `force_mask` was in force (FMK-3).
+    pub override_stat: bool,
+}
+
 /// What was learnt of a layer while it went by.
 #[derive(Debug, Clone)]
 pub struct LayerFacts {

@@ -63,10 +63,10 @@ pub(super) fn select(
         match get(dir, name, &key) {
             Ok(Some(value)) => found.push((key, value)),
             Ok(None) => {}
-            Err(Errno::TOOBIG) => {
+            Err(e @ (Errno::TOOBIG | Errno::OVERFLOW)) => {
                 tracing::error!(
-                    name = %super::names::show(name), xattr = %super::names::show(&key),
-                    "attribute skipped: its value is too big"
+                    name = %super::names::show(name), xattr = %super::names::show(&key), error = %e,
+                    "attribute skipped: its value is too big, or of ids that this user namespace does not have"
                 );
             }
             Err(e) => return Err(e),

@@ -102,6 +102,8 @@ pub enum MountDescription {
 pub struct ApplyOptions {
     /// From the owners in the archive to those on disk.
     pub maps: IdMaps,
+    /// Those of the parent, where the content begins as a copy of it.
+    pub parent_maps: IdMaps,
     /// SELinux label; the files get what the file system gives them, as with Go's overlay.
     pub mount_label: String,
     /// Go on when an owner cannot be set, also if the driver is not configured so (ADD-8).
@@ -119,6 +121,13 @@ pub struct DiffOptions {
     pub parent_maps: IdMaps,
     /// SELinux label of the mounts that a comparison may need.
     pub mount_label: String,
+}
+
+impl DiffOptions {
+    /// The maps of the layer and of its parent.
+    pub fn both_maps(&self) -> (&IdMaps, &IdMaps) {
+        (&self.maps, &self.parent_maps)
+    }
 }
 
 /// A layer's content in the making, outside any layer and any lock; dropped without commit, it vanishes.
@@ -437,12 +446,6 @@ pub(crate) fn refuse_id_maps(maps: &IdMaps, what: &str) -> Result<()> {
     Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of {what}"))
         .detail("user and group id maps (uidmap, gidmap) are not supported yet")
         .hint("leave them out"))
-}
-
-/// As [`refuse_id_maps`], of a comparison.
-fn refuse_diff_maps(options: &DiffOptions, id: &LayerId) -> Result<()> {
-    refuse_id_maps(&options.maps, &format!("layer {id}"))?;
-    refuse_id_maps(&options.parent_maps, &format!("the parent of layer {id}"))
 }
 
 /// Whether anything, a link included, stands in the place of the layer `id`. What cannot be looked at is an error: taken for absent, the

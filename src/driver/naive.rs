@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::archive::{self, Change, ChangeKind};
+use super::DiffOptions;
+use crate::archive::{self, Change, ChangeKind, PackOptions};
 use crate::sys::beneath::{Beneath, Found};
 use crate::{Error, Result};
 
@@ -17,23 +18,30 @@ use crate::{Error, Result};
 pub(super) fn write_diff(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
+    options: &DiffOptions,
     out: &mut dyn Write,
 ) -> Result<()> {
+    // What a mount shows, or a full tree holds, is what it seems to be.
+    let pack = PackOptions { maps: options.maps.clone(), override_stat: false };
     match old {
-        None => archive::pack_tree(new, out),
+        None => archive::pack_tree(new, &pack, out),
         Some(_) => {
-            let changes = archive::changes_between(new, old)?;
-            archive::pack_changes(new, &changes, out)
+            let changes = archive::changes_between(new, old, options.both_maps())?;
+            archive::pack_changes(new, &changes, &pack, out)
         }
     }
 }
 
 /// The sizes of the files that `new` has and `old` has not, or has otherwise; hard links count once.
-pub(super) fn diff_size(new: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<u64> {
+pub(super) fn diff_size(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    options: &DiffOptions,
+) -> Result<u64> {
     if old.is_none() {
         return Ok(archive::disk_usage(new)?.size);
     }
-    sum(new, &archive::changes_between(new, old)?)
+    sum(new, &archive::changes_between(new, old, options.both_maps())?)
 }
 
 fn sum(root: BorrowedFd<'_>, changes: &[Change]) -> Result<u64> {

@@ -1,16 +1,17 @@
 //! Creating containers: a read-write layer on an image's, and the record that makes both count.
 
 use super::data::write_item;
+use super::id_maps::{TopLayer, Wish};
 use super::images::check_keys;
 use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
-use super::layers::plan;
 use super::lookup::find_container;
+use super::making::plan;
 use super::open::{make_directory, remove_directory};
-use super::order::{Before, Held, OtherImages, SplitImages};
+use super::order::{Before, Held, Layers, OtherImages, SplitImages};
 use super::paths::data_file;
-use super::table::unknown;
+use super::table::{Edit, unknown};
 use super::{NewContainer, Store, names};
-use crate::driver::{CreateOptions, refuse_id_maps};
+use crate::driver::CreateOptions;
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
 use crate::{Digest, Error, ErrorKind, IdMaps, LayerId, Result, id};
 
@@ -22,7 +23,6 @@ impl Store {
     /// [`ErrorKind::ImageUnknown`], [`ErrorKind::DuplicateId`], [`ErrorKind::DuplicateName`], [`ErrorKind::InvalidArgument`] for one
     /// label without the other; nothing is left.
     pub fn create_container(&self, new: NewContainer) -> Result<Container> {
-        refuse_id_maps(&IdMaps::new(&new.uid_map, &new.gid_map), "a new container")?;
         let container_id =
             new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         id::check_component(&container_id)?;
@@ -35,43 +35,69 @@ impl Store {
             .detail("the process label and the mount label must be given both or neither"));
         }
         self.prepare()?;
-        let (held, mut layers) = self.write_layers(&Held::nothing())?;
-        let (image_held, _images) = self.images.read(&held)?;
-        let image = match new.image.as_deref().filter(|i| !i.is_empty()) {
-            None => None,
-            Some(key) => Some(match _images.find(key) {
-                Some(image) => image.clone(),
-                None => self
-                    .find_foreign_image(&image_held, key)?
-                    .ok_or_else(|| unknown::<Image>("creating a container from", key))?,
-            }),
+        let wish = Wish::of_container(&new);
+        let nothing = Held::nothing();
+        let _userns = match wish.given().is_empty() {
+            true => None,
+            false => Some(self.lock_user_namespaces(&nothing)?),
         };
-        let parent = image.as_ref().map_or("", |i| i.layer.as_str());
-        if !parent.is_empty()
-            && layers.by_id(parent).is_none()
-            && self.find_foreign_layer(&held, parent)?.is_none()
-        {
-            return Err(unknown::<Layer>("creating a container on", parent));
-        }
-        let (_, mut containers) = self.containers.write(&image_held)?;
+        let (held, mut layers) = match &_userns {
+            None => self.write_layers(&nothing)?,
+            Some((userns, _)) => self.write_layers(userns)?,
+        };
+        let found = self.container_image(&held, &layers, &new, &wish)?;
         let unique = names::unique(&new.names);
+        if matches!(found, Some((_, Some(TopLayer::Copy(_))))) {
+            // Before a whole layer is copied in vain.
+            self.containers.read(&held)?.1.check_free(&container_id, &unique)?;
+        }
+        let (image, top) = match found {
+            None => (None, None),
+            Some((image, Some(TopLayer::Copy(template)))) => {
+                let (_, mut images) = self.images.write(&held)?;
+                let copy = self.copy_top_layer(
+                    &held,
+                    &mut layers,
+                    &mut images,
+                    &image.id,
+                    &template,
+                    &wish,
+                )?;
+                (Some(image), Some(copy))
+            }
+            Some((image, top)) => (Some(image), top.map(TopLayer::into_layer)),
+        };
+        // Nobody deletes an image without the lock on the layers.
+        let (_, mut containers) = self.containers.write(&held)?;
         containers.check_free(&container_id, &unique)?;
         let volatile = new.volatile || self.options.transient_store;
         let layer_id = LayerId::random();
+        let begins = top.as_ref().map(Layer::id_maps);
+        let maps = match (&image, &begins) {
+            (None, _) => wish.over(&self.default_maps()),
+            (Some(_), None) => wish.given(),
+            (Some(_), Some(below)) => wish.over(below),
+        };
+        // The record has the maps also where the mount does the mapping: the files that the container writes have the host's ids.
+        let on_disk =
+            if new.host_uids || self.shifts(&maps)? { IdMaps::default() } else { maps.clone() };
         let layer = Layer {
             id: layer_id.to_string(),
-            parent: parent.to_owned(),
+            parent: top.map_or_else(String::new, |top| top.id),
             mount_label: new.mount_label.clone(),
             created: Timestamp::now(),
+            uid_map: maps.uids,
+            gid_map: maps.gids,
             ..Layer::default()
         };
         let options = CreateOptions {
             mount_label: new.mount_label.clone(),
             storage_opt: new.storage_opt.clone(),
-            ..CreateOptions::default()
+            uid_map: on_disk.uids,
+            gid_map: on_disk.gids,
         };
         let file = self.paths.layer_file(false, volatile);
-        let planned = plan(&mut layers, file, layer, options, false)?;
+        let planned = plan(&mut layers, file, layer, options, false, begins)?;
         self.make_layers(&held, &mut layers, &mut [planned])?;
         let mut record = Container {
             id: container_id.clone(),
@@ -80,6 +106,8 @@ impl Store {
             layer: layer_id.to_string(),
             metadata: new.metadata.clone(),
             created: Timestamp::now(),
+            uid_map: wish.uids.to_vec(),
+            gid_map: wish.gids.to_vec(),
             flags: reserved_flags(&new, volatile),
             ..Container::default()
         };
@@ -122,6 +150,32 @@ impl Store {
             tracing::warn!("the next operation that writes finishes container {container_id}: {e}");
         }
         Ok(record)
+    }
+
+    /// The image of a new container, and what its layer is to lie on, if the image has layers.
+    fn container_image(
+        &self,
+        held: &Held<Layers>,
+        layers: &Edit<'_, Layer, Layers>,
+        new: &NewContainer,
+        wish: &Wish<'_>,
+    ) -> Result<Option<(Image, Option<TopLayer>)>> {
+        let Some(key) = new.image.as_deref().filter(|i| !i.is_empty()) else { return Ok(None) };
+        let (image_held, images) = self.images.read(held)?;
+        let (image, own) = match images.find(key) {
+            Some(image) => (image.clone(), true),
+            None => {
+                let found = self.find_foreign_image(&image_held, key)?;
+                let found =
+                    found.ok_or_else(|| unknown::<Image>("creating a container from", key))?;
+                (found, false)
+            }
+        };
+        if image.layer.is_empty() {
+            return Ok(Some((image, None)));
+        }
+        let top = self.top_layer(held, layers, &image, own, wish)?;
+        Ok(Some((image, Some(top))))
     }
 
     fn write_container_items(

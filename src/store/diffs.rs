@@ -13,7 +13,7 @@ use crate::driver::{ApplyOptions, DiffOptions};
 use crate::record::Layer;
 use crate::sys::regular;
 use crate::sys::tempdir::TempDir;
-use crate::{Error, LayerId, Result};
+use crate::{Error, IdMaps, LayerId, Result};
 
 impl Store {
     /// Writes the tar of a layer or container over `reference` (its parent if absent): the very bytes that came in where
@@ -30,7 +30,7 @@ impl Store {
         compression: Option<Compression>,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
-        let Ends { layer, reference, tar_split, held } = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, options, tar_split, held } = self.diff_ends(id, reference)?;
         let kind = compression.unwrap_or_else(|| Compression::from_number(layer.compression));
         let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0, limit: u64::MAX };
         let valid = LayerId::new(layer.id.as_str())?;
@@ -52,7 +52,7 @@ impl Store {
                 drop(held);
                 let _held = self.lock_for_diff(&layer)?;
                 self.driver
-                    .diff(&valid, reference.as_ref(), &DiffOptions::default(), &mut sink)
+                    .diff(&valid, reference.as_ref(), &options, &mut sink)
                     .map_err(|e| e.context(format!("exporting layer {valid}")))?;
             }
         }
@@ -66,14 +66,10 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn changes(&self, id: &str, reference: Option<&str>) -> Result<Vec<Change>> {
-        let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, options, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
         let _held = self.lock_for_diff(&layer)?;
-        self.driver.changes(
-            &LayerId::new(layer.id.as_str())?,
-            reference.as_ref(),
-            &DiffOptions::default(),
-        )
+        self.driver.changes(&LayerId::new(layer.id.as_str())?, reference.as_ref(), &options)
     }
 
     /// An estimate of the bytes that a layer or container changes over `reference` (its parent if absent).
@@ -81,14 +77,10 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`]; when content cannot be read.
     pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
-        let Ends { layer, reference, held, .. } = self.diff_ends(id, reference)?;
+        let Ends { layer, reference, options, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
         let _held = self.lock_for_diff(&layer)?;
-        self.driver.diff_size(
-            &LayerId::new(layer.id.as_str())?,
-            reference.as_ref(),
-            &DiffOptions::default(),
-        )
+        self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref(), &options)
     }
 
     /// Unpacks a stream over the content of a layer or container and records its digests, sizes and tar-split; returns the bytes
@@ -104,7 +96,12 @@ impl Store {
         let found =
             layers.find(&key).ok_or_else(|| unknown::<Layer>("applying a diff to", &key))?;
         let layer = LayerId::new(found.id.as_str())?;
-        let (root, options) = self.driver.content(&layer, &ApplyOptions::default())?;
+        let apply = ApplyOptions {
+            maps: found.id_maps(),
+            mount_label: found.mount_label.clone(),
+            ..ApplyOptions::default()
+        };
+        let (root, options) = self.driver.content(&layer, &apply)?;
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let path = dir.addition();
         let mut tar_split = std::io::BufWriter::new(create_private(&path)?);
@@ -137,10 +134,20 @@ impl Store {
             found.map(|(l, root)| (l, Some(root))).ok_or_else(|| unknown::<Layer>("comparing", key))
         };
         let (layer, root) = find(&key)?;
-        let reference = match reference {
-            Some(reference) => Some(find(&self.layer_of(reference)?)?.0.id),
-            None => Some(layer.parent.clone()).filter(|p| !p.is_empty()),
+        let (reference, parent_maps) = match reference {
+            Some(reference) => {
+                let found = find(&self.layer_of(reference)?)?.0;
+                (Some(found.id.clone()), found.id_maps())
+            }
+            None if layer.parent.is_empty() => (None, IdMaps::default()),
+            None => {
+                // What is missing is for the driver to say.
+                let maps = find(&layer.parent).map(|(parent, _)| parent.id_maps());
+                (Some(layer.parent.clone()), maps.unwrap_or_default())
+            }
         };
+        let mount_label = layer.mount_label.clone();
+        let options = DiffOptions { maps: layer.id_maps(), parent_maps, mount_label };
         let valid = LayerId::new(layer.id.as_str())?;
         let path = match &root {
             Some(root) => self.paths.foreign_tar_split(root, &valid),
@@ -148,7 +155,7 @@ impl Store {
         };
         let tar_split = regular::open("reading the tar-split", &path)?;
         let reference = reference.map(LayerId::new).transpose()?;
-        Ok(Ends { layer, reference, tar_split, held: layers })
+        Ok(Ends { layer, reference, options, tar_split, held: layers })
     }
 
     /// Keeps the layer as it is while it is read; a layer of an additional store needs no lock of ours.
@@ -167,6 +174,8 @@ struct Ends {
     layer: Layer,
     /// The layer to compare it with.
     reference: Option<LayerId>,
+    /// The maps of both.
+    options: DiffOptions,
     /// Its tar-split, where there is one.
     tar_split: Option<File>,
     /// The layers lock, held for reading since the look-up.

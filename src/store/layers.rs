@@ -1,32 +1,28 @@
 //! Creating layers: staged outside of every lock, then committed under the layers lock.
 
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use super::kind::INCOMPLETE;
+use super::id_maps::Wish;
+use super::making::{Planned, Source, plan};
 use super::order::{Before, Held, Layers, OtherLayers};
-use super::table::{Edit, Lists, unknown};
+use super::table::{Lists, unknown};
 use super::{LayerInfo, NewLayer, Store, names};
 use crate::archive::{self, LayerFacts};
-use crate::driver::{ApplyOptions, CreateOptions, Staging, refuse_id_maps};
+use crate::driver::{ApplyOptions, CreateOptions, Staging};
 use crate::record::{Layer, Timestamp};
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result, id};
 
-#[cfg(test)]
-thread_local! {
-    /// How often this thread has synced a file system: a test's evidence that many layers need one call.
-    pub(crate) static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
-}
-
 /// A layer's content that has been unpacked but belongs to no layer yet; dropped, it vanishes.
 pub struct StagedLayer {
-    facts: LayerFacts,
-    staging: Box<dyn Staging>,
-    tar_split: StagedFile,
+    pub(super) facts: LayerFacts,
+    pub(super) staging: Box<dyn Staging>,
+    pub(super) tar_split: StagedFile,
+    /// By which the files got their owners.
+    maps: IdMaps,
 }
 
 impl StagedLayer {
@@ -45,13 +41,13 @@ impl StagedLayer {
 }
 
 /// A file in a temp dir of its own, on its way to its place.
-struct StagedFile {
+pub(super) struct StagedFile {
     path: PathBuf,
     dir: TempDir,
 }
 
 impl StagedFile {
-    fn move_to(self, target: &std::path::Path) -> Result<()> {
+    pub(super) fn move_to(self, target: &std::path::Path) -> Result<()> {
         fs::rename(&self.path, target)
             .map_err(|e| Error::io("moving the tar-split into place", target, e))?;
         // What stays of the temp dir is for the next recovery, and no failure.
@@ -63,60 +59,13 @@ impl StagedFile {
 /// Bytes of content that are worth a sync of their own, before the lock is taken.
 const LARGE: u64 = 16 << 20;
 
-/// Where a new layer's content comes from.
-pub(super) enum Content {
-    /// There is none yet.
-    Empty,
-    /// It was unpacked before.
-    Staged(Box<StagedLayer>),
-}
-
-/// A layer that has a record, not saved yet and flagged incomplete, and nothing else.
-pub(super) struct Planned {
-    id: LayerId,
-    parent: Option<LayerId>,
-    options: CreateOptions,
-    read_only: bool,
-    /// Empty at first.
-    content: Content,
-}
-
-/// Enters a record, flagged incomplete, in file number `file`; nothing is written yet.
-pub(super) fn plan(
-    layers: &mut Edit<'_, Layer, Layers>,
-    file: usize,
-    mut record: Layer,
-    options: CreateOptions,
-    read_only: bool,
-) -> Result<Planned> {
-    let id = LayerId::new(record.id.as_str())?;
-    let parent = Some(record.parent.as_str()).filter(|p| !p.is_empty()).map(LayerId::new);
-    let parent = parent.transpose()?;
-    layers.check_free(id.as_str(), &record.names)?;
-    record.flags.insert(INCOMPLETE.to_owned(), serde_json::Value::Bool(true));
-    layers.push(file, record)?;
-    Ok(Planned { id, parent, options, read_only, content: Content::Empty })
-}
-
-/// Clears the incomplete flags and saves: from here on the layers exist.
-fn complete(layers: &mut Edit<'_, Layer, Layers>, ids: &[LayerId]) -> Result<Vec<Layer>> {
-    let mut records = Vec::with_capacity(ids.len());
-    for id in ids {
-        let record = layers.get_mut(id.as_str())?;
-        record.flags.remove(INCOMPLETE);
-        records.push(record.clone());
-    }
-    layers.save()?;
-    Ok(records)
-}
-
 impl Store {
     /// Creates a layer without content of its own.
     ///
     /// # Errors
     /// [`ErrorKind::DuplicateId`], [`ErrorKind::DuplicateName`], [`ErrorKind::LayerUnknown`] for the parent; nothing is left.
     pub fn create_layer(&self, layer: NewLayer) -> Result<LayerInfo> {
-        self.add_layer(layer, Content::Empty)
+        self.add_layer(layer, Source::Empty)
     }
 
     /// Creates a layer from a tar stream, compressed or not.
@@ -128,19 +77,24 @@ impl Store {
         mut layer: NewLayer,
         stream: &mut (dyn Read + Send),
     ) -> Result<LayerInfo> {
-        refuse_id_maps(&IdMaps::new(&layer.uid_map, &layer.gid_map), "a new layer")?;
         let id = layer.id.take().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id);
         LayerId::new(id.as_str())?;
         self.prepare()?;
-        let parent = {
+        let (parent, apply) = {
             // Before a long stream is read in vain; looked at again when the layer is added. Only read-locked, since the stream
             // may come from a reader of this store.
             let (held, layers) = self.layers.read(&Held::nothing())?;
             layers.check_freeable(&id, &layer.names)?;
-            self.find_parent(&held, &layers, layer.parent.as_deref())?.map(|p| p.id)
+            let parent = self.find_parent(&held, &layers, layer.parent.as_deref())?;
+            let parent_maps = parent.as_ref().map(Layer::id_maps);
+            let maps = self.maps_of_new(&Wish::of_layer(&layer), parent_maps.as_ref())?;
+            let parent_maps = parent_maps.unwrap_or_default();
+            (parent.map(|p| p.id), ApplyOptions { maps, parent_maps, ..ApplyOptions::default() })
         };
         layer.id = Some(id);
-        let staged = self.stage_layer(parent.as_deref(), stream)?;
+        let on = parent.as_deref().map(LayerId::new).transpose()?;
+        let staging = self.driver.stage(on.as_ref(), &apply)?;
+        let staged = self.unpack_staged(staging, stream, apply.maps)?;
         layer.parent = parent;
         self.commit_layer(layer, staged)
     }
@@ -151,7 +105,7 @@ impl Store {
     }
 
     /// Unpacks a stream outside of every lock; `parent` is the id of the layer that it will lie on, if that is known and
-    /// there. Several may be staged at once.
+    /// there, whose id maps count for it. Several may be staged at once.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArchive`] for a damaged stream; nothing is left.
@@ -162,8 +116,15 @@ impl Store {
     ) -> Result<StagedLayer> {
         self.prepare()?;
         let parent = parent.map(LayerId::new).transpose()?;
-        let staging = self.driver.stage(parent.as_ref(), &ApplyOptions::default())?;
-        self.unpack_staged(staging, stream)
+        let below = match &parent {
+            Some(id) => Some(self.maps_of_present(&Held::nothing(), id.as_str())?),
+            None => None,
+        };
+        let maps = self.maps_of_new(&Wish::none(), below.as_ref())?;
+        let parent_maps = below.unwrap_or_default();
+        let apply = ApplyOptions { maps, parent_maps, ..ApplyOptions::default() };
+        let staging = self.driver.stage(parent.as_ref(), &apply)?;
+        self.unpack_staged(staging, stream, apply.maps)
     }
 
     /// As [`Store::stage_layer`], for a layer that will lie on one that is staged and not committed yet.
@@ -176,14 +137,18 @@ impl Store {
         stream: &mut (dyn Read + Send),
     ) -> Result<StagedLayer> {
         self.prepare()?;
-        let staging = self.driver.stage_upon(&*parent.staging, &ApplyOptions::default())?;
-        self.unpack_staged(staging, stream)
+        let maps = self.maps_of_new(&Wish::none(), Some(&parent.maps))?;
+        let parent_maps = parent.maps.clone();
+        let apply = ApplyOptions { maps, parent_maps, ..ApplyOptions::default() };
+        let staging = self.driver.stage_upon(&*parent.staging, &apply)?;
+        self.unpack_staged(staging, stream, apply.maps)
     }
 
     fn unpack_staged(
         &self,
         mut staging: Box<dyn Staging>,
         stream: &mut (dyn Read + Send),
+        maps: IdMaps,
     ) -> Result<StagedLayer> {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let tar_split = StagedFile { path: dir.addition(), dir };
@@ -194,7 +159,7 @@ impl Store {
         if facts.root_entry {
             staging.keep_root();
         }
-        Ok(StagedLayer { facts, staging, tar_split })
+        Ok(StagedLayer { facts, staging, tar_split, maps })
     }
 
     /// Makes staged content a layer.
@@ -204,7 +169,7 @@ impl Store {
     pub fn commit_layer(&self, layer: NewLayer, staged: StagedLayer) -> Result<LayerInfo> {
         staged.check(&layer)?;
         self.sync_large(staged.facts.unpacked_size)?;
-        self.add_layer(layer, Content::Staged(Box::new(staged)))
+        self.add_layer(layer, Source::Staged(Box::new(staged)))
     }
 
     /// Makes layers of staged contents, parents before children, all of them or none: with one sync of the file system and two
@@ -220,7 +185,7 @@ impl Store {
         let sizes = staged.iter().map(|(_, staged)| staged.facts.unpacked_size);
         self.sync_large(sizes.fold(0, u64::saturating_add))?;
         let contents =
-            staged.into_iter().map(|(new, staged)| (new, Content::Staged(Box::new(staged))));
+            staged.into_iter().map(|(new, staged)| (new, Source::Staged(Box::new(staged))));
         self.add_layers(contents.collect(), true)
     }
 
@@ -229,7 +194,7 @@ impl Store {
         if bytes > LARGE { self.sync_content() } else { Ok(()) }
     }
 
-    fn add_layer(&self, new: NewLayer, content: Content) -> Result<LayerInfo> {
+    fn add_layer(&self, new: NewLayer, content: Source) -> Result<LayerInfo> {
         let mut added = self.add_layers(vec![(new, content)], false)?;
         added.pop().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "creating a layer").detail("it was passed over")
@@ -238,117 +203,49 @@ impl Store {
 
     fn add_layers(
         &self,
-        new: Vec<(NewLayer, Content)>,
+        new: Vec<(NewLayer, Source)>,
         pass_over_present: bool,
     ) -> Result<Vec<LayerInfo>> {
         self.prepare()?;
         // Declared before the lock is taken: contents that nobody wants, or that cannot become layers, are deleted after it is
         // released.
-        let (new, mut contents): (Vec<NewLayer>, Vec<Content>) = new.into_iter().unzip();
+        let (new, mut contents): (Vec<NewLayer>, Vec<Source>) = new.into_iter().unzip();
         let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         for (new, content) in new.into_iter().zip(&mut contents) {
-            refuse_id_maps(&IdMaps::new(&new.uid_map, &new.gid_map), "a new layer")?;
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
                 continue;
             }
             let wanted = new.parent.as_deref();
             let parent = match planned.iter().find(|p| Some(p.id.as_str()) == wanted) {
-                Some(sibling) => sibling.id.to_string(),
+                Some(sibling) => Some((sibling.id.to_string(), sibling.maps.clone())),
                 None => self
                     .find_parent(&held, &layers, wanted)?
-                    .map_or_else(String::new, |found| found.id),
+                    .map(|found| (found.id.clone(), found.id_maps())),
             };
-            let record = new_record(&new, parent);
+            let (parent, begins) = parent.unzip();
+            let maps = self.maps_of_new(&Wish::of_layer(&new), begins.as_ref())?;
+            check_maps(content, &maps)?;
+            let record = new_record(&new, parent.unwrap_or_default(), &maps);
             let options = CreateOptions {
                 mount_label: new.mount_label,
                 storage_opt: new.storage_opt,
-                ..CreateOptions::default()
+                uid_map: maps.uids,
+                gid_map: maps.gids,
             };
             let file = self.paths.layer_file(new.read_only, false);
-            let mut layer = plan(&mut layers, file, record, options, new.read_only)?;
-            layer.content = std::mem::replace(content, Content::Empty);
+            let mut layer = plan(&mut layers, file, record, options, new.read_only, begins)?;
+            layer.source = std::mem::replace(content, Source::Empty);
             planned.push(layer);
         }
         let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
         let records = self.make_layers(&held, &mut layers, &mut planned).and_then(|()| {
-            // After the last of their files, the short ones that make them layers included: an empty `link` would cost the layer.
-            let done = self.sync_content().and_then(|()| complete(&mut layers, &ids));
+            let done = self.complete_layers(&mut layers, &ids);
             done.inspect_err(|_| self.abandon_layers(&held, &mut layers, &ids))
         })?;
         let info =
             |record| LayerInfo { record, read_only: false, mount_point: None, mount_count: 0 };
         Ok(records.into_iter().map(info).collect())
-    }
-
-    /// Saves the planned layers' records, which are flagged, creates them in the driver and gives them their content. After an error
-    /// nothing is left but the contents of those that were not begun, for the caller to let go.
-    pub(super) fn make_layers(
-        &self,
-        held: &Held<Layers>,
-        layers: &mut Edit<'_, Layer, Layers>,
-        planned: &mut [Planned],
-    ) -> Result<()> {
-        let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
-        let done = layers
-            .save()
-            .and_then(|()| planned.iter_mut().try_for_each(|layer| self.make_layer(layers, layer)));
-        done.inspect_err(|_| self.abandon_layers(held, layers, &ids))
-    }
-
-    fn make_layer(
-        &self,
-        layers: &mut Edit<'_, Layer, Layers>,
-        planned: &mut Planned,
-    ) -> Result<()> {
-        let Planned { id, parent, options, read_only, content } = planned;
-        let parent = parent.as_ref();
-        match std::mem::replace(content, Content::Empty) {
-            Content::Empty if *read_only => self.driver.create(id, parent, options),
-            Content::Empty => self.driver.create_read_write(id, parent, options),
-            Content::Staged(staged) => {
-                staged.tar_split.move_to(&self.paths.tar_split(id))?;
-                self.driver.create_staged(id, parent, options, staged.staging)?;
-                record_facts(layers.get_mut(id.as_str())?, &staged.facts);
-                Ok(())
-            }
-        }
-    }
-
-    /// Brings what was written of layers to the disk, with one `syncfs` for each file system, unless `sync = "none"` is configured:
-    /// data goes before the record by which it counts.
-    pub(super) fn sync_content(&self) -> Result<()> {
-        if !self.driver.sync_filesystem() {
-            return Ok(());
-        }
-        #[cfg(test)]
-        SYNCS.with(|count| count.set(count.get() + 1));
-        let mut synced = HashSet::new();
-        for path in self.paths.layer_dirs().iter().map(PathBuf::as_path).chain([self.driver.home()])
-        {
-            let failed = |e: std::io::Error| Error::io("syncing the layers to disk", path, e);
-            let dir = match File::open(path) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                opened => opened.map_err(failed)?,
-            };
-            if synced.insert(dir.metadata().map_err(failed)?.dev()) {
-                rustix::fs::syncfs(&dir).map_err(|e| failed(e.into()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes back layers whose making failed, children first; the failure itself is what the caller reports.
-    pub(super) fn abandon_layers(
-        &self,
-        held: &Held<Layers>,
-        layers: &mut Edit<'_, Layer, Layers>,
-        ids: &[LayerId],
-    ) {
-        let ids: Vec<String> = ids.iter().rev().map(LayerId::to_string).collect();
-        if let Err(error) = self.remove_layers(held, layers, &ids) {
-            tracing::warn!("what failed to become the layers {ids:?} is left incomplete: {error}");
-        }
     }
 
     /// The parent in any store; a container's layer cannot be one.
@@ -395,7 +292,7 @@ impl Store {
     }
 }
 
-fn new_record(new: &NewLayer, parent: String) -> Layer {
+fn new_record(new: &NewLayer, parent: String, maps: &IdMaps) -> Layer {
     Layer {
         id: new.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(id::random_hex_id),
         names: names::unique(&new.names),
@@ -404,6 +301,8 @@ fn new_record(new: &NewLayer, parent: String) -> Layer {
         mount_label: new.mount_label.clone(),
         created: Timestamp::now(),
         flags: new.flags.clone(),
+        uid_map: maps.uids.clone(),
+        gid_map: maps.gids.clone(),
         ..Layer::default()
     }
     .with_blob(new)
@@ -445,6 +344,19 @@ fn check_digests(new: &NewLayer, facts: &LayerFacts) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Files that were unpacked with other maps than their layer is to have would belong to others than their record says.
+fn check_maps(source: &Source, maps: &IdMaps) -> Result<()> {
+    match source {
+        Source::Staged(staged) if staged.maps != *maps => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "making staged content a layer",
+        )
+        .detail("it was unpacked with other id maps than the layer gets; its parent may be another one now")
+        .hint("stage the content once more, with the parent's id")),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn create_private(path: &std::path::Path) -> Result<File> {

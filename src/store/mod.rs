@@ -7,10 +7,12 @@ mod data;
 mod delete;
 mod diffs;
 mod digest_locks;
+mod id_maps;
 mod images;
 mod kind;
 mod layers;
 mod lookup;
+mod making;
 mod mounting;
 mod mounts;
 mod names;
@@ -33,9 +35,9 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-#[cfg(test)]
-pub(crate) use layers::SYNCS;
 pub use layers::StagedLayer;
+#[cfg(test)]
+pub(crate) use making::SYNCS;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,
 };

@@ -74,6 +74,8 @@ impl Store {
             options.mount_label.clone_from(&layer.mount_label);
         }
         let id = LayerId::new(layer.id.as_str())?;
+        let maps = options.maps();
+        let owners = layer.id_maps();
         let mut mounts = self.mounts.write(&held)?;
         let count = mounts.get(id.as_str()).map_or(0, |p| p.count);
         let present = mounts
@@ -82,6 +84,12 @@ impl Store {
             .filter(|path| self.paths.holds(path, &id) && self.driver.is_mounted(path));
         let path = match present {
             Some(path) => path,
+            None if !maps.is_empty() && maps != owners && !self.shifts(&maps)? => {
+                return Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id}"))
+                    .id(id.as_str())
+                    .detail("its files belong to other ids, and this driver cannot map ids at the mount")
+                    .hint("create a container with these id maps"));
+            }
             None => self
                 .driver
                 .get(&id, &options)

@@ -23,6 +23,9 @@ pub(crate) struct Nothing;
 /// The digest locks, around the making of layers; many at once, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Digests;
+/// `userns.lock`, around the making of containers with id maps.
+#[derive(Debug)]
+pub(crate) struct Userns;
 /// `storage.lock`, around a whole mount.
 #[derive(Debug)]
 pub(crate) struct Graph;
@@ -60,8 +63,9 @@ macro_rules! order {
 }
 
 order! {
-    Nothing => Digests, Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Nothing => Digests, Userns, Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
     Digests => Graph, Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
+    Userns => Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
     Graph => Layers, OtherLayers, Images, OtherImages, Containers, SplitImages;
     Layers => OtherLayers, Images, OtherImages, Containers, SplitImages;
     OtherLayers => OtherLayers, Images, OtherImages, Containers, SplitImages;

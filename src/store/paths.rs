@@ -33,6 +33,10 @@ impl Paths {
         root.join(format!("{}-{kind}", self.driver))
     }
 
+    pub(crate) fn graph_root(&self) -> &Path {
+        &self.graph_root
+    }
+
     /// `storage.lock`, which guards the driver.
     pub(crate) fn graph_lock(&self) -> PathBuf {
         self.graph_root.join("storage.lock")

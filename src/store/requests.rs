@@ -21,10 +21,15 @@ pub struct NewLayer {
     pub mount_label: String,
     /// For image content (Go's "non-writeable").
     pub read_only: bool,
-    /// User id map.
+    /// User id map of its files; the parent's if empty, or the configured one without a parent. None is recorded, and the files have
+    /// the ids of the archive, where the driver maps ids at the mount.
     pub uid_map: Vec<IdMap>,
-    /// Group id map.
+    /// Group id map; likewise.
     pub gid_map: Vec<IdMap>,
+    /// The host's user ids, whatever the parent has; a map beside it does not count.
+    pub host_uids: bool,
+    /// The host's group ids; likewise.
+    pub host_gids: bool,
     /// The caller's metadata.
     pub metadata: String,
     /// The caller's flags.
@@ -95,10 +100,15 @@ pub struct NewContainer {
     pub mount_label: String,
     /// Mount options, used at every mount.
     pub mount_options: Vec<String>,
-    /// User id map.
+    /// User id map, used at every mount. Where the driver cannot map ids at the mount, the container lies on a copy of the image's top
+    /// layer with other owners, which is made with the first container of such maps.
     pub uid_map: Vec<IdMap>,
-    /// Group id map.
+    /// Group id map; likewise.
     pub gid_map: Vec<IdMap>,
+    /// The host's user ids, whatever the image's layer has; a map beside it does not count.
+    pub host_uids: bool,
+    /// The host's group ids; likewise.
+    pub host_gids: bool,
     /// The caller's flags.
     pub flags: Flags,
     /// Per-layer storage options (`size`).

@@ -159,14 +159,28 @@ impl Host {
         let (id, parent) = (text(id), text(parent));
         piped_out(|fd| {
             let none = ptr::null();
-            call!(orlop_driver_diff(self.driver, id.as_ptr(), parent.as_ptr(), fd, none)).unwrap();
+            call!(orlop_driver_diff(
+                self.driver,
+                id.as_ptr(),
+                parent.as_ptr(),
+                ptr::null(),
+                fd,
+                none
+            ))
+            .unwrap();
         })
     }
 
     pub(crate) fn diff_size(&self, id: &str, parent: &str) -> u64 {
         let (id, parent, mut bytes) = (text(id), text(parent), 0);
-        call!(orlop_driver_diff_size(self.driver, id.as_ptr(), parent.as_ptr(), &mut bytes))
-            .unwrap();
+        call!(orlop_driver_diff_size(
+            self.driver,
+            id.as_ptr(),
+            parent.as_ptr(),
+            ptr::null(),
+            &mut bytes
+        ))
+        .unwrap();
         bytes
     }
 

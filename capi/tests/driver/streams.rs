@@ -14,7 +14,14 @@ use crate::host::{EMPTY, Host, call, drivers, json, piped_in, taken, text, zeroe
 
 fn changes(host: &Host, id: &str, parent: &str) -> Vec<Vec<u8>> {
     let (id, parent, mut records) = (text(id), text(parent), EMPTY);
-    call!(orlop_driver_changes(host.driver, id.as_ptr(), parent.as_ptr(), &mut records)).unwrap();
+    call!(orlop_driver_changes(
+        host.driver,
+        id.as_ptr(),
+        parent.as_ptr(),
+        ptr::null(),
+        &mut records
+    ))
+    .unwrap();
     let records = taken(records);
     assert_eq!(records.last(), Some(&0));
     let mut found: Vec<_> =
@@ -97,11 +104,10 @@ fn stage(host: &Host, parent: &str, tar: &[u8]) -> (*mut orlop_staged, u64) {
     let parent = text(parent);
     let (mut staged, mut bytes) = (ptr::null_mut(), 0);
     piped_in(tar, |fd| {
-        let (layer, how, operation) = (ptr::null(), ptr::null(), ptr::null());
+        let (how, operation) = (ptr::null(), ptr::null());
         call!(orlop_driver_stage(
             host.driver,
             parent.as_ptr(),
-            layer,
             fd,
             how,
             operation,
@@ -176,10 +182,10 @@ fn a_damaged_tar_leaves_nothing_staged() {
         let whole = host.diff("base", "");
         let mut staged = ptr::dangling_mut::<orlop_staged>();
         let none = ptr::null();
-        let (layer, how, operation) = (ptr::null(), ptr::null(), ptr::null());
+        let (how, operation) = (ptr::null(), ptr::null());
         let e = piped_in(&whole[..100_000], |fd| {
             let (bytes, staged) = (ptr::null_mut(), &mut staged);
-            call!(orlop_driver_stage(host.driver, none, layer, fd, how, operation, staged, bytes))
+            call!(orlop_driver_stage(host.driver, none, fd, how, operation, staged, bytes))
                 .unwrap_err()
         });
         assert_eq!(e.code, ORLOP_ERR_INVALID_ARCHIVE, "{}", e.message);
@@ -225,19 +231,10 @@ fn an_operation_is_watched_and_called_off_while_it_waits() {
                 });
                 let mut staged = ptr::null_mut();
                 let outcome = if aside {
-                    let (layer, how) = (ptr::null(), ptr::null());
+                    let how = ptr::null();
                     let (none, bytes) = (ptr::null(), ptr::null_mut());
                     let (staged, operation) = (&mut staged, &operation);
-                    call!(orlop_driver_stage(
-                        host.driver,
-                        none,
-                        layer,
-                        fd,
-                        how,
-                        operation,
-                        staged,
-                        bytes
-                    ))
+                    call!(orlop_driver_stage(host.driver, none, fd, how, operation, staged, bytes))
                 } else {
                     host.create("target", "");
                     let (id, how, bytes) = (text("target"), ptr::null(), ptr::null_mut());
@@ -259,6 +256,7 @@ fn an_operation_is_watched_and_called_off_while_it_waits() {
             let e = call!(orlop_driver_diff(
                 host.driver,
                 id.as_ptr(),
+                ptr::null(),
                 ptr::null(),
                 reader.as_raw_fd(),
                 &operation
@@ -282,7 +280,8 @@ fn progress_tells_all_bytes() {
     operation.progress = progress;
     let tar = crate::host::piped_out(|fd| {
         let (id, parent) = (text("base"), ptr::null());
-        call!(orlop_driver_diff(host.driver, id.as_ptr(), parent, fd, &operation)).unwrap();
+        call!(orlop_driver_diff(host.driver, id.as_ptr(), parent, ptr::null(), fd, &operation))
+            .unwrap();
     });
     host.create("other", "");
     let id = text("other");
@@ -301,9 +300,9 @@ fn progress_tells_all_bytes() {
     let bytes = ptr::null_mut();
     call!(orlop_driver_apply_diff(host.driver, id.as_ptr(), fd, how, &operation, bytes)).unwrap();
     at_tar();
-    let (none, layer, mut staged) = (ptr::null(), ptr::null(), ptr::null_mut());
+    let (none, mut staged) = (ptr::null(), ptr::null_mut());
     let place = &mut staged;
-    call!(orlop_driver_stage(host.driver, none, layer, fd, how, &operation, place, bytes)).unwrap();
+    call!(orlop_driver_stage(host.driver, none, fd, how, &operation, place, bytes)).unwrap();
     // SAFETY: staged above.
     unsafe { orlop_staged_free(staged) };
     let mut items = EMPTY;
@@ -329,7 +328,14 @@ fn a_reader_that_goes_away_is_an_error() {
     drop(reader);
     let (id, none) = (text("base"), ptr::null());
     let operation = ptr::null();
-    let e = call!(orlop_driver_diff(host.driver, id.as_ptr(), none, writer.as_raw_fd(), operation));
+    let e = call!(orlop_driver_diff(
+        host.driver,
+        id.as_ptr(),
+        none,
+        ptr::null(),
+        writer.as_raw_fd(),
+        operation
+    ));
     let e = e.unwrap_err();
     assert_eq!((e.code, e.errno), (ORLOP_ERR_IO, libc::EPIPE), "{}", e.message);
 }

@@ -157,10 +157,6 @@ fn what_is_malformed() {
         fails(name, call!(orlop_export(f.store, base, no, compression, fd, none, bytes)));
     }
     assert_eq!(out.metadata().unwrap().len(), 0);
-    let map = orlop_id_map { container_id: 0, host_id: 7, size: 1 };
-    let maps = orlop_id_maps { items: &map, count: 1 };
-    let new = options!(orlop_new_layer { uid_map: maps, gid_map: maps });
-    fails("NOT_SUPPORTED", text!(orlop_create_layer(f.store, &new)));
 }
 
 #[test]

@@ -228,7 +228,7 @@ const DELETING: &str = "
 ";
 
 /// The Go command that the environment names, or that `make reference` has built.
-fn go_command() -> Option<PathBuf> {
+pub fn go_command() -> Option<PathBuf> {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../build/reference/containers-storage");
     let named = std::env::var_os("ORLOP_GO_COMMAND").map(PathBuf::from);
     named.or_else(|| Some(PathBuf::from(built)).filter(|program| program.exists()))

@@ -5,6 +5,7 @@
 
 mod beside_go;
 mod changing;
+mod id_maps;
 mod images;
 mod mistakes;
 mod normal;

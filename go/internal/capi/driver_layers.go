@@ -200,12 +200,12 @@ type Change struct {
 }
 
 // Changes lists what a layer changes upon another one, which may be empty.
-func (d *Driver) Changes(id, parent string) ([]Change, error) {
+func (d *Driver) Changes(id, parent string, o DiffOptions) ([]Change, error) {
 	var a arena
 	defer a.free()
-	layer, below := a.text(id), a.optional(parent)
+	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	records, err := d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
-		return C.orlop_driver_changes(driver, layer, below, buf, e)
+		return C.orlop_driver_changes(driver, layer, below, options, buf, e)
 	})
 	if err != nil {
 		return nil, err
@@ -228,13 +228,13 @@ func parseChanges(records []byte) ([]Change, error) {
 }
 
 // DiffSize estimates the bytes of what a layer changes upon another one, which may be empty.
-func (d *Driver) DiffSize(id, parent string) (uint64, error) {
+func (d *Driver) DiffSize(id, parent string, o DiffOptions) (uint64, error) {
 	var a arena
 	defer a.free()
-	layer, below := a.text(id), a.optional(parent)
+	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	var bytes C.uint64_t
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
-		return C.orlop_driver_diff_size(driver, layer, below, &bytes, e)
+		return C.orlop_driver_diff_size(driver, layer, below, options, &bytes, e)
 	})
 	return uint64(bytes), err
 }

@@ -62,7 +62,7 @@ type Staged struct{ handle *handle[*C.orlop_staged] }
 func (s *Staged) Free() { s.handle.close() }
 
 // Stage unpacks an uncompressed tar without the store's locks; it returns the bytes of the files.
-func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar io.Reader, o ApplyOptions) (*Staged, uint64, error) {
+func (d *Driver) Stage(ctx context.Context, parent string, tar io.Reader, o ApplyOptions) (*Staged, uint64, error) {
 	operation, err := newOperation(ctx, nil)
 	if err != nil {
 		return nil, 0, err
@@ -70,7 +70,7 @@ func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar i
 	defer operation.end()
 	var a arena
 	defer a.free()
-	below, layer, options := a.optional(parent), a.layerOptions(l), a.applyOptions(o)
+	below, options := a.optional(parent), a.applyOptions(o)
 	var staged *C.orlop_staged
 	taken := false
 	defer func() {
@@ -82,7 +82,7 @@ func (d *Driver) Stage(ctx context.Context, parent string, l LayerOptions, tar i
 	var bytes C.uint64_t
 	err = fromReader(operation, tar, func(fd C.int32_t) error {
 		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
-			return C.orlop_driver_stage(driver, below, layer, fd, options, operation.c, &staged, &bytes, e)
+			return C.orlop_driver_stage(driver, below, fd, options, operation.c, &staged, &bytes, e)
 		})
 	})
 	if err != nil {
@@ -103,8 +103,30 @@ func (d *Driver) CommitStaged(id string, s *Staged) error {
 	})
 }
 
+// DiffOptions are how a layer is compared with its parent.
+type DiffOptions struct {
+	// UIDMap and GIDMap are the layer's.
+	UIDMap []idtools.IDMap
+	GIDMap []idtools.IDMap
+	// ParentUIDMap and ParentGIDMap are the parent's.
+	ParentUIDMap []idtools.IDMap
+	ParentGIDMap []idtools.IDMap
+	MountLabel   string
+}
+
+func (a *arena) diffOptions(o DiffOptions) *C.struct_orlop_diff_options {
+	return &C.struct_orlop_diff_options{
+		size:           C.sizeof_struct_orlop_diff_options,
+		uid_map:        a.idMaps(o.UIDMap),
+		gid_map:        a.idMaps(o.GIDMap),
+		parent_uid_map: a.idMaps(o.ParentUIDMap),
+		parent_gid_map: a.idMaps(o.ParentGIDMap),
+		mount_label:    a.optional(o.MountLabel),
+	}
+}
+
 // Diff writes what a layer changes upon another one, which may be empty, as an uncompressed tar.
-func (d *Driver) Diff(ctx context.Context, id, parent string, tar io.Writer) error {
+func (d *Driver) Diff(ctx context.Context, id, parent string, o DiffOptions, tar io.Writer) error {
 	operation, err := newOperation(ctx, nil)
 	if err != nil {
 		return err
@@ -112,10 +134,10 @@ func (d *Driver) Diff(ctx context.Context, id, parent string, tar io.Writer) err
 	defer operation.end()
 	var a arena
 	defer a.free()
-	layer, below := a.text(id), a.optional(parent)
+	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	return toWriter(operation, tar, func(fd C.int32_t) error {
 		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
-			return C.orlop_driver_diff(driver, layer, below, fd, operation.c, e)
+			return C.orlop_driver_diff(driver, layer, below, options, fd, operation.c, e)
 		})
 	})
 }
@@ -137,7 +159,7 @@ type making struct {
 
 // OpenDiff begins to write the tar into a pipe, and waits for its first bytes: what keeps it from being made at all is an error of this
 // call, and only what comes later one of Read. The reader is to be closed.
-func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
+func (d *Driver) OpenDiff(id, parent string, o DiffOptions) (*DiffReader, error) {
 	ours, theirs, err := newPipe(true)
 	if err != nil {
 		return nil, err
@@ -146,7 +168,7 @@ func (d *Driver) OpenDiff(id, parent string) (*DiffReader, error) {
 	go func() {
 		defer close(work.made)
 		// Nothing is to call it off: with nobody to read, its next write fails.
-		work.err = d.Diff(context.Background(), id, parent, theirs)
+		work.err = d.Diff(context.Background(), id, parent, o, theirs)
 		_ = theirs.Close()
 	}()
 	reader := &DiffReader{pipe: ours, making: work}

@@ -92,6 +92,8 @@ type NewContainer struct {
 	MountOptions []string
 	UIDMap       []idtools.IDMap
 	GIDMap       []idtools.IDMap
+	HostUIDs     bool
+	HostGIDs     bool
 	Flags        map[string]any
 	StorageOpt   map[string]string
 	BigData      []DataItem
@@ -113,6 +115,8 @@ func (s *Store) CreateContainer(n NewContainer, record any) error {
 		mount_options: a.strings(n.MountOptions),
 		uid_map:       a.idMaps(n.UIDMap),
 		gid_map:       a.idMaps(n.GIDMap),
+		host_uids:     flag(n.HostUIDs),
+		host_gids:     flag(n.HostGIDs),
 		flags:         a.flags(n.Flags),
 		storage_opt:   a.pairs(n.StorageOpt),
 		big_data:      a.dataItems(n.BigData),

@@ -20,6 +20,8 @@ type NewLayer struct {
 	ReadOnly                 bool
 	UIDMap                   []idtools.IDMap
 	GIDMap                   []idtools.IDMap
+	HostUIDs                 bool
+	HostGIDs                 bool
 	Metadata                 string
 	Flags                    map[string]any
 	StorageOpt               map[string]string
@@ -42,6 +44,8 @@ func (a *arena) newLayer(n NewLayer) *C.struct_orlop_new_layer {
 		read_only:                  flag(n.ReadOnly),
 		uid_map:                    a.idMaps(n.UIDMap),
 		gid_map:                    a.idMaps(n.GIDMap),
+		host_uids:                  flag(n.HostUIDs),
+		host_gids:                  flag(n.HostGIDs),
 		metadata:                   a.optional(n.Metadata),
 		flags:                      a.flags(n.Flags),
 		storage_opt:                a.pairs(n.StorageOpt),

@@ -7,24 +7,28 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::{List, failed, same_time};
-use crate::Result;
 use crate::archive::walk::{Name, is_change, sorted_names};
 use crate::archive::xattrs;
-use crate::archive::{Change, ChangeKind};
+use crate::archive::{Change, ChangeKind, capability};
 use crate::sys::beneath::{Identity, open_parent};
+use crate::{IdMaps, Result};
 
 /// Levels whose descriptors stay open, two each.
 const OPEN_LEVELS: usize = 64;
 
 /// Lists what leads from the tree `old` (an empty one if there is none) to the tree `new`, depth first, in the byte order
-/// of names.
+/// of names. `maps` are those of `new` and of `old`: owners are compared as they are inside.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when something cannot be read, which it names.
-pub fn changes_between(new: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<Vec<Change>> {
+pub fn changes_between(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    maps: (&IdMaps, &IdMaps),
+) -> Result<Vec<Change>> {
     let mut list = List::default();
     let mut path = Vec::new();
-    let mut comparison = Comparison { levels: Vec::new() };
+    let mut comparison = Comparison { levels: Vec::new(), maps };
     compare(&mut comparison, &mut list, &mut path, new, old).map_err(|e| failed(&path, e))?;
     Ok(list.changes)
 }
@@ -42,8 +46,10 @@ struct Level {
     path: usize,
 }
 
-struct Comparison {
+struct Comparison<'m> {
     levels: Vec<Level>,
+    /// Of the new tree and of the old one.
+    maps: (&'m IdMaps, &'m IdMaps),
 }
 
 fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -52,7 +58,7 @@ fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 }
 
 fn compare(
-    walk: &mut Comparison,
+    walk: &mut Comparison<'_>,
     list: &mut List,
     path: &mut Vec<u8>,
     new: BorrowedFd<'_>,
@@ -84,7 +90,7 @@ fn compare(
             (Some(_), None) => Some(ChangeKind::Add),
             (Some(new), Some(old)) => {
                 let old_dir = old_dir.ok_or(Errno::BADF)?;
-                match differs(new_dir, new, old_dir, old, &name) {
+                match differs((new_dir, new), (old_dir, old), &name, walk.maps) {
                     Ok(differs) => differs.then_some(ChangeKind::Modify),
                     // It is being changed at this moment.
                     Err(e) if is_change(e) => Some(ChangeKind::Modify),
@@ -116,7 +122,7 @@ fn compare(
     Ok(())
 }
 
-impl Comparison {
+impl Comparison<'_> {
     fn enter(&mut self, new: OwnedFd, old: Option<OwnedFd>, path: usize) -> rustix::io::Result<()> {
         let side = |fd: OwnedFd| -> rustix::io::Result<(Side, Vec<Name>)> {
             let names = sorted_names(fd.as_fd())?;
@@ -196,15 +202,24 @@ fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
+/// As in Go, what the new tree's maps do not have is compared as it is.
+fn has_other_owner(new: &Stat, old: &Stat, maps: (&IdMaps, &IdMaps)) -> bool {
+    let on_disk = |stat: &Stat| (stat.st_uid, stat.st_gid);
+    let inside = |stat: &Stat, maps: &IdMaps| maps.to_container(stat.st_uid, stat.st_gid);
+    match inside(new, maps.0) {
+        Some(owner) => owner != inside(old, maps.1).unwrap_or_else(|| on_disk(old)),
+        None => on_disk(new) != on_disk(old),
+    }
+}
+
 fn differs(
-    new_dir: BorrowedFd<'_>,
-    new: &Stat,
-    old_dir: BorrowedFd<'_>,
-    old: &Stat,
+    (new_dir, new): (BorrowedFd<'_>, &Stat),
+    (old_dir, old): (BorrowedFd<'_>, &Stat),
     name: &[u8],
+    maps: (&IdMaps, &IdMaps),
 ) -> rustix::io::Result<bool> {
     if new.st_mode != old.st_mode
-        || (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid)
+        || has_other_owner(new, old, maps)
         || new.st_rdev != old.st_rdev
         || !same_time(new, old)
         || !is_dir(new) && new.st_size != old.st_size
@@ -217,6 +232,13 @@ fn differs(
             return Ok(true);
         }
     }
-    let counts = |key: &[u8]| key == b"security.capability" || key.starts_with(b"user.");
-    Ok(xattrs::select(new_dir, name, counts)? != xattrs::select(old_dir, name, counts)?)
+    let counts = |key: &[u8]| key == capability::KEY || key.starts_with(b"user.");
+    let attributes = |dir, maps| -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut found = xattrs::select(dir, name, counts)?;
+        for (_, value) in found.iter_mut().filter(|(key, _)| key == capability::KEY) {
+            *value = capability::inside(value, maps).unwrap_or_else(|| value.clone());
+        }
+        Ok(found)
+    };
+    Ok(attributes(new_dir, maps.0)? != attributes(old_dir, maps.1)?)
 }

@@ -10,8 +10,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::header::Header;
-use super::{failed, vanished, write_failed};
+use super::{failed, owner, vanished, write_failed};
 use crate::Result;
+use crate::archive::PackOptions;
+use crate::archive::capability;
 use crate::archive::channel::BUFFER;
 use crate::archive::names::{show, split};
 use crate::archive::walk::is_change;
@@ -34,6 +36,9 @@ pub(super) struct Subject<'a> {
 
 /// How whiteouts of the file system become members.
 pub(super) trait Whiteouts {
+    /// Whether the file stands for a deletion.
+    fn is_one(&self, subject: &Subject<'_>) -> bool;
+
     /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
 
@@ -45,6 +50,10 @@ pub(super) trait Whiteouts {
 pub(super) struct NoWhiteouts;
 
 impl Whiteouts for NoWhiteouts {
+    fn is_one(&self, _: &Subject<'_>) -> bool {
+        false
+    }
+
     fn convert(&self, _: &Subject<'_>, _: &mut Header) -> Result<Option<Header>> {
         Ok(None)
     }
@@ -57,14 +66,15 @@ impl Whiteouts for NoWhiteouts {
 /// Writes members.
 pub(super) struct Packer<'o> {
     out: &'o mut dyn Write,
+    options: &'o PackOptions,
     /// The first name of each file with several (TAR-7), by device and inode number (DEF-14).
     links: HashMap<Identity, Vec<u8>>,
     buffer: Vec<u8>,
 }
 
 impl<'o> Packer<'o> {
-    pub(super) fn new(out: &'o mut dyn Write) -> Self {
-        Self { out, links: HashMap::new(), buffer: Vec::new() }
+    pub(super) fn new(out: &'o mut dyn Write, options: &'o PackOptions) -> Self {
+        Self { out, options, links: HashMap::new(), buffer: Vec::new() }
     }
 
     /// Writes the file, unless it is of a kind that tars do not have, or has vanished. One that was replaced since it was
@@ -105,6 +115,10 @@ impl<'o> Packer<'o> {
             return Ok(Err(failed(subject.path, Errno::NOTSUP).detail(
                 "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
             )));
+        }
+        let is_whiteout = whiteouts.is_one(subject);
+        if !owner::translate(&mut header, subject.path, is_whiteout, self.options) {
+            return Ok(Ok(()));
         }
         let marker = match whiteouts.convert(subject, &mut header) {
             Ok(marker) => marker,
@@ -243,7 +257,7 @@ fn has_links(stat: &Stat) -> bool {
 
 /// TAR-9
 fn is_exported(key: &[u8]) -> bool {
-    key == b"security.capability"
+    key == capability::KEY
         || key == b"security.ima"
         || key.starts_with(b"user.") && !key.starts_with(b"user.overlay.")
 }

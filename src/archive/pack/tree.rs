@@ -10,6 +10,7 @@ use super::failed;
 use super::header::Header;
 use super::member::{NoWhiteouts, Packer, Subject, Whiteouts, is_whiteout, whiteout_name};
 use crate::Result;
+use crate::archive::PackOptions;
 use crate::archive::unpack::WHITEOUT_OPAQUE;
 use crate::archive::walk::Walk;
 use crate::archive::xattrs;
@@ -19,8 +20,8 @@ use crate::sys::beneath::{Beneath, Found};
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when a file cannot be read, which it names, or `out` fails.
-pub fn pack_tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
-    pack(root, &NoWhiteouts, out)
+pub fn pack_tree(root: BorrowedFd<'_>, options: &PackOptions, out: &mut dyn Write) -> Result<()> {
+    pack(root, &NoWhiteouts, options, out)
 }
 
 /// Writes the upper directory of an overlay as a tar, its whiteouts and opaque directories in the form that archives
@@ -34,15 +35,21 @@ pub fn pack_upper(
     upper: BorrowedFd<'_>,
     lowers: &[BorrowedFd<'_>],
     opaque_prefix: &str,
+    options: &PackOptions,
     out: &mut dyn Write,
 ) -> Result<()> {
     let lowers = lowers.iter().map(|fd| Beneath::new(*fd)).collect();
-    pack(upper, &Overlay { lowers, opaque_prefix }, out)
+    pack(upper, &Overlay { lowers, opaque_prefix }, options, out)
 }
 
-fn pack(root: BorrowedFd<'_>, whiteouts: &dyn Whiteouts, out: &mut dyn Write) -> Result<()> {
+fn pack(
+    root: BorrowedFd<'_>,
+    whiteouts: &dyn Whiteouts,
+    options: &PackOptions,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut walk = Walk::new(root).map_err(|e| failed(b".", e))?;
-    let mut packer = Packer::new(out);
+    let mut packer = Packer::new(out, options);
     while let Some(item) = walk.next().map_err(|e| failed(walk.path(), e))? {
         let dir = walk.dir().map_err(|e| failed(walk.path(), e))?;
         let subject = Subject { dir, name: &item.name, path: walk.path(), stat: &item.stat };
@@ -57,6 +64,10 @@ struct Overlay<'a> {
 }
 
 impl Whiteouts for Overlay<'_> {
+    fn is_one(&self, subject: &Subject<'_>) -> bool {
+        is_whiteout(subject.stat)
+    }
+
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>> {
         if is_whiteout(subject.stat) {
             header.name = whiteout_name(subject.path);

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::packing::{upper_and_lowers, zoo};
-use super::{go, listing, open_dir, run_go, set_mtime, set_xattr};
+use super::{NO_MAPS, go, listing, open_dir, run_go, set_mtime, set_xattr};
 use crate::archive::{
-    Change, ChangeKind, changes_between, changes_in_upper, copy_tree, disk_usage, pack_changes,
+    Change, ChangeKind, PackOptions, changes_between, changes_in_upper, copy_tree, disk_usage,
+    pack_changes,
 };
 use crate::sys::beneath::testing::in_both_modes;
 
@@ -78,7 +79,7 @@ fn changes_between_trees_are_gos() {
     zoo(&old);
     changed_copy(&old, &new);
     let (old_fd, new_fd) = (open_dir(&old), open_dir(&new));
-    let ours = changes_between(new_fd.as_fd(), Some(old_fd.as_fd())).unwrap();
+    let ours = changes_between(new_fd.as_fd(), Some(old_fd.as_fd()), NO_MAPS).unwrap();
     let args = ["between".as_ref(), new.as_os_str(), old.as_os_str()];
     let theirs: BTreeSet<_> = text_lines(&run_go(go, &args, b"")).into_iter().collect();
     assert_eq!(lines(&ours).into_iter().collect::<BTreeSet<_>>(), theirs);
@@ -93,7 +94,7 @@ fn changes_between_trees_are_gos() {
 
     // The exporter's bytes, but for the time of whiteouts.
     let mut ours_tar = Vec::new();
-    pack_changes(new_fd.as_fd(), &ours, &mut ours_tar).unwrap();
+    pack_changes(new_fd.as_fd(), &ours, &PackOptions::default(), &mut ours_tar).unwrap();
     let args = ["export".as_ref(), new.as_os_str(), old.as_os_str()];
     let mut theirs_tar = run_go(go, &args, b"");
     let mut whiteouts = 0;
@@ -107,10 +108,10 @@ fn changes_between_trees_are_gos() {
     }
     assert!(whiteouts >= 2);
     assert!(ours_tar == theirs_tar, "the exported tars differ");
-    let all = changes_between(new_fd.as_fd(), None).unwrap();
+    let all = changes_between(new_fd.as_fd(), None, NO_MAPS).unwrap();
     assert!(all.iter().all(|c| c.kind == ChangeKind::Add));
     assert_eq!(all.len(), listing(&new).len());
-    assert_eq!(changes_between(new_fd.as_fd(), Some(new_fd.as_fd())).unwrap(), []);
+    assert_eq!(changes_between(new_fd.as_fd(), Some(new_fd.as_fd()), NO_MAPS).unwrap(), []);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 mod attributes;
 mod between;
 mod differential;
+mod forced;
 mod hostile;
+mod mapped;
 mod memory;
 mod packing;
 mod threads;
@@ -23,7 +25,12 @@ use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 
 use super::pack::Header;
 use super::{LayerFacts, UnpackOptions, Whiteouts, import};
-use crate::Result;
+use crate::{IdMaps, Result};
+
+const EVERY_ID: IdMaps = IdMaps { uids: Vec::new(), gids: Vec::new() };
+
+/// For comparisons of trees whose owners are what they seem.
+pub(super) const NO_MAPS: (&IdMaps, &IdMaps) = (&EVERY_ID, &EVERY_ID);
 
 pub(super) const OVERLAY: Whiteouts = Whiteouts::Overlay("trusted.overlay.");
 

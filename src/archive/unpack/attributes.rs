@@ -12,8 +12,9 @@ use tar_split_rs::{Member, MemberKind, Time};
 
 use super::{UnpackOptions, failed};
 use crate::archive::names::show;
+use crate::archive::override_stat;
 use crate::sys::beneath::Identity;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// The last second whose nanoseconds Go can count; later times become the epoch (UNP-16).
 const LAST_SECOND: i64 = i64::MAX / 1_000_000_000;
@@ -29,6 +30,7 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    /// The header's.
     pub(super) fn of(member: &Member, name: &[u8]) -> Result<Self> {
         // The highest number means "no change" to the kernel.
         let id = |n: u64| u32::try_from(n).ok().filter(|n| *n != u32::MAX);
@@ -36,6 +38,17 @@ impl Owner {
             (Some(uid), Some(gid)) => Ok(Self { uid, gid }),
             _ => Err(Error::new(ErrorKind::InvalidArchive, format!("unpacking {}", show(name)))
                 .detail(format!("no such owner: {}:{}", member.uid, member.gid))),
+        }
+    }
+
+    /// That on the disk (UNP-10).
+    pub(super) fn on_host(self, maps: &IdMaps, name: &[u8]) -> Result<Self> {
+        let Self { uid, gid } = self;
+        match maps.to_host(uid, gid) {
+            Some((uid, gid)) if uid != u32::MAX && gid != u32::MAX => Ok(Self { uid, gid }),
+            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("unpacking {}", show(name)))
+                .detail(format!("its owner {uid}:{gid} is not in the id maps"))
+                .hint("map more ids; /etc/subuid and /etc/subgid say which ones a user has")),
         }
     }
 }
@@ -215,11 +228,24 @@ pub(super) fn own_whiteout(
 ) -> Result<()> {
     let target = Target::Named(dir, base);
     let stat = target.stat().map_err(|e| failed("looking at", wanted.name, e))?;
-    own(&target, Present::from(&stat), wanted, options).map(|_| ())
+    // As in Go also where a mode is forced upon files: a whiteout is none.
+    chown(&target, Present::from(&stat), wanted, options).map(|_| ())
 }
 
-/// Returns whether the owner had to be changed.
+/// Returns whether the owner had to be changed. With a forced mode files are whose they are (UNP-14).
 fn own(
+    target: &Target<'_>,
+    present: Present,
+    wanted: &Wanted<'_>,
+    options: &UnpackOptions,
+) -> Result<bool> {
+    if options.force_mask.is_some() {
+        return Ok(false);
+    }
+    chown(target, present, wanted, options)
+}
+
+fn chown(
     target: &Target<'_>,
     present: Present,
     wanted: &Wanted<'_>,
@@ -260,6 +286,11 @@ fn set_xattrs(target: &Target<'_>, wanted: &Wanted<'_>, options: &UnpackOptions)
         }
         match target.set_xattr(key, value) {
             Ok(()) => {}
+            // Without it nobody would know the owner any more.
+            Err(e) if options.force_mask.is_some() && key == override_stat::KEY => {
+                return Err(failed("noting owner and mode of", wanted.name, e)
+                    .hint("force_mask needs a file system with user attributes"));
+            }
             Err(Errno::OPNOTSUPP) => unsupported(wanted.name, key),
             Err(Errno::PERM) if options.in_user_namespace => unsupported(wanted.name, key),
             Err(e) => {

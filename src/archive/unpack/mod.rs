@@ -8,6 +8,7 @@ mod content;
 mod descriptors;
 mod directories;
 mod entry;
+mod forced;
 mod parents;
 mod plink;
 mod remove;
@@ -29,7 +30,7 @@ use crate::{Error, ErrorKind, Result};
 use content::Content;
 pub(super) use directories::{Directories, LateMode};
 use parents::Dir;
-pub(super) use parents::Parents;
+pub(super) use parents::{Implied, Parents};
 pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
 use writers::Writers;
 pub(super) use writers::writers;
@@ -96,9 +97,14 @@ impl<'a> Unpacker<'a> {
         let own = rustix::fs::openat(root, ".", flags, Mode::empty())
             .map_err(|e| failed("opening the directory to unpack into", b".", e))?;
         let full = options.whiteouts == Whiteouts::Execute;
+        // Full trees without maps keep what Go gives directories there: the process's own ids.
+        let implied = match options.maps.is_empty() {
+            true => Implied::Ours { full },
+            false => Implied::Mapped { full, root: options.maps.root()? },
+        };
         Ok(Self {
             options,
-            parents: Parents::new(root, full)
+            parents: Parents::new(root, implied)
                 .map_err(|e| failed("opening the directory to unpack into", b".", e))?,
             root: own,
             directories: Directories::default(),
@@ -133,6 +139,12 @@ impl<'a> Unpacker<'a> {
             self.facts.uids.insert(owner.uid);
             self.facts.gids.insert(owner.gid);
         }
+        // What is deleted needs no owner.
+        let deletes = self.options.whiteouts == Whiteouts::Execute
+            && !name.is_empty()
+            && base.starts_with(whiteout::PREFIX);
+        let owner = if deletes { owner } else { owner.on_host(&self.options.maps, &name)? };
+        let member = &*forced::on_disk(member, owner, self.options.force_mask);
         if name.is_empty() {
             return self.root_entry(member, owner);
         }
@@ -166,6 +178,7 @@ impl<'a> Unpacker<'a> {
     /// Sets the times of directories and returns what was learnt.
     pub(super) fn finish(mut self) -> Result<Unpacked> {
         self.remove_plinks()?;
+        self.note_root()?;
         let directories = std::mem::take(&mut self.directories);
         directories.finish(&mut self.parents, self.root.as_fd())?;
         Ok(self.facts)

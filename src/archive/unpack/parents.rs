@@ -54,12 +54,20 @@ pub(crate) struct Parents<'fd> {
     paths: usize,
     descriptors: Descriptors,
     clock: u64,
-    /// Missing parents get 0755 whatever the umask (a full tree), else 0777 less the umask.
-    full: bool,
+    implied: Implied,
+}
+
+/// What missing parents get: a mode of 0755 whatever the umask in a full tree, else 0777 less the umask; and an owner.
+#[derive(Clone, Copy)]
+pub(crate) enum Implied {
+    /// Root's as far as we may, in a full tree the process's.
+    Ours { full: bool },
+    /// The one that root inside is on the host (UNP-7).
+    Mapped { full: bool, root: (u32, u32) },
 }
 
 impl<'fd> Parents<'fd> {
-    pub(crate) fn new(root: BorrowedFd<'fd>, full: bool) -> Result<Self> {
+    pub(crate) fn new(root: BorrowedFd<'fd>, implied: Implied) -> Result<Self> {
         let beneath = Beneath::new(root);
         let fd = beneath.directory(b".", None)?;
         let id = Identity::from(&rustix::fs::fstat(&fd)?);
@@ -74,7 +82,7 @@ impl<'fd> Parents<'fd> {
             paths: 0,
             descriptors,
             clock: 0,
-            full,
+            implied,
         })
     }
 
@@ -157,7 +165,7 @@ impl<'fd> Parents<'fd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&dir.fd, base, flags, Mode::empty()) {
             Err(Errno::NOENT) if make => {
-                make_directory(dir.fd.as_fd(), base, self.full)?;
+                make_directory(dir.fd.as_fd(), base, self.implied)?;
                 rustix::fs::openat(&dir.fd, base, flags, Mode::empty())
             }
             other => other,
@@ -165,32 +173,37 @@ impl<'fd> Parents<'fd> {
     }
 
     fn look_up(&self, path: &[u8], make: bool) -> Result<OwnedFd> {
-        let full = self.full;
-        let mut maker = |at: BorrowedFd<'_>, name: &[u8]| make_directory(at, name, full);
+        let implied = self.implied;
+        let mut maker = |at: BorrowedFd<'_>, name: &[u8]| make_directory(at, name, implied);
         self.beneath.directory(path, make.then_some(&mut maker as _))
     }
 }
 
-fn make_directory(at: BorrowedFd<'_>, name: &[u8], full: bool) -> Result<()> {
+fn make_directory(at: BorrowedFd<'_>, name: &[u8], implied: Implied) -> Result<()> {
     match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
         Err(Errno::EXIST) => return Ok(()),
         other => other?,
     }
+    let (full, owner) = match implied {
+        Implied::Ours { full } => (full, None),
+        Implied::Mapped { full, root } => (full, Some(root)),
+    };
+    let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    // The group comes from the parent where that has the set-group-ID bit; root's is wanted (UNP-7).
+    let wanted = owner.unwrap_or((0, 0));
+    if (owner.is_some() || !full) && (stat.st_uid, stat.st_gid) != wanted {
+        let (uid, gid) = (Uid::from_raw(wanted.0), Gid::from_raw(wanted.1));
+        match rustix::fs::chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) => {}
+            // A user without privileges keeps what is his.
+            Err(Errno::PERM) if owner.is_none() => {}
+            Err(e) => return Err(e),
+        }
+    }
     if full {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(at, name, flags, Mode::empty())?;
-        let inherited = rustix::fs::fstat(&fd)?.st_mode & 0o2000;
-        return rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755 | inherited));
-    }
-    // The group comes from the parent where that has the set-group-ID bit; root's is wanted (UNP-7).
-    let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if (stat.st_uid, stat.st_gid) != (0, 0) {
-        let owner = (Some(Uid::ROOT), Some(Gid::ROOT));
-        match rustix::fs::chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
-            // A user without privileges keeps what is his.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(e) => return Err(e),
-        }
+        return rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755 | stat.st_mode & 0o2000));
     }
     Ok(())
 }
@@ -204,7 +217,7 @@ mod tests {
     fn long_paths_need_little_memory() {
         let dir = tempfile::tempdir().unwrap();
         let root: OwnedFd = std::fs::File::open(dir.path()).unwrap().into();
-        let mut parents = Parents::new(root.as_fd(), false).unwrap();
+        let mut parents = Parents::new(root.as_fd(), Implied::Ours { full: false }).unwrap();
         let id = parents.root.id;
         for n in 0..30 {
             parents.put(&vec![n; 1 << 20], root.try_clone().unwrap(), id);

@@ -57,7 +57,8 @@ impl Unpacker<'_> {
         let from = self.parents.get(DIRECTORY, false).map_err(call)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&from.fd, base, flags, Mode::empty()).map_err(call)?;
-        let owner = super::attributes::Owner::of(&member, entry.name)?;
+        let owner = super::attributes::Owner::of(&member, entry.name)?
+            .on_host(&self.options.maps, entry.name)?;
         let copy = Entry { owner, member: &member, ..*entry };
         let dir = self.parent(entry.name, entry.parent)?;
         self.make(&dir, &copy, &mut std::fs::File::from(file))?;

@@ -11,8 +11,8 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::get::View;
 use super::layout::open_dir;
-use crate::archive::{self, Change, FileSource, TreeFiles, has_content_elsewhere};
-use crate::driver::{DiffOptions, naive, refuse_diff_maps};
+use crate::archive::{self, Change, FileSource, PackOptions, TreeFiles, has_content_elsewhere};
+use crate::driver::{DiffOptions, naive};
 use crate::{LayerId, Result};
 
 /// Where the changes are read from.
@@ -28,10 +28,8 @@ impl Overlay {
         &self,
         id: &LayerId,
         parent: Option<&LayerId>,
-        options: &DiffOptions,
         sizes_only: bool,
     ) -> Result<Source<'_>> {
-        refuse_diff_maps(options, id)?;
         let layer = self.locate(id)?;
         layer.check_content()?;
         let lowers = self.lowers(&layer, Heal::No)?;
@@ -73,12 +71,17 @@ impl Overlay {
         options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
-        match self.source(id, parent, options, false)? {
+        match self.source(id, parent, false)? {
             Source::Upper { upper, lowers } => {
-                archive::pack_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix, out)
+                let pack = PackOptions {
+                    maps: options.maps.clone(),
+                    override_stat: self.options.force_mask.is_some(),
+                };
+                let lowers = borrow(&lowers);
+                archive::pack_upper(upper.as_fd(), &lowers, self.xattr_prefix, &pack, out)
             }
             Source::Trees { new, old } => {
-                with_trees(new, old, |new, old| naive::write_diff(new, old, out))
+                with_trees(new, old, |new, old| naive::write_diff(new, old, options, out))
             }
         }
     }
@@ -89,11 +92,13 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
-        match self.source(id, parent, options, false)? {
+        match self.source(id, parent, false)? {
             Source::Upper { upper, lowers } => {
                 archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix)
             }
-            Source::Trees { new, old } => with_trees(new, old, archive::changes_between),
+            Source::Trees { new, old } => with_trees(new, old, |new, old| {
+                archive::changes_between(new, old, options.both_maps())
+            }),
         }
     }
 
@@ -103,9 +108,11 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<u64> {
-        match self.source(id, parent, options, true)? {
+        match self.source(id, parent, true)? {
             Source::Upper { upper, .. } => Ok(archive::disk_usage(upper.as_fd())?.size),
-            Source::Trees { new, old } => with_trees(new, old, naive::diff_size),
+            Source::Trees { new, old } => {
+                with_trees(new, old, |new, old| naive::diff_size(new, old, options))
+            }
         }
     }
 

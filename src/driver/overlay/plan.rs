@@ -81,10 +81,7 @@ impl Overlay {
 
     /// Layers with the numbers of their older directories, each of them checked.
     pub(super) fn contents_below(lowers: Vec<LayerDir>) -> Result<Vec<(LayerDir, Vec<usize>)>> {
-        lowers
-            .into_iter()
-            .map(|lower| lower.check_content().map(|older| (lower, older)))
-            .collect()
+        lowers.into_iter().map(|lower| lower.check_content().map(|older| (lower, older))).collect()
     }
 
     /// Every directory of the layers below, and the layer's own that lie below the upper, or all of them.

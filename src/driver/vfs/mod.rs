@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::options::{VfsOptions, parse_vfs};
@@ -14,12 +14,12 @@ use super::staging::TempStaging;
 use super::trash::TempTrash;
 use super::{
     ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
-    Trash, is_there, naive, refuse_diff_maps, refuse_id_maps,
+    Trash, is_there, naive,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, TreeFiles, UnpackOptions, Whiteouts};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 const NAME: &str = "vfs";
 const LAYERS: &str = "dir";
@@ -100,21 +100,22 @@ impl Vfs {
         }
     }
 
-    /// Owner and mode of a new layer's root: the parent's.
-    fn root_look(&self, parent: Option<&LayerId>) -> Result<DirLook> {
-        let Some(parent) = parent else { return Ok(DirLook::root(0o555)) };
+    /// Owner and mode of a new layer's root: the parent's, whatever the maps, which are those of a layer without one.
+    fn root_look(&self, parent: Option<&LayerId>, maps: &IdMaps) -> Result<DirLook> {
+        let (uid, gid) = maps.root()?;
+        let Some(parent) = parent else { return Ok(DirLook { uid, gid, mode: 0o555 }) };
         let dir = self.locate(parent)?;
         DirLook::of(&dir).map_err(|e| Error::io("examining", &dir, e))
     }
 
-    fn unpack_options(&self, options: &ApplyOptions) -> Result<UnpackOptions> {
-        refuse_id_maps(&options.maps, "a layer's content")?;
-        Ok(UnpackOptions {
+    fn unpack_options(&self, options: &ApplyOptions) -> UnpackOptions {
+        UnpackOptions {
             whiteouts: Whiteouts::Execute,
             in_user_namespace: in_user_namespace(),
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
-            ..UnpackOptions::default()
-        })
+            maps: options.maps.clone(),
+            force_mask: options.force_mask,
+        }
     }
 
     fn create_layer(
@@ -125,7 +126,7 @@ impl Vfs {
         read_write: bool,
     ) -> Result<()> {
         self.check_create(id, options)?;
-        let look = self.root_look(parent)?;
+        let look = self.root_look(parent, &options.maps())?;
         let home = self.home_for(read_write);
         let layers = home.join(LAYERS);
         ensure_dir(&layers, DirLook::root(0o700), 0o700)?;
@@ -148,7 +149,6 @@ impl Vfs {
     }
 
     fn check_create(&self, id: &LayerId, options: &CreateOptions) -> Result<()> {
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         match options.storage_opt.keys().next() {
             None => Ok(()),
             Some(key) => Err(Error::new(ErrorKind::NotSupported, format!("creating layer {id}"))
@@ -198,7 +198,7 @@ impl Driver for Vfs {
     }
 
     fn get(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
+        // The files have the owners that the maps give them, as the caller has seen to.
         if let Some(word) = options.options.iter().find(|o| *o != "ro") {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("mounting layer {id}"))
                 .id(id.as_str())
@@ -239,24 +239,15 @@ impl Driver for Vfs {
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
-        let unpack = self.unpack_options(options)?;
-        let look = self.root_look(parent)?;
-        let temp_root = self.home_for(false).join(TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
-        if let Some(parent) = parent {
-            archive::copy_tree(open_dir(&self.locate(parent)?)?.as_fd(), staging.root())?;
-        }
-        Ok(Box::new(staging))
+        let look = self.root_look(parent, &options.maps)?;
+        let source = parent.map(|p| open_dir(&self.locate(p)?)).transpose()?;
+        self.begin(source.as_ref().map(AsFd::as_fd), look, options)
     }
 
     fn stage_upon(&self, parent: &dyn Staging, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
-        let unpack = self.unpack_options(options)?;
         let look = DirLook::of_open(parent.root())
             .map_err(|e| Error::io("examining a staged layer", "its root", e))?;
-        let temp_root = self.home_for(false).join(TEMP_DIRS);
-        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
-        archive::copy_tree(parent.root(), staging.root())?;
-        Ok(Box::new(staging))
+        self.begin(Some(parent.root()), look, options)
     }
 
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
@@ -282,8 +273,7 @@ impl Driver for Vfs {
     }
 
     fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
-        let unpack = self.unpack_options(options)?;
-        Ok((open_dir(&self.locate_own(id)?)?, unpack))
+        Ok((open_dir(&self.locate_own(id)?)?, self.unpack_options(options)))
     }
 
     fn diff(
@@ -293,9 +283,8 @@ impl Driver for Vfs {
         options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
-        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
-        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), out)
+        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, out)
     }
 
     fn changes(
@@ -304,9 +293,9 @@ impl Driver for Vfs {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
-        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
-        archive::changes_between(new.as_fd(), old.as_ref().map(AsFd::as_fd))
+        let old = old.as_ref().map(AsFd::as_fd);
+        archive::changes_between(new.as_fd(), old, options.both_maps())
     }
 
     fn diff_size(
@@ -315,9 +304,20 @@ impl Driver for Vfs {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<u64> {
-        refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
-        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd))
+        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd), options)
+    }
+
+    fn update_id_maps(
+        &self,
+        id: &LayerId,
+        to_container: &IdMaps,
+        to_host: &IdMaps,
+        _mount_label: &str,
+    ) -> Result<()> {
+        let dir = self.locate_own(id)?;
+        give_to(open_dir(&dir)?.as_fd(), &dir, to_container, to_host)
+            .map_err(|e| e.context(format!("changing the id maps of layer {id}")).id(id.as_str()))
     }
 
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {
@@ -370,11 +370,44 @@ impl Driver for Vfs {
 }
 
 impl Vfs {
+    /// Content that begins as a copy of `source`, with the owners that its files have by the new maps.
+    fn begin(
+        &self,
+        source: Option<BorrowedFd<'_>>,
+        look: DirLook,
+        options: &ApplyOptions,
+    ) -> Result<Box<dyn Staging>> {
+        let temp_root = self.home_for(false).join(TEMP_DIRS);
+        let unpack = self.unpack_options(options);
+        let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
+        if let Some(source) = source {
+            archive::copy_tree(source, staging.root())?;
+            if options.parent_maps != options.maps {
+                let (from, to) = (&options.parent_maps, &options.maps);
+                give_to(staging.root(), &temp_root, from, to)?;
+            }
+        }
+        Ok(Box::new(staging))
+    }
+
     fn trees(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let new = open_dir(&self.locate(id)?)?;
         let old = parent.map(|p| open_dir(&self.locate(p)?)).transpose()?;
         Ok((new, old))
     }
+}
+
+/// Changes the owners of a whole tree, whose root, as in Go, becomes root's.
+fn give_to(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    to_container: &IdMaps,
+    to_host: &IdMaps,
+) -> Result<()> {
+    let (uid, gid) = to_host.root()?;
+    archive::change_owners(root, to_container, to_host)?;
+    let look = DirLook::of_open(root).map_err(|e| Error::io("examining", path, e))?;
+    DirLook { uid, gid, ..look }.apply(root, path)
 }
 
 /// Whether device nodes cannot be made: this process's user namespace is not the first one, or it is not root.

@@ -53,7 +53,7 @@ fn content_that_cannot_become_a_layer_is_deleted_after_the_lock_is_released() {
         staged.staging = Box::new(Watch { inner: staged.staging, lock });
         staged
     };
-    let content = || Content::Staged(Box::new(staged()));
+    let content = || Source::Staged(Box::new(staged()));
     store.create_layer(layer("taken")).unwrap();
     let e = store.commit_layer(layer("taken"), staged()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::DuplicateId, "{e}");
@@ -61,7 +61,7 @@ fn content_that_cannot_become_a_layer_is_deleted_after_the_lock_is_released() {
     let new = ["taken", "other"].map(|id| (layer(id), content()));
     assert_eq!(store.add_layers(new.into(), false).unwrap_err().kind(), ErrorKind::DuplicateId);
     let strange = NewLayer { storage_opt: [("size".into(), "1".into())].into(), ..layer("one") };
-    let new = vec![(strange, Content::Empty), (layer("two"), content())];
+    let new = vec![(strange, Source::Empty), (layer("two"), content())];
     assert!(store.add_layers(new, false).is_err());
     assert_eq!(store.layers().unwrap().len(), 1);
 }

@@ -6,6 +6,7 @@ mod crashes;
 mod images;
 mod layers;
 mod lookups;
+mod maps;
 mod mounts;
 mod streams;
 mod traps;

@@ -193,7 +193,7 @@ static void one_round(const struct world *world) {
     close(tar);
     int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
     OK(orlop_export(store, "round", NULL, ORLOP_COMPRESSION_GZIP, out, NULL, NULL, &failure));
-    OK(orlop_driver_diff(driver, "round", NULL, out, NULL, &failure));
+    OK(orlop_driver_diff(driver, "round", NULL, NULL, out, NULL, &failure));
     close(out);
     OK(orlop_mount(store, "round", NULL, NULL, &failure));
     OK(orlop_unmount(store, "round", 0, &failure));

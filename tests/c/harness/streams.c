@@ -40,7 +40,7 @@ void check_closed_pipe(void) {
         switch (way) {
         case 0: code = orlop_export(world.store, "large", NULL, ORLOP_COMPRESSION_NONE, ends[1], NULL, NULL, &failure); break;
         case 1: code = orlop_export(world.store, "large", NULL, ORLOP_COMPRESSION_GZIP, ends[1], NULL, NULL, &failure); break;
-        case 2: code = orlop_driver_diff(driver, "large", NULL, ends[1], NULL, &failure); break;
+        case 2: code = orlop_driver_diff(driver, "large", NULL, NULL, ends[1], NULL, &failure); break;
         case 3: {
             int fd = memfd_create("item", MFD_CLOEXEC);
             CHECK_ERRNO(ftruncate(fd, 1 << 20) == 0);
@@ -140,7 +140,7 @@ void check_cancel(void) {
                   orlop_driver_apply_diff(driver, "target", ends[0], NULL, operation, NULL, &failure));
             break;
         case 4:
-            FAILS(ORLOP_ERR_CANCELLED, orlop_driver_diff(driver, "large", NULL, ends[1], operation, &failure));
+            FAILS(ORLOP_ERR_CANCELLED, orlop_driver_diff(driver, "large", NULL, NULL, ends[1], operation, &failure));
             break;
         }
         double end = now();

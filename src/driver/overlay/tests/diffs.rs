@@ -188,7 +188,13 @@ fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
     // The upper alone is never packed.
     let upper = super::super::open_dir(&store.home("ctr/diff")).unwrap();
     let upper = std::os::fd::AsFd::as_fd(&upper);
-    let e = crate::archive::pack_upper(upper, &[], "trusted.overlay.", &mut Vec::new());
+    let e = crate::archive::pack_upper(
+        upper,
+        &[],
+        "trusted.overlay.",
+        &crate::archive::PackOptions::default(),
+        &mut Vec::new(),
+    );
     assert!(e.unwrap_err().to_string().contains("metacopy"));
 }
 

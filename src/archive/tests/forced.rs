@@ -1,0 +1,206 @@
+//! One mode forced upon all files, what they are beside it (`overlay-driver.md` 11.4), and packing by that.
+
+use std::fs;
+use std::io::Cursor;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use super::{
+    OVERLAY, Tar, go, header, import_to, listing, open_dir, options, run_go, set_mtime, xattrs,
+};
+use crate::archive::pack::Header;
+use crate::archive::{PackOptions, UnpackOptions, Whiteouts, import, pack_tree};
+use crate::{ErrorKind, IdMap, IdMaps, Result};
+
+const KEY: &str = "user.containers.override_stat";
+
+fn forced(path: &Path, tar: &[u8], options: UnpackOptions) -> Result<()> {
+    let options = UnpackOptions { force_mask: Some(0o700), ..options };
+    import(&mut Cursor::new(tar), open_dir(path).as_fd(), &options, Some(&mut Vec::new()))?;
+    Ok(())
+}
+
+fn note(path: &Path) -> String {
+    String::from_utf8(xattrs(path).remove(KEY).unwrap_or_default()).unwrap()
+}
+
+/// Every kind of file, with owners that a user who is not root could not set.
+fn kinds() -> Tar {
+    let owned = |name: &str, kind: u8, mode: u32| Header {
+        uid: 5,
+        gid: 6,
+        mode,
+        dev_major: if matches!(kind, b'3' | b'4') { 1 } else { 0 },
+        dev_minor: if matches!(kind, b'3' | b'4') { 3 } else { 0 },
+        ..header(name, kind)
+    };
+    let odd = vec![
+        (b"user.mine".to_vec(), b"kept".to_vec()),
+        (KEY.into(), b"0:0:0777:char-9-9".to_vec()),
+    ];
+    Tar::default()
+        .add(owned("d/", b'5', 0o1755), b"")
+        .add(Header { xattrs: odd, ..owned("d/suid", b'0', 0o4755) }, b"content")
+        .link("d/link", b'2', "suid")
+        .link("d/twin", b'1', "d/suid")
+        .add(owned("fifo", b'6', 0o640), b"")
+        .add(owned("null", b'3', 0o666), b"")
+        .add(owned("disk", b'4', 0o7), b"")
+}
+
+// FMK-2, DEF-25
+#[test]
+fn every_kind_of_file_is_of_the_mode_and_notes_what_it_is() {
+    let tar = kinds().file("implied/f", "x").end();
+    for whiteouts in [OVERLAY, Whiteouts::Execute, Whiteouts::Keep] {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        // Devices as well, which a user namespace could not make.
+        let options = UnpackOptions { in_user_namespace: true, ..options(whiteouts) };
+        forced(dir.path(), &tar, options).unwrap();
+        let me = rustix::process::geteuid().as_raw();
+        for (name, value) in [
+            ("d", "5:6:1755:dir"),
+            ("d/suid", "5:6:4755:file"),
+            ("fifo", "5:6:0640:pipe"),
+            ("null", "5:6:0666:char-1-3"),
+            ("disk", "5:6:0007:block-1-3"),
+            ("implied/f", "0:0:0644:file"),
+            (".", "0:0:0755:dir"),
+        ] {
+            let path = dir.path().join(name);
+            assert_eq!(note(&path), value, "{name}");
+            let about = path.symlink_metadata().unwrap();
+            assert!(about.is_file() || about.is_dir(), "{name}");
+            if name != "." {
+                assert_eq!((about.uid(), about.mode() & 0o7777), (me, 0o700), "{name}");
+            }
+        }
+        assert!(xattrs(&dir.path().join("d/link")).is_empty());
+        assert_eq!(xattrs(&dir.path().join("d/suid"))["user.mine"], b"kept");
+        assert_eq!(note(&dir.path().join("implied")), "", "12.12");
+        assert_eq!(fs::read(dir.path().join("d/twin")).unwrap(), b"content");
+        assert_eq!(dir.path().join("d/twin").metadata().unwrap().nlink(), 2);
+    }
+}
+
+#[test]
+fn an_entry_says_what_the_root_is() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let root = Header { uid: 7, mode: 0o1777, ..header("./", b'5') };
+    let maps = IdMaps::new(&[IdMap { container_id: 0, host_id: 1000, size: 10 }], &[]);
+    let tar = Tar::default().add(root, b"").end();
+    forced(dir.path(), &tar, UnpackOptions { maps: maps.clone(), ..options(OVERLAY) }).unwrap();
+    assert_eq!(note(dir.path()), "1007:0:1777:dir", "UNP-10: ids are the host's");
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let none = Tar::default().end();
+    forced(dir.path(), &none, UnpackOptions { maps, ..options(OVERLAY) }).unwrap();
+    assert_eq!(note(dir.path()), "1000:0:0755:dir");
+}
+
+#[test]
+fn forced_trees_are_those_that_go_makes() {
+    let Some(go) = go() else { return };
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: forced trees beside Go: its unpacking needs root");
+        return;
+    }
+    let tar = kinds().file(".wh.gone", "").end();
+    let (theirs, ours) =
+        (tempfile::tempdir_in("/var/tmp").unwrap(), tempfile::tempdir_in("/var/tmp").unwrap());
+    let args = ["mask=700".as_ref(), "unpack".as_ref(), theirs.path().as_os_str()];
+    run_go(go, &args, &tar);
+    forced(ours.path(), &tar, options(OVERLAY)).unwrap();
+    for tree in [&ours, &theirs] {
+        // It is made now.
+        set_mtime(&tree.path().join("gone"), 0, 0);
+    }
+    assert_eq!(listing(ours.path()), listing(theirs.path()));
+    assert_eq!(note(ours.path()), note(theirs.path()));
+    assert!(ours.path().join("gone").metadata().unwrap().file_type().is_char_device());
+}
+
+// FMK-3
+#[test]
+fn what_files_note_is_packed() {
+    let whole =
+        Tar::default().add(Header { mode: 0o1755, uid: 5, gid: 6, ..header("d/", b'5') }, b"");
+    let whole =
+        whole.add(Header { mode: 0o4755, uid: 5, gid: 6, ..header("d/f", b'0') }, b"content");
+    let whole = whole
+        .link("d/g", b'1', "d/f")
+        .add(Header { uid: 5, ..header("fifo", b'6') }, b"")
+        .add(Header { uid: 5, dev_major: 1, dev_minor: 3, ..header("null", b'3') }, b"")
+        .end();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    forced(dir.path(), &whole, options(OVERLAY)).unwrap();
+    let pack = |dir: &Path, override_stat: bool| {
+        let mut out = Vec::new();
+        let options = PackOptions { override_stat, ..PackOptions::default() };
+        pack_tree(open_dir(dir).as_fd(), &options, &mut out).unwrap();
+        out
+    };
+    let packed = pack(dir.path(), true);
+    let again = tempfile::tempdir_in("/var/tmp").unwrap();
+    forced(again.path(), &packed, options(OVERLAY)).unwrap();
+    assert_eq!(listing(again.path()), listing(dir.path()));
+    let holds = |tar: &[u8], text: &str| tar.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(!holds(&packed, KEY));
+    assert!(holds(&pack(dir.path(), false), "5:6:4755:file"), "as it is, as in Go");
+
+    // The form of old, a socket, and what is no such note.
+    let set = |name: &str, value: &str| {
+        fs::write(dir.path().join(name), "1234").unwrap();
+        super::set_xattr(&dir.path().join(name), KEY, value.as_bytes());
+    };
+    set("old", "8:9:0751");
+    set("odd", "8:9:a");
+    set("socket", "8:9:0751:socket");
+    set("strange", "8:9:0751:dir");
+    let packed = pack(dir.path(), true);
+    let find = |name: &str| {
+        let at = packed.chunks(512).position(|b| b.starts_with(format!("{name}\0").as_bytes()));
+        at.map(|at| String::from_utf8_lossy(&packed[at * 512 + 100..at * 512 + 157]).into_owned())
+    };
+    assert!(find("old").unwrap().starts_with("0000751\x000000010\x000000011\x0000000000004\0"));
+    assert!(find("strange").unwrap().starts_with("0000751\x000000010\x000000011\x0000000000004\0"));
+    assert!(find("strange").unwrap().ends_with('0'), "what lies there is a file");
+    assert!(find("socket").is_none());
+    assert!(holds(&packed, "override_stat=8:9:a"));
+}
+
+#[test]
+fn a_file_that_cannot_note_its_owner_is_an_error() {
+    // UNP-17 forgives attributes that the file system does not have; this one is the owner.
+    if !rustix::process::geteuid().is_root() {
+        println!(
+            "skipped: a file that cannot note its owner: only root mounts a file system without user attributes"
+        );
+        return;
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let work = || {
+        use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+        // Of this thread, and gone with it.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).unwrap();
+        mount("none", dir.path(), "ramfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+        let plain = Tar::default().add(
+            Header { xattrs: vec![(b"user.x".to_vec(), b"1".to_vec())], ..header("f", b'0') },
+            b"",
+        );
+        import_to(dir.path(), &plain.end(), OVERLAY).unwrap();
+        forced(dir.path(), &Tar::default().dir("d/").end(), options(OVERLAY)).unwrap_err()
+    };
+    let e = std::thread::scope(|s| s.spawn(work).join().unwrap());
+    assert_eq!(e.kind(), ErrorKind::Io);
+    assert!(e.to_string().contains("force_mask needs"), "{e}");
+}
+
+#[test]
+fn without_a_mask_nothing_is_noted() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    import_to(dir.path(), &Tar::default().file("f", "").dir("d/").end(), OVERLAY).unwrap();
+    assert!([".", "f", "d"].iter().all(|name| note(&dir.path().join(name)).is_empty()));
+}
