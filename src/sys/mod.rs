@@ -2,14 +2,17 @@
 
 pub(crate) mod atomic;
 pub(crate) mod beneath;
+pub(crate) mod erofs;
 pub(crate) mod exclusive;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod program;
+pub(crate) mod reflink;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;
+pub(crate) mod staged_dir;
 pub(crate) mod tempdir;
 pub(crate) mod threads;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
+use super::composefs::Images;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
 use super::probe::METACOPY;
@@ -215,7 +216,8 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
-        let plan = self.plan(layer, merged, how)?;
+        let mut images = Images::beside(merged);
+        let plan = self.plan(layer, merged, how, &mut images)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
@@ -231,24 +233,37 @@ impl Overlay {
         .map_err(|e| e.id(layer.id.as_str()))
     }
 
-    /// What a mount of the layer is made of; what a crash has taken from it is made again.
-    pub(super) fn plan(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<Plan> {
+    /// What a mount of the layer is made of; what a crash has taken from it is made again. `images` are to live until it is made: after
+    /// that the overlay keeps them itself.
+    pub(super) fn plan(
+        &self,
+        layer: &LayerDir,
+        merged: &Path,
+        how: &How,
+        images: &mut Images,
+    ) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
         let heal = if own { Heal::OnDisk } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
-        let older_of_lowers =
-            lower_layers.iter().map(LayerDir::check_content).collect::<Result<Vec<_>>>()?;
+        let older_of_lowers = lower_layers
+            .iter()
+            .map(|lower| self.check_content(lower))
+            .collect::<Result<Vec<_>>>()?;
         let links = Self::listed_links(layer, &lower_layers);
         if own {
             self.restore_diff(layer, lower_layers.first())?;
         }
-        let older = layer.check_content()?;
-
+        let older = self.check_content(layer)?;
         let read_only = !own || how.read_only();
+        if !read_only {
+            self.check_writable(layer)?;
+        }
+
+        let mut data = Vec::new();
         let mut lowers = Vec::new();
         if read_only {
-            lowers.push(self.lower(layer, 0, None));
+            lowers.push(self.top(layer, 0, None, images, &mut data)?);
         }
         lowers.extend((1..=older).map(|n| {
             let path = dir.join(format!("diff{n}"));
@@ -263,7 +278,8 @@ impl Overlay {
                 Place::Home => PathBuf::from(l.relative()),
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
-            lowers.extend((0..=older).map(|n| self.lower(lower, n, link.as_deref())));
+            lowers.push(self.top(lower, n + 1, link.as_deref(), images, &mut data)?);
+            lowers.extend((1..=older).map(|n| self.lower(lower, n, link.as_deref())));
         }
         if lower_layers.is_empty() && older == 0 && !read_only {
             lowers.push(self.empty_lower(layer)?);
@@ -274,6 +290,12 @@ impl Overlay {
 
         let mut words = how.words.clone();
         words.extend(self.own_words());
+        if !data.is_empty() {
+            words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
+            if !self.supports_data_only()? {
+                lowers.append(&mut data);
+            }
+        }
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -293,6 +315,7 @@ impl Overlay {
             home: self.home.clone(),
             target: merged.to_path_buf(),
             lowers,
+            data,
             upper,
             words,
             label: how.label.clone(),
@@ -310,6 +333,32 @@ impl Overlay {
     fn listed_links(layer: &LayerDir, lowers: &[LayerDir]) -> Vec<LinkId> {
         let listed = layout::read_lower(&layer.path()).ok().flatten().unwrap_or_default();
         if listed.len() == lowers.len() { listed } else { Vec::new() }
+    }
+
+    /// What the `n`th layer from the top has in `diff`: of a composefs layer its image, with `diff` among `data`.
+    fn top(
+        &self,
+        layer: &LayerDir,
+        n: usize,
+        link: Option<&Path>,
+        images: &mut Images,
+        data: &mut Vec<Lower>,
+    ) -> Result<Lower> {
+        let diff = self.lower(layer, 0, link);
+        if !layer.has_image() {
+            return Ok(diff);
+        }
+        if let Some(program) = self.program() {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("mounting layer {}", layer.id),
+            )
+            .id(layer.id.as_str())
+            .detail(format!("it is a composefs layer, which {program:?} cannot show")));
+        }
+        data.push(diff);
+        let image = images.mount(layer, n)?;
+        Ok(Lower { short: self.shorten(&image), absolute: image })
     }
 
     /// One directory of a lower layer, `n` 0 for `diff`, as N writes it and as short as can be.

@@ -1,9 +1,12 @@
 //! The driver on the real kernel: as root, on the disk.
 
+mod additional;
 mod apart;
+mod composefs;
 mod diffs;
 mod layers;
 mod mounts;
+mod partial;
 mod program;
 mod rootless;
 mod stores;
