@@ -14,7 +14,7 @@ mod overlay;
 mod partial;
 mod staging;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trash;
 mod vfs;
 

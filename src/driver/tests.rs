@@ -73,13 +73,13 @@ impl Drop for TestStore {
 }
 
 /// An xfs file system in a file, mounted while this lives.
-pub(super) struct Xfs {
+pub(crate) struct Xfs {
     dir: tempfile::TempDir,
 }
 
 impl Xfs {
     /// `None` where mkfs.xfs or loop devices are missing, and why.
-    pub(super) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let image = dir.path().join("image");
         std::fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
@@ -101,7 +101,7 @@ impl Xfs {
     }
 
     /// The root of it.
-    pub(super) fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("mnt")
     }
 }

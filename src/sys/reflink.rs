@@ -62,17 +62,22 @@ pub(crate) fn share(from: &File, to: &File, length: u64) -> io::Result<Sharing> 
         let outcome = unsafe { libc::ioctl(from.as_raw_fd(), FIDEDUPERANGE, &raw mut request) };
         if outcome < 0 {
             let e = io::Error::last_os_error();
-            return if is_impossible(e.raw_os_error()) { Ok(Sharing::Impossible) } else { Err(e) };
+            return if is_impossible(e.raw_os_error()) { Ok(so_far(done)) } else { Err(e) };
         }
         match request.status {
             DIFFERS => return Ok(Sharing::Differs),
             0 if request.bytes_deduped == 0 => break,
             0 => done = done.saturating_add(request.bytes_deduped),
-            failed if is_impossible(Some(-failed)) => return Ok(Sharing::Impossible),
+            failed if is_impossible(Some(-failed)) => return Ok(so_far(done)),
             failed => return Err(io::Error::from_raw_os_error(-failed)),
         }
     }
     Ok(Sharing::Shared(done))
+}
+
+/// What came of an attempt that cannot go on.
+fn so_far(done: u64) -> Sharing {
+    if done == 0 { Sharing::Impossible } else { Sharing::Shared(done) }
 }
 
 fn is_impossible(errno: Option<i32>) -> bool {
