@@ -139,6 +139,14 @@
 
 // A store is to be opened without the roots that it needs (Go: ErrIncompleteOptions).
 #define ORLOP_ERR_INCOMPLETE_OPTIONS -35
+// Files are compared by size and a check sum, and then by the kernel.
+#define ORLOP_DEDUP_CRC 0
+
+// By their size, and then by the kernel.
+#define ORLOP_DEDUP_SIZE 1
+
+// By size and SHA-256, and then by the kernel.
+#define ORLOP_DEDUP_SHA256 2
 
 // Nothing.
 #define ORLOP_LOG_OFF 0
@@ -181,6 +189,9 @@
 
 // The third number of the version.
 #define ORLOP_VERSION_PATCH 0
+
+// A layer that an additional layer store serves. The store counts it as used until it is freed.
+typedef struct orlop_additional_layer orlop_additional_layer;
 
 // A token by which operations are called off. It may be given to several operations, and once used it stays used.
 typedef struct orlop_cancel orlop_cancel;
@@ -350,6 +361,25 @@ typedef struct orlop_apply_options {
     // The parent's group id map; likewise.
     struct orlop_id_maps parent_gid_map;
 } orlop_apply_options;
+
+// How files are to be written into the directory of a partial pull; orlop_driver_begin_partial fills it in.
+typedef struct orlop_partial {
+    // sizeof(struct orlop_partial), set by the caller; what is beyond it is not written.
+    size_t size;
+    // 1: whiteouts are files as in the tar (".wh."); 0: as the kernel's overlay has them, character devices 0:0 and the attribute
+    // trusted.overlay.opaque.
+    uint32_t keep_whiteouts;
+    // 1: in a user namespace, where device nodes cannot be made and the attribute is user.overlay.opaque.
+    uint32_t in_user_namespace;
+    // 1: go on when an owner cannot be set.
+    uint32_t ignore_chown_errors;
+    // 1: every file gets the mode `force_mask`.
+    uint32_t has_force_mask;
+    // The mode; zero without has_force_mask.
+    uint32_t force_mask;
+    // Zero.
+    uint32_t reserved;
+} orlop_partial;
 
 // How a long operation is watched and called off. NULL in its place: not at all.
 typedef struct orlop_operation {
@@ -761,6 +791,77 @@ int32_t orlop_driver_mount_detached(const struct orlop_driver *driver,
                                     int32_t *mount_fd,
                                     struct orlop_error **error);
 
+// Finds the layer that an additional layer store serves under the digest `toc` of its table of contents; `reference` (NULL or empty:
+// none) is that of the image, for a store that tells layers apart by it.
+//
+// Ownership: *layer is the caller's, to be freed with orlop_additional_layer_free, which tells the store; it may outlive the driver.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN when no store has it, or none is configured; ORLOP_ERR_INVALID_DIGEST.
+int32_t orlop_driver_additional_layer(const struct orlop_driver *driver,
+                                      const char *toc,
+                                      const char *reference,
+                                      struct orlop_additional_layer **layer,
+                                      struct orlop_error **error);
+
+// Gives the additional layer that the layer `id` of the driver was made of.
+//
+// Ownership: as for orlop_driver_additional_layer.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for a layer with content of its own.
+int32_t orlop_driver_additional_layer_of(const struct orlop_driver *driver,
+                                         const char *id,
+                                         struct orlop_additional_layer **layer,
+                                         struct orlop_error **error);
+
+// Creates the layer `id` on `parent` (NULL or empty: on none) with the content of an additional layer, which stays in its store; the
+// store counts it as used until the layer is removed.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for a layer of a store that this driver does not have.
+// Nothing is left behind.
+int32_t orlop_driver_create_from_additional(const struct orlop_driver *driver,
+                                            const char *id,
+                                            const char *parent,
+                                            const struct orlop_additional_layer *layer,
+                                            struct orlop_error **error);
+
+// Opens what the store tells of an additional layer: JSON of its own making.
+//
+// Ownership: *fd is the caller's, to be closed by it; -1 after a failure.
+// Threads: any.
+// Errors: ORLOP_ERR_IO with the errno.
+int32_t orlop_additional_layer_info(const struct orlop_additional_layer *layer,
+                                    int32_t *fd,
+                                    struct orlop_error **error);
+
+// Opens an additional layer as it was distributed: a compressed tar.
+//
+// Ownership: *fd is the caller's, to be closed by it; -1 after a failure.
+// Threads: any.
+// Errors: ORLOP_ERR_IO with the errno.
+int32_t orlop_additional_layer_blob(const struct orlop_additional_layer *layer,
+                                    int32_t *fd,
+                                    struct orlop_error **error);
+
+// Lets an additional layer go, and tells its store; NULL is fine.
+//
+// Threads: any; no call on it may be running, and nobody may use the pointer any more.
+void orlop_additional_layer_free(struct orlop_additional_layer *layer);
+
+// Has equal files of these layers share their space on the disk, where the file system can (btrfs, xfs with reflinks); elsewhere it
+// does nothing. Layers of additional stores, and ids of no layer, are passed over. `method` is one of ORLOP_DEDUP_*. *bytes, unless
+// `bytes` is NULL, is how much is shared now, with what was before.
+//
+// Ownership: everything stays the caller's.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_IO when content cannot be read.
+int32_t orlop_driver_dedup(const struct orlop_driver *driver,
+                           struct orlop_strings layers,
+                           uint32_t method,
+                           uint64_t *bytes,
+                           struct orlop_error **error);
+
 // Gives the files of a layer; those that it does not have itself come from the layers below.
 //
 // Ownership: *files is the caller's, to be freed with orlop_files_free; it may outlive the driver.
@@ -928,6 +1029,56 @@ int32_t orlop_driver_put(const struct orlop_driver *driver, const char *id, stru
 int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
                                 const char *path,
                                 struct orlop_error **error);
+
+// Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
+// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir" and
+// "staging.lock". Unless `partial` is NULL it tells how to write.
+//
+// The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
+// the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.
+//
+// Ownership: *target is the caller's, to be freed with orlop_buf_free; `partial` is the caller's struct, its size field set.
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and for an option that is not served; ORLOP_ERR_IO.
+int32_t orlop_driver_begin_partial(const struct orlop_driver *driver,
+                                   const struct orlop_apply_options *options,
+                                   struct orlop_partial *partial,
+                                   struct orlop_buf *target,
+                                   struct orlop_error **error);
+
+// Makes the directory `target` the content of the layer `id`, which was created on `parent` (NULL or empty: on none); what that had
+// before goes. With `keeps_mode` 1 the directory keeps its mode, with 0 it takes that of the parent's root.
+//
+// Ownership: everything stays the caller's. The directory is gone, or after a failure for whoever discards it.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for a directory that orlop_driver_begin_partial has not made, which is left as it is;
+// ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_READ_ONLY for a layer of another store.
+int32_t orlop_driver_commit_partial(const struct orlop_driver *driver,
+                                    const char *id,
+                                    const char *parent,
+                                    const char *target,
+                                    uint32_t keeps_mode,
+                                    struct orlop_error **error);
+
+// Deletes the directory `target` of a partial pull with all that lies beside it; one that is committed or gone is fine.
+//
+// Ownership: everything stays the caller's.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for a directory that orlop_driver_begin_partial has not made; ORLOP_ERR_BUSY for one that another
+// process fills.
+int32_t orlop_driver_discard_partial(const struct orlop_driver *driver,
+                                     const char *target,
+                                     struct orlop_error **error);
+
+// The directory with a layer's own files, as the bytes of an absolute path: where a partial pull finds those that it need not fetch.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_CORRUPT for a damaged layer; ORLOP_ERR_NOT_SUPPORTED for vfs.
+int32_t orlop_driver_content_path(const struct orlop_driver *driver,
+                                  const char *id,
+                                  struct orlop_buf *path,
+                                  struct orlop_error **error);
 
 // Unpacks the uncompressed tar that `tar_fd` gives, to its end, upon the present content of a layer. *bytes, unless `bytes` is NULL,
 // is then the sum of the sizes of its files.

@@ -72,7 +72,7 @@ pub(crate) struct Staged {
 ///
 /// # Errors
 /// When an option is malformed or not served.
-unsafe fn wishes(given: *const orlop_apply_options) -> Result<ApplyOptions> {
+pub(crate) unsafe fn wishes(given: *const orlop_apply_options) -> Result<ApplyOptions> {
     // SAFETY: as the caller promises.
     let (given, mount_label, maps, parent_maps) = unsafe {
         let given = options(given)?;

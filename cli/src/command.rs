@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, delete, diffs, images, list, mounts, names, store, unshare};
+use crate::{create, dedup, delete, diffs, images, list, mounts, names, store, unshare};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -162,6 +162,8 @@ pub(crate) enum Command {
     /// Delete a container, with safety checks
     #[command(alias = "deletecontainer")]
     DeleteContainer(delete::Delete),
+    /// Dedup all images
+    Dedup(dedup::Dedup),
     /// Check on graph driver status
     Status(store::Status),
     /// Return version information
@@ -229,6 +231,7 @@ impl Command {
             Self::DeleteLayer(args) => args.run(cx, orlop::store::Store::delete_layer),
             Self::DeleteImage(args) => args.run(cx),
             Self::DeleteContainer(args) => args.run(cx, orlop::store::Store::delete_container),
+            Self::Dedup(args) => args.run(cx),
             Self::Status(args) => args.run(cx),
             Self::Version(args) => args.run(cx),
             Self::Config(args) => args.run(cx),

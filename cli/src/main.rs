@@ -5,6 +5,7 @@ mod advice;
 mod command;
 mod create;
 mod data;
+mod dedup;
 mod delete;
 mod diffs;
 mod global;

@@ -17,7 +17,6 @@ const NOT_YET: &[&str] = &[
     "container-parent-owners",
     "copy",
     "create-storage-layer",
-    "dedup",
     "gc",
     "layer-parent-owners",
     "storage-layers",

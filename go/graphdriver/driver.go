@@ -7,10 +7,6 @@
 //
 // What the library has to tell goes to logrus, at the level that logrus has when a driver is opened; orlop.SetLog of the package above
 // sends it elsewhere.
-//
-// Two optional interfaces are not implemented, since without them callers take another way that works, and with them one that
-// cannot work yet: DriverWithDiffer (an image library then pulls a layer whole instead of in parts) and AdditionalLayerStoreDriver
-// (the store then says that it knows no additional layer).
 package graphdriver
 
 import (
@@ -133,11 +129,6 @@ func (d *driver[Cleanup, Addition]) SyncMode() drivers.SyncMode {
 func (d *driver[Cleanup, Addition]) Cleanup() error {
 	defer runtime.KeepAlive(d)
 	return d.opened.Cleanup()
-}
-
-// Dedup is not supported.
-func (d *driver[Cleanup, Addition]) Dedup(drivers.DedupArgs) (drivers.DedupResult, error) {
-	return drivers.DedupResult{}, fmt.Errorf("sharing equal files between layers: %w", drivers.ErrNotSupported)
 }
 
 // SupportsShifting tells whether Get can map ids by itself.

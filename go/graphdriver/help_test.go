@@ -57,7 +57,13 @@ func tarOf(t testing.TB, files map[string]string) []byte {
 // mounted gives a layer's tree to run.
 func mounted(t testing.TB, d drivers.Driver, id string, run func(dir string)) {
 	t.Helper()
-	dir, err := d.Get(id, drivers.MountOpts{})
+	mountedAs(t, d, id, drivers.MountOpts{}, run)
+}
+
+// mountedAs gives a layer's tree to run, mounted with options.
+func mountedAs(t testing.TB, d drivers.Driver, id string, options drivers.MountOpts, run func(dir string)) {
+	t.Helper()
+	dir, err := d.Get(id, options)
 	must(t, err)
 	run(dir)
 	must(t, d.Put(id))

@@ -25,7 +25,7 @@ mod tests;
 mod types;
 mod unpack;
 mod usage;
-mod walk;
+pub(crate) mod walk;
 mod xattrs;
 
 pub use changes::{changes_between, changes_in_upper};

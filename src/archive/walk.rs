@@ -62,19 +62,19 @@ struct Level {
 }
 
 /// An entry met on the way; the walk itself has its path and directory.
-pub(super) struct Item {
+pub(crate) struct Item {
     pub(super) name: Vec<u8>,
-    pub(super) stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 impl Item {
-    pub(super) fn kind(&self) -> FileType {
+    pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 }
 
 /// A walk. After a directory its entries follow.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     levels: Vec<Level>,
     path: Vec<u8>,
     enter: Option<Identity>,
@@ -82,7 +82,7 @@ pub(super) struct Walk {
 
 impl Walk {
     /// A walk over what is in `root`, itself not included.
-    pub(super) fn new(root: BorrowedFd<'_>) -> Result<Self> {
+    pub(crate) fn new(root: BorrowedFd<'_>) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(root, ".", flags, Mode::empty())?;
         let mut walk = Self { levels: Vec::new(), path: Vec::new(), enter: None };
@@ -91,7 +91,7 @@ impl Walk {
     }
 
     /// The path of the present entry, without a slash at either end.
-    pub(super) fn path(&self) -> &[u8] {
+    pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
@@ -117,7 +117,7 @@ impl Walk {
     }
 
     /// The next entry; what vanishes or is replaced meanwhile is passed over.
-    pub(super) fn next(&mut self) -> Result<Option<Item>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Item>> {
         if let Some(id) = self.enter.take() {
             let at = self.path.iter().rposition(|b| *b == b'/').map_or(0, |n| n + 1);
             let name = self.path.get(at..).unwrap_or_default();

@@ -3,19 +3,25 @@
 //! [`open`] takes a driver by name, [`choose`] finds the one that fits, [`of`] does the one or the other as a configuration says.
 //! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
 
+mod additional;
 mod choose;
+mod dedup;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod naive;
 mod options;
 mod overlay;
+mod partial;
 mod staging;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trash;
 mod vfs;
 
+pub use additional::{AdditionalLayer, AdditionalLayers};
 pub use choose::{choose, of, open};
+pub use dedup::DedupMethod;
+pub use partial::{Partial, PartialPulls};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -316,6 +322,23 @@ pub trait Driver: Send + Sync {
             }
         })
     }
+
+    /// The driver as one of layers whose content the caller writes itself; `None` for one that is not.
+    fn partial_pulls(&self) -> Option<&dyn PartialPulls> {
+        None
+    }
+
+    /// The driver as one of layers that an additional layer store serves; `None` for one that is not.
+    fn additional_layers(&self) -> Option<&dyn AdditionalLayers> {
+        None
+    }
+
+    /// Has equal files of these layers share their space on the disk, where the file system can (REM-16); layers of additional stores
+    /// and such as are not there are passed over. Returns the bytes that are shared now, also those that were before.
+    ///
+    /// # Errors
+    /// When content cannot be read.
+    fn dedup(&self, layers: &[LayerId], method: DedupMethod) -> Result<u64>;
 
     /// The directory of the layer's own content and how to unpack into it, for a stream applied over what is there.
     ///

@@ -215,9 +215,6 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             }
             "additionallayerstore" => {
                 out.layer_stores.extend(layer_stores(&word)?);
-                if !word.value.is_empty() {
-                    not_yet.set("additionallayerstore", true, &word);
-                }
             }
             "mount_program" => {
                 if !word.value.is_empty() && !Path::new(word.value).exists() {
@@ -412,7 +409,6 @@ mod tests {
             parse_overlay(&both).unwrap().check_served().unwrap();
         }
         assert_eq!(refusal("force_mask=shared").kind(), ErrorKind::NotSupported);
-        assert_eq!(refusal("additionallayerstore=/:ref").kind(), ErrorKind::NotSupported);
     }
 
     #[test]

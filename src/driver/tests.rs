@@ -30,6 +30,11 @@ impl TestStore {
         Self { dir: Some(dir), graph, run }
     }
 
+    /// An empty one in an empty directory, such as the root of another file system, which stays.
+    pub(super) fn within(dir: &Path) -> Self {
+        Self { dir: None, graph: dir.join("graph"), run: dir.join("run") }
+    }
+
     /// A directory beside the graph root.
     pub(super) fn beside(&self, name: &str) -> PathBuf {
         self.dir.as_ref().unwrap().path().join(name)
@@ -63,6 +68,48 @@ impl Drop for TestStore {
             for target in mounts_below(dir.path()).unwrap_or_default() {
                 let _ = detach(&target);
             }
+        }
+    }
+}
+
+/// An xfs file system in a file, mounted while this lives.
+pub(crate) struct Xfs {
+    dir: tempfile::TempDir,
+}
+
+impl Xfs {
+    /// `None` where mkfs.xfs or loop devices are missing, and why.
+    pub(crate) fn new() -> Result<Self, String> {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let image = dir.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        std::fs::create_dir(dir.path().join("mnt")).unwrap();
+        let fs = Self { dir };
+        let (mkfs, mount) = ("mkfs.xfs", "mount");
+        for (program, arguments) in [(mkfs, vec!["-q"]), (mount, vec!["-o", "loop"])] {
+            let mut command = std::process::Command::new(program);
+            command.args(arguments).arg(&image);
+            if program == mount {
+                command.arg(fs.root());
+            }
+            match command.output() {
+                Ok(done) if done.status.success() => {}
+                failed => return Err(format!("{program}: {failed:?}")),
+            }
+        }
+        Ok(fs)
+    }
+
+    /// The root of it.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("mnt")
+    }
+}
+
+impl Drop for Xfs {
+    fn drop(&mut self) {
+        for target in mounts_below(&self.root()).unwrap_or_default() {
+            let _ = detach(&target);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod containers;
 mod data;
+mod dedup;
 mod delete;
 mod diffs;
 mod digest_locks;

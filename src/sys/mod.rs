@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod beneath;
+pub(crate) mod erofs;
 pub(crate) mod exclusive;
 pub(crate) mod idmapped;
 pub(crate) mod lock;
@@ -9,9 +10,11 @@ pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod program;
+pub(crate) mod reflink;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;
+pub(crate) mod staged_dir;
 pub(crate) mod tempdir;
 pub(crate) mod threads;
 pub(crate) mod userns;

@@ -183,7 +183,7 @@ pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
 }
 
 /// Locks the lock file at `path`, made if it is missing; `None` if somebody holds it or has just removed it.
-fn lock_stale(path: &Path) -> io::Result<Option<File>> {
+pub(super) fn lock_stale(path: &Path) -> io::Result<Option<File>> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         // Before opening: a descriptor of a lock that is held could not be closed again.
         let foreign = &mut FOREIGN.lock().1;
@@ -233,7 +233,8 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn keep_foreign(file: File) {
+/// Keeps the descriptor of a lock that somebody else holds from being closed.
+pub(super) fn keep_foreign(file: File) {
     match file.metadata() {
         Ok(meta) => {
             if let Some(same) = FOREIGN.lock().1.insert((meta.dev(), meta.ino()), file) {

@@ -23,6 +23,10 @@ HANDLES = {"orlop_store": "store", "orlop_driver": "driver", "orlop_config": "co
            "orlop_files": "files"}
 # Handles that a call takes over: never valid here.
 CONSUMED = {"orlop_trash", "orlop_staged"}
+# Handles that there are none of here.
+ABSENT = {"orlop_additional_layer"}
+# Places for buffers that somebody has to want.
+WANTED = {"orlop_driver_begin_partial": {"target"}}
 FILLED = {"orlop_progress_state", "orlop_disk_usage"}
 VALUES = {"orlop_strings", "orlop_id_maps"}
 
@@ -54,13 +58,15 @@ def valid(function, kind, what):
     if kind.endswith("*"):
         if base in HANDLES:
             return HANDLES[base], True
-        if base in CONSUMED:
+        if base in CONSUMED | ABSENT:
             return "NULL", True
+        if what in WANTED.get(function, ()):
+            return f"&({base}){{0}}", True
         if base in FILLED:
             return f"&({base}){{.size = sizeof({base})}}", True
         if base == "int32_t":
             return "&(int32_t){0}", True
-        if base in ("orlop_buf", "uint64_t", "int64_t", "void") or base.endswith(
+        if base in ("orlop_buf", "orlop_partial", "uint64_t", "int64_t", "void") or base.endswith(
                 ("_options", "_operation", "_request")) or base.startswith("orlop_new_"):
             # Nobody wants the answer, or no options; the other checks do that.
             return "NULL", False

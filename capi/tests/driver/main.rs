@@ -3,6 +3,7 @@
 
 mod host;
 mod maps;
+mod partial;
 mod refusals;
 mod streams;
 

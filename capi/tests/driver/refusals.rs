@@ -36,6 +36,15 @@ fn all_null(driver: *const orlop_driver) -> Vec<(&'static str, Result<i32, Failu
         orlop_driver_diff(driver, none, none, ptr::null(), -1, ptr::null()),
         orlop_driver_diff_size(driver, none, none, ptr::null(), no_bytes),
         orlop_driver_changes(driver, none, none, ptr::null(), no_buf),
+        orlop_driver_begin_partial(driver, ptr::null(), ptr::null_mut(), no_buf),
+        orlop_driver_commit_partial(driver, none, none, none, 0),
+        orlop_driver_discard_partial(driver, none),
+        orlop_driver_content_path(driver, none, no_buf),
+        orlop_driver_additional_layer(driver, none, none, ptr::null_mut()),
+        orlop_driver_additional_layer_of(driver, none, ptr::null_mut()),
+        orlop_driver_create_from_additional(driver, none, none, ptr::null()),
+        orlop_additional_layer_info(ptr::null(), ptr::null_mut()),
+        orlop_additional_layer_blob(ptr::null(), ptr::null_mut()),
         orlop_driver_files(driver, none, ptr::null_mut()),
         orlop_files_open(ptr::null(), none, ptr::null_mut()),
     ]
@@ -52,6 +61,10 @@ fn driver_only(driver: *const orlop_driver) -> Vec<(&'static str, Result<i32, Fa
         (
             "orlop_driver_supports_shifting",
             call!(orlop_driver_supports_shifting(driver, NO_MAPS, NO_MAPS)),
+        ),
+        (
+            "orlop_driver_dedup",
+            call!(orlop_driver_dedup(driver, list(&[]), ORLOP_DEDUP_CRC, ptr::null_mut())),
         ),
         ("orlop_driver_layers", call!(orlop_driver_layers(driver, no_buf))),
         ("orlop_driver_status", call!(orlop_driver_status(driver, no_buf))),
@@ -82,6 +95,7 @@ fn null_is_refused_and_harms_nobody() {
         orlop_trash_free(ptr::null_mut());
         orlop_staged_free(ptr::null_mut());
         orlop_files_free(ptr::null_mut());
+        orlop_additional_layer_free(ptr::null_mut());
         let (id, no_error) = (text("x"), ptr::null_mut());
         assert_eq!(orlop_driver_exists(host.driver, id.as_ptr(), no_error), 0);
         let bad = orlop_driver_exists(host.driver, ptr::null(), no_error);

@@ -43,6 +43,17 @@ fn unknown_parts_are_named_by_their_role() {
 }
 
 #[test]
+fn dedup_takes_three_methods() {
+    let sandbox = with_image();
+    for method in ["", "--hash-method crc", "--hash-method=size", "--hash-method sha256"] {
+        let line = format!("dedup {method}");
+        assert_eq!(sandbox.ok(line.trim()), "Deduplicated 0 bytes\n", "{method}");
+    }
+    assert_eq!(sandbox.ok("dedup -j"), "{\"Deduped\":0}\n");
+    sandbox.fails("dedup --hash-method md5", "invalid hash method: md5");
+}
+
+#[test]
 fn what_is_in_use_names_its_user() {
     let sandbox = with_image();
     let run = sandbox.fails("delete-image img", "delete that container first");

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::Overlay;
 use super::chain::LayerDir;
+use super::composefs::Images;
 use super::get::lock;
 use super::mount::Plan;
 use crate::driver::{MountDescription, MountOptions, refuse_id_maps};
@@ -16,7 +17,16 @@ impl Overlay {
         id: &LayerId,
         options: &MountOptions,
     ) -> Result<MountDescription> {
-        let (_, plan) = self.plan_apart(id, options)?;
+        let (_, plan, _images) = self.plan_apart(id, options)?;
+        if !plan.data.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("describing the mount of layer {id}"),
+            )
+            .id(id.as_str())
+            .detail("it has composefs layers, whose images are mounted only while a mount is made")
+            .hint("mount the layer instead"));
+        }
         Ok(MountDescription::Overlay {
             lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
             upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
@@ -27,7 +37,7 @@ impl Overlay {
     }
 
     pub(super) fn mount_apart(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
-        let (layer, plan) = self.plan_apart(id, options)?;
+        let (layer, plan, _images) = self.plan_apart(id, options)?;
         let slot = self.counts.slot(id);
         let uses = lock(&slot);
         // Two mounts of one upper directory would not see each other's changes.
@@ -45,7 +55,7 @@ impl Overlay {
         made.map_err(|e| e.id(layer.id.as_str()))
     }
 
-    fn plan_apart(&self, id: &LayerId, options: &MountOptions) -> Result<(LayerDir, Plan)> {
+    fn plan_apart(&self, id: &LayerId, options: &MountOptions) -> Result<(LayerDir, Plan, Images)> {
         refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
@@ -56,7 +66,9 @@ impl Overlay {
                 .hint("mount the layer at its own place instead"));
         }
         let how = self.how(options)?;
-        let plan = self.plan(&layer, &self.merged(&layer), &how)?;
-        Ok((layer, plan))
+        let merged = self.merged(&layer);
+        let mut images = Images::beside(&merged);
+        let plan = self.plan(&layer, &merged, &how, &mut images)?;
+        Ok((layer, plan, images))
     }
 }

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,7 @@ impl LayerDir {
         self.home.join(&self.id)
     }
 
-    /// The layer's own content.
+    /// Where the layer's own content is, or a link to where it lies in an additional layer store.
     pub(super) fn diff(&self) -> PathBuf {
         self.home.join(&self.id).join("diff")
     }
@@ -59,54 +58,6 @@ impl LayerDir {
             }
         }
         found
-    }
-
-    /// The layer's own content as directories, newest first.
-    pub(super) fn contents(&self) -> Vec<PathBuf> {
-        let older = self.older().into_iter().map(|n| self.older_dir(n));
-        std::iter::once(self.diff()).chain(older).collect()
-    }
-
-    /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.
-    pub(super) fn check_content(&self) -> Result<Vec<usize>> {
-        let diff = self.diff();
-        match diff.symlink_metadata() {
-            Ok(m) if m.is_dir() => {}
-            Ok(m) if m.is_symlink() => {
-                return Err(Error::new(
-                    ErrorKind::NotSupported,
-                    format!("using layer {}", self.id),
-                )
-                .path(&diff)
-                .id(self.id.as_str())
-                .detail(
-                    "its content lies in an additional layer store, which is not yet supported",
-                ));
-            }
-            Ok(_) => return Err(layout::damaged(&diff, "it is not a directory")),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(layout::damaged(&diff, "the layer's content is missing").caused_by(e));
-            }
-            Err(e) => return Err(Error::io("examining", &diff, e)),
-        }
-        let mut older = Vec::new();
-        for n in 1..=layout::MAX_LOWERS {
-            let next = self.older_dir(n);
-            match next.symlink_metadata() {
-                Ok(m) if m.is_dir() => older.push(n),
-                Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
-                Err(_) if n - older.last().unwrap_or(&0) > ids::WIDEST_GAP => break,
-                Err(_) => {}
-            }
-        }
-        let composefs = self.path().join("composefs-data");
-        if composefs.symlink_metadata().is_ok() {
-            return Err(Error::new(ErrorKind::NotSupported, format!("using layer {}", self.id))
-                .path(&composefs)
-                .id(self.id.as_str())
-                .detail("it is a composefs layer, which is not yet supported"));
-        }
-        Ok(older)
     }
 }
 
@@ -276,11 +227,6 @@ impl Overlay {
     /// Whether `parent` is the layer right below `layer` (DIF-1).
     pub(super) fn is_parent(lowers: &[LayerDir], parent: Option<&LayerId>) -> bool {
         lowers.first().map(|l| &l.id) == parent
-    }
-
-    /// The content directories of layers, newest first, open.
-    pub(super) fn open_contents(layers: &[LayerDir]) -> Result<Vec<OwnedFd>> {
-        layers.iter().flat_map(LayerDir::contents).map(|dir| layout::open_dir(&dir)).collect()
     }
 }
 

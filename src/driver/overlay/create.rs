@@ -15,7 +15,7 @@ use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// The mode of a base layer's root.
-const BASE_MODE: u32 = 0o555;
+pub(super) const BASE_MODE: u32 = 0o555;
 
 /// The real owner and mode of a file under `force_mask` (`store-format.md` 12.12).
 const OVERRIDE_XATTR: &str = "user.containers.override_stat";
@@ -138,7 +138,11 @@ impl Overlay {
     /// [`ErrorKind::LayerUnknown`] if the parent has vanished.
     pub(super) fn root_look(&self, parent: Option<&LayerId>, maps: &IdMaps) -> Result<DirLook> {
         let Some(parent) = parent else { return DirLook::of_root(maps, BASE_MODE) };
-        let diff = self.locate(parent)?.diff();
+        let parent_dir = self.locate(parent)?;
+        let diff = match parent_dir.diff().is_symlink() {
+            true => self.content_of(&parent_dir)?,
+            false => parent_dir.diff(),
+        };
         if let Some(look) = read_override(&diff) {
             return Ok(look);
         }

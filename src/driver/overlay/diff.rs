@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir};
+use super::composefs::ImageFiles;
 use super::get::View;
 use super::layout::open_dir;
 use crate::archive::{self, Change, FileSource, PackOptions, TreeFiles, has_content_elsewhere};
@@ -31,20 +32,23 @@ impl Overlay {
         sizes_only: bool,
     ) -> Result<Source<'_>> {
         let layer = self.locate(id)?;
-        layer.check_content()?;
+        self.check_content(&layer)?;
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
-        let alone = Self::is_parent(&lowers, parent) && layer.older().is_empty();
-        if alone && sizes_only {
-            let upper = open_dir(&layer.diff())?;
+        let own =
+            Self::is_parent(&lowers, parent) && layer.older().is_empty() && !layer.has_image();
+        if own && sizes_only {
+            let upper = open_dir(&self.content_of(&layer)?)?;
             return Ok(Source::Upper { upper, lowers: Vec::new() });
         }
         let mut words: &[&str] = &[];
-        if alone && self.reads_native()? {
-            let upper = open_dir(&layer.diff())?;
+        // Only a mount shows what composefs layers have.
+        let plain = own && !lowers.iter().any(LayerDir::has_image);
+        if plain && self.reads_native()? {
+            let upper = open_dir(&self.content_of(&layer)?)?;
             // It may have been written to by a mount with other words than the configured ones (DEF-2).
             if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), self.xattr_prefix)? {
-                return Ok(Source::Upper { upper, lowers: Self::open_contents(&lowers)? });
+                return Ok(Source::Upper { upper, lowers: self.open_contents(&lowers)? });
             }
             // With user xattrs the kernel does neither.
             words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
@@ -119,10 +123,19 @@ impl Overlay {
     /// REM-15: own content first, then that of the layers below.
     pub(super) fn files(&self, id: &LayerId) -> Result<ChainFiles> {
         let layer = self.locate(id)?;
-        layer.check_content()?;
+        self.check_content(&layer)?;
         let lowers = self.lowers(&layer, Heal::No)?;
-        let dirs = std::iter::once(&layer).chain(&lowers).flat_map(LayerDir::contents);
-        Ok(ChainFiles(dirs.map(|dir| (dir, OnceLock::new())).collect()))
+        let mut parts = Vec::new();
+        for layer in std::iter::once(layer).chain(lowers) {
+            let dirs = self.contents(&layer)?;
+            let image = layer.has_image().then_some(layer);
+            parts.extend(dirs.into_iter().enumerate().map(|(n, dir)| Part {
+                dir,
+                image: image.clone().filter(|_| n == 0),
+                files: OnceLock::new(),
+            }));
+        }
+        Ok(ChainFiles(parts))
     }
 }
 
@@ -145,18 +158,35 @@ fn borrow(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
     fds.iter().map(AsFd::as_fd).collect()
 }
 
+/// One directory of a layer's files.
+struct Part {
+    dir: PathBuf,
+    /// The layer, if it is a composefs layer.
+    image: Option<LayerDir>,
+    files: OnceLock<Box<dyn FileSource>>,
+}
+
+impl Part {
+    fn open(&self) -> Result<Box<dyn FileSource>> {
+        match &self.image {
+            Some(layer) => Ok(Box::new(ImageFiles::open(layer, &self.dir)?)),
+            None => Ok(Box::new(TreeFiles::new(vec![open_dir(&self.dir)?]))),
+        }
+    }
+}
+
 /// A layer's files and, behind them, those of the layers below, which are opened only when they are needed: nearly every
 /// file is found in the first, and a chain can be longer than a process may open files.
-pub(super) struct ChainFiles(Vec<(PathBuf, OnceLock<TreeFiles>)>);
+pub(super) struct ChainFiles(Vec<Part>);
 
 impl FileSource for ChainFiles {
     fn open_file(&self, name: &[u8]) -> io::Result<File> {
-        for (path, files) in &self.0 {
-            let files = match files.get() {
+        for part in &self.0 {
+            let files = match part.files.get() {
                 Some(files) => files,
                 None => {
-                    let root = open_dir(path).map_err(io::Error::other)?;
-                    files.get_or_init(|| TreeFiles::new(vec![root]))
+                    let opened = part.open().map_err(io::Error::other)?;
+                    part.files.get_or_init(|| opened)
                 }
             };
             match files.open_file(name) {

@@ -11,9 +11,11 @@ use rustix::fs::RenameFlags;
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
+use super::composefs::Images;
 use super::get::lock;
 use super::layout::{self, DirLook, make_dir, open_dir};
 use super::mount::{Lower, Plan, Upper};
+use super::plan::Chain;
 use crate::archive::change_owners;
 use crate::sys::mount::detach;
 use crate::sys::relocate::relocate;
@@ -75,10 +77,11 @@ impl Overlay {
         label: &str,
     ) -> Result<Remapped> {
         let heal = if layer.place == Place::Home { Heal::OnDisk } else { Heal::No };
-        let below = Self::contents_below(self.lowers(layer, heal)?)?;
+        let below = self.contents_below(self.lowers(layer, heal)?)?;
         close_gaps(layer)?;
         self.restore_diff(layer, below.first().map(|(lower, _)| lower), None)?;
-        let older = layer.check_content()?;
+        let older = self.check_content(layer)?;
+        self.check_writable(layer)?;
         let diff = layer.diff();
         let mode = DirLook::of(&diff).map_err(|e| Error::io("examining", &diff, e))?.mode;
         let has_content = has_entries(&diff)?;
@@ -96,7 +99,9 @@ impl Overlay {
         let (old_work, old_diff) = (temp.addition(), temp.addition());
 
         // With an empty `diff` among them, a chain of full length would be one too long.
-        let mut lowers = self.lower_dirs(layer, &below, &older, has_content, heal)?;
+        let chain = Chain { layer, below: &below, older: &older, heal };
+        let mut images = Images::beside(&target);
+        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut images)?;
         if lowers.is_empty() {
             lowers.push(self.empty_lower(layer)?);
         }
@@ -114,6 +119,7 @@ impl Overlay {
             home: self.home.clone(),
             target: target.clone(),
             lowers,
+            data,
             upper: Some(Upper { diff: side(&upper), work: side(&work) }),
             words,
             label: label.to_owned(),

@@ -1,7 +1,10 @@
 //! The overlay driver, on the kernel's overlay or a program that mounts in its place (`overlay-driver.md`).
 
+mod additional;
 mod apart;
 mod chain;
+mod composefs;
+mod content;
 mod create;
 mod diff;
 #[cfg(any(test, fuzzing))]
@@ -10,6 +13,7 @@ mod get;
 mod ids;
 mod layout;
 mod mount;
+mod partial;
 mod plan;
 mod prepare;
 mod probe;
@@ -28,14 +32,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use self::chain::Heal;
+use self::chain::{Heal, Place};
 use self::get::Counts;
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
 use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
-    ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
-    Trash, in_user_namespace,
+    AdditionalLayers, ApplyOptions, CreateOptions, DedupMethod, DiffOptions, Driver,
+    MountDescription, MountOptions, PartialPulls, Staging, Trash, dedup, in_user_namespace,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
@@ -219,14 +223,31 @@ impl Driver for Overlay {
 
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
-        let diff = self.locate_own(id)?.diff();
+        let layer = self.locate_own(id)?;
+        self.check_writable(&layer)?;
+        let diff = layer.diff();
         staging.adopt_root(&diff)?;
         staging.commit(&diff, id)
     }
 
+    fn partial_pulls(&self) -> Option<&dyn PartialPulls> {
+        Some(self)
+    }
+
+    fn additional_layers(&self) -> Option<&dyn AdditionalLayers> {
+        Some(self)
+    }
+
+    fn dedup(&self, layers: &[LayerId], method: DedupMethod) -> Result<u64> {
+        let own = layers.iter().filter_map(|id| self.find(id));
+        let own = own.filter(|l| l.place != Place::Additional && !l.diff().is_symlink());
+        dedup::share(own.map(|l| l.diff()), method)
+    }
+
     fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)> {
         let layer = self.locate_own(id)?;
-        layer.check_content()?;
+        self.check_content(&layer)?;
+        self.check_writable(&layer)?;
         let unpack = self.unpack_options(options)?;
         Ok((open_dir(&layer.diff())?, unpack))
     }
@@ -285,8 +306,11 @@ impl Driver for Overlay {
             ("UpperDir".to_owned(), text(layer.diff())),
             ("WorkDir".to_owned(), text(layer.path().join("work"))),
         ]);
-        let lowers: Vec<String> =
-            self.lowers(&layer, Heal::No)?.iter().map(|l| text(l.diff())).collect();
+        let lowers: Vec<String> = self
+            .lowers(&layer, Heal::No)?
+            .iter()
+            .map(|l| self.content_of(l).map(text))
+            .collect::<Result<_>>()?;
         if !lowers.is_empty() {
             rows.insert("LowerDir".to_owned(), lowers.join(":"));
         }
@@ -303,8 +327,8 @@ impl Driver for Overlay {
 
     fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage> {
         let layer = self.locate(id)?;
-        layer.check_content()?;
-        archive::disk_usage(open_dir(&layer.diff())?.as_fd())
+        self.check_content(&layer)?;
+        archive::disk_usage(open_dir(&self.content_of(&layer)?)?.as_fd())
     }
 
     fn cleanup(&self) -> Result<()> {

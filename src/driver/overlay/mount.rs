@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) target: PathBuf,
     /// Uppermost first; of a read-only mount, the layer's own content is the first.
     pub(super) lowers: Vec<Lower>,
+    /// Where the files lie that composefs layers among the lowers name, uppermost first; none of it is seen itself (GET-40).
+    pub(super) data: Vec<Lower>,
     /// `None` for a read-only mount.
     pub(super) upper: Option<Upper>,
     /// All words, in order, flags included.
@@ -96,13 +98,11 @@ impl Plan {
 
     /// What can be told without the kernel; the words, taken apart.
     pub(super) fn check(&self) -> Result<Words> {
-        if self.lowers.len() > MAX_LOWERS {
+        let count = self.lowers.len() + self.data.len();
+        if count > MAX_LOWERS {
             return Err(Error::new(ErrorKind::MaxDepth, format!("mounting {:?}", self.target))
                 .path(&self.target)
-                .detail(format!(
-                    "{} lower directories, where the kernel takes {MAX_LOWERS}",
-                    self.lowers.len()
-                ))
+                .detail(format!("{count} lower directories, where the kernel takes {MAX_LOWERS}"))
                 .hint("squash the image to fewer layers"));
         }
         if self.label.contains(['"', '\0']) {
@@ -123,7 +123,8 @@ impl Plan {
 
     /// All directories of the mount.
     pub(super) fn layers(&self) -> impl Iterator<Item = &Lower> {
-        self.lowers.iter().chain(self.upper.iter().flat_map(|u| [&u.diff, &u.work]))
+        let upper = self.upper.iter().flat_map(|u| [&u.diff, &u.work]);
+        self.lowers.iter().chain(&self.data).chain(upper)
     }
 
     /// The layers, as `write` writes them, and the words in one string, in N's order.
@@ -133,6 +134,10 @@ impl Plan {
             if n > 0 {
                 data.push(b':');
             }
+            write(lower, &mut data);
+        }
+        for lower in &self.data {
+            data.extend_from_slice(b"::");
             write(lower, &mut data);
         }
         if let Some(upper) = &self.upper {
@@ -200,6 +205,9 @@ impl Plan {
                     Refusal::Kernel(e, said)
                 }
             })?;
+        }
+        for lower in &self.data {
+            layer(overlay, "datadir+", &lower.short, false).map_err(kernel)?;
         }
         if let Some(upper) = &self.upper {
             layer(overlay, "upperdir", &upper.diff.short, true).map_err(kernel)?;
@@ -288,6 +296,7 @@ mod tests {
             home: "/g/overlay".into(),
             target: "/g/overlay/9/merged".into(),
             lowers: vec![lower(2), lower(1)],
+            data: Vec::new(),
             upper: Some(Upper {
                 diff: lower(9),
                 work: Lower { absolute: "/g/overlay/9/work".into(), short: "9/work".into() },
@@ -335,6 +344,7 @@ mod tests {
             home: home.clone(),
             target: dir("merged").absolute,
             lowers: vec![dir("l2"), dir("l1")],
+            data: Vec::new(),
             upper: Some(Upper { diff: dir("up\\per"), work: dir("work") }),
             words: ["nosuid", "index=off", "noatime", "redirect_dir=nofollow"]
                 .map(str::to_owned)

@@ -5,31 +5,54 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::chain::{Heal, LayerDir, Place};
+use super::composefs::Images;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
+use super::probe::METACOPY;
 use super::shift::Mapped;
 use super::{Overlay, ids};
 use crate::sys::remove::remove_tree;
-use crate::{IdMaps, Result};
+use crate::{Error, ErrorKind, IdMaps, Result};
+
+/// A layer and those below it, with the numbers of their older directories.
+#[derive(Clone, Copy)]
+pub(super) struct Chain<'a> {
+    pub(super) layer: &'a LayerDir,
+    pub(super) below: &'a [(LayerDir, Vec<usize>)],
+    pub(super) older: &'a [usize],
+    /// Whether lost short links are made again.
+    pub(super) heal: Heal,
+}
 
 impl Overlay {
-    /// What a mount of the layer is made of; what a crash has taken from it is made again.
-    pub(super) fn plan(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<Plan> {
+    /// What a mount of the layer is made of; what a crash has taken from it is made again. `images` are to live until it is made: after
+    /// that the overlay keeps them itself.
+    pub(super) fn plan(
+        &self,
+        layer: &LayerDir,
+        merged: &Path,
+        how: &How,
+        images: &mut Images,
+    ) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
         let heal = if own { Heal::OnDisk } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
-        let below = Self::contents_below(lower_layers)?;
+        let below = self.contents_below(lower_layers)?;
         let read_only = !own || how.read_only();
         if own {
             ids::close_gaps(layer)?;
             let maps = (!read_only).then_some(&how.maps);
             self.restore_diff(layer, below.first().map(|(lower, _)| lower), maps)?;
         }
-        let older = layer.check_content()?;
+        let older = self.check_content(layer)?;
+        if !read_only {
+            self.check_writable(layer)?;
+        }
 
-        let mut lowers = self.lower_dirs(layer, &below, &older, read_only, heal)?;
+        let chain = Chain { layer, below: &below, older: &older, heal };
+        let (mut lowers, mut data) = self.lower_dirs(&chain, read_only, images)?;
         // Two lowers at least make a read-only overlay; N names the empty directory as well.
         if lowers.len() <= usize::from(read_only) {
             lowers.push(self.empty_lower(layer)?);
@@ -37,6 +60,12 @@ impl Overlay {
 
         let mut words = how.words.clone();
         words.extend(self.own_words());
+        if !data.is_empty() {
+            words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
+            if !self.supports_data_only()? {
+                lowers.append(&mut data);
+            }
+        }
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -56,6 +85,7 @@ impl Overlay {
             home: self.home.clone(),
             target: merged.to_path_buf(),
             lowers,
+            data,
             upper,
             words,
             label: how.label.clone(),
@@ -80,23 +110,29 @@ impl Overlay {
     }
 
     /// Layers with the numbers of their older directories, each of them checked.
-    pub(super) fn contents_below(lowers: Vec<LayerDir>) -> Result<Vec<(LayerDir, Vec<usize>)>> {
-        lowers.into_iter().map(|lower| lower.check_content().map(|older| (lower, older))).collect()
+    pub(super) fn contents_below(
+        &self,
+        lowers: Vec<LayerDir>,
+    ) -> Result<Vec<(LayerDir, Vec<usize>)>> {
+        lowers
+            .into_iter()
+            .map(|lower| self.check_content(&lower).map(|older| (lower, older)))
+            .collect()
     }
 
-    /// Every directory of the layers below, and the layer's own that lie below the upper, or all of them.
+    /// Every directory of the layers below, and the layer's own that lie below the upper, or with `diff` all of them; then those that
+    /// hold nothing but the data of composefs layers among them.
     pub(super) fn lower_dirs(
         &self,
-        layer: &LayerDir,
-        below: &[(LayerDir, Vec<usize>)],
-        older: &[usize],
+        chain: &Chain<'_>,
         with_diff: bool,
-        heal: Heal,
-    ) -> Result<Vec<Lower>> {
+        images: &mut Images,
+    ) -> Result<(Vec<Lower>, Vec<Lower>)> {
+        let Chain { layer, below, older, heal } = *chain;
         let links = Self::listed_links(layer, below.len());
-        let mut lowers = Vec::new();
+        let (mut lowers, mut data) = (Vec::new(), Vec::new());
         if with_diff {
-            lowers.push(self.lower(layer, 0, None));
+            lowers.push(self.top(layer, 0, None, images, &mut data)?);
         }
         lowers.extend(older.iter().map(|n| {
             let path = layer.older_dir(*n);
@@ -112,10 +148,36 @@ impl Overlay {
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
             let link = link.as_deref();
-            lowers.push(self.lower(lower, 0, link));
+            lowers.push(self.top(lower, n + 1, link, images, &mut data)?);
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
-        Ok(lowers)
+        Ok((lowers, data))
+    }
+
+    /// What the `n`th layer from the top has in `diff`: of a composefs layer its image, with `diff` among `data`.
+    fn top(
+        &self,
+        layer: &LayerDir,
+        n: usize,
+        link: Option<&Path>,
+        images: &mut Images,
+        data: &mut Vec<Lower>,
+    ) -> Result<Lower> {
+        let diff = self.lower(layer, 0, link);
+        if !layer.has_image() {
+            return Ok(diff);
+        }
+        if let Some(program) = self.program() {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("mounting layer {}", layer.id),
+            )
+            .id(layer.id.as_str())
+            .detail(format!("it is a composefs layer, which {program:?} cannot show")));
+        }
+        data.push(diff);
+        let image = images.mount(layer, n)?;
+        Ok(Lower { short: self.shorten(&image), absolute: image })
     }
 
     /// The words that every mount by the kernel has: without the rights of the first user namespace's root, overlay's marks are in user

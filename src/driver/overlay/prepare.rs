@@ -9,11 +9,9 @@ use super::layout::{self, DirLook};
 use super::probe::{Answer, is_unhindered};
 use super::program::usual_program;
 use super::{Overlay, shift, traces};
-use crate::sys::lock::{LockAccess, LockFile};
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
 };
-use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// File systems on which the kernel's overlay does not work.
@@ -257,7 +255,7 @@ impl Overlay {
         if self.options.skip_mount_home || !is_self_bind(&self.home)? {
             return Ok(());
         }
-        if self.prune_staging() {
+        if self.prune_partials() {
             tracing::debug!("a partial pull is staged; the home stays mounted");
             return Ok(());
         }
@@ -272,29 +270,6 @@ impl Overlay {
         }
         *prepared = false;
         Ok(())
-    }
-
-    /// Removes the staged partial pulls whose owner is gone, as its lock tells, and says whether any stays.
-    fn prune_staging(&self) -> bool {
-        let staging = self.image_layer_home().join(layout::STAGING);
-        let mut stays = false;
-        for entry in std::fs::read_dir(&staging).into_iter().flatten().flatten() {
-            let dir = entry.path();
-            let lock = LockFile::open(&dir.join("staging.lock"), LockAccess::ReadWrite);
-            let removed = match lock.and_then(|lock| lock.try_write()) {
-                Ok(Some(_held)) => remove_tree(&dir),
-                Ok(None) => {
-                    stays = true;
-                    continue;
-                }
-                Err(e) => Err(e),
-            };
-            if let Err(e) = removed {
-                tracing::warn!(path = ?dir, error = %e, "removing a stale partial pull");
-                stays = true;
-            }
-        }
-        stays
     }
 
     /// REM-11. What cannot be told without a probe that fails is told as `false`.

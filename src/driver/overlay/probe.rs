@@ -98,6 +98,19 @@ impl Overlay {
         Ok(supported)
     }
 
+    /// Whether a lower can be there for its data alone, which the mounted tree does not show (4.6; Linux 6.5).
+    pub(super) fn supports_data_only(&self) -> Result<bool> {
+        let answer = self.remembered("dataonly-layers", false, |scratch| {
+            scratch.dirs(&["lower", "data", "upper", "work", "merged"], 0o755)?;
+            match scratch.mount_over(&["lower"], &["data"], "upper", &["metacopy=on".to_owned()]) {
+                Ok(()) => Ok(Answer::Yes),
+                Err(e) if is_verdict(&e) => Ok(Answer::No(e.to_string())),
+                Err(e) => Err(e),
+            }
+        })?;
+        Ok(answer == Answer::Yes)
+    }
+
     /// Whether an overlay can be mounted on a lower directory whose owners a mount maps (4.6).
     ///
     /// # Errors
@@ -360,12 +373,23 @@ impl Scratch {
 
     /// Mounts as the driver does, with its xattrs (GET-20, INI-9).
     fn mount(&self, lowers: &[&str], upper: &str, words: &[String]) -> Result<()> {
+        self.mount_over(lowers, &[], upper, words)
+    }
+
+    fn mount_over(
+        &self,
+        lowers: &[&str],
+        data: &[&str],
+        upper: &str,
+        words: &[String],
+    ) -> Result<()> {
         let userxattr = (self.xattr_prefix == super::USER_XATTRS).then(|| "userxattr".to_owned());
         let name = |name: &str| Lower { absolute: self.path(name), short: name.into() };
         Plan {
             home: self.dir.clone(),
             target: self.path("merged"),
             lowers: lowers.iter().map(|l| name(l)).collect(),
+            data: data.iter().map(|l| name(l)).collect(),
             upper: Some(Upper { diff: name(upper), work: name("work") }),
             words: words.iter().cloned().chain(userxattr).collect(),
             label: String::new(),

@@ -184,6 +184,7 @@ mod tests {
             home: home.into(),
             target: Path::new(home).join("9/merged"),
             lowers: vec![at("2/diff"), at("1/diff")],
+            data: Vec::new(),
             upper: Some(Upper { diff: at("9/diff"), work: at("9/work") }),
             words: ["nodev", "volatile", "ro", "rw"].map(str::to_owned).into(),
             label: String::new(),

@@ -9,7 +9,7 @@ use super::chain::{LayerDir, Place, is_real_dir};
 use super::get::{Uses, lock};
 use super::layout;
 use crate::driver::trash::TempTrash;
-use crate::driver::{Trash, is_there};
+use crate::driver::{Trash, additional, is_there};
 use crate::sys::mount::{detach, is_mount_point, mounts_below};
 use crate::sys::remove::remove_tree;
 use crate::sys::tempdir::TempDir;
@@ -36,10 +36,12 @@ impl Overlay {
     /// Removes a layer directory and its short link.
     pub(super) fn remove_layer(&self, layer: &LayerDir) -> Result<()> {
         let links = short_links(layer)?;
+        let served = self.served(layer);
         let slot = self.counts.slot(&layer.id);
         let mut uses = self.release(layer, &slot)?;
         remove_all(&links)?;
         remove_tree(&layer.path()).map_err(|e| e.id(layer.id.as_str()))?;
+        served.as_deref().inspect(|path| additional::release(path));
         uses.forget();
         drop(uses);
         self.counts.tidy(&layer.id, slot);
@@ -50,16 +52,26 @@ impl Overlay {
     pub(super) fn remove_later(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
         let Some(layer) = self.removable(id)? else { return self.remove_stray_links(id) };
         let links = short_links(&layer)?;
+        let served = self.served(&layer);
         let slot = self.counts.slot(id);
         let mut uses = self.release(&layer, &slot)?;
         let mut temp = TempDir::create(&layer.home.join(layout::TEMP_DIRS))?;
         for path in [&layer.path()].into_iter().chain(&links) {
             temp.take(path).map_err(|e| e.id(id.as_str()))?;
         }
+        served.as_deref().inspect(|path| additional::release(path));
         uses.forget();
         drop(uses);
         self.counts.tidy(id, slot);
         Ok(TempTrash::of(temp))
+    }
+
+    /// The additional layer that this one is a use of (REM-3). One whose store is not configured any more can still be removed.
+    fn served(&self, layer: &LayerDir) -> Option<PathBuf> {
+        self.pointer(layer).unwrap_or_else(|e| {
+            tracing::warn!(layer = %layer.id, error = %e, "an additional layer store is not told of a removal");
+            None
+        })
     }
 
     /// What a removal leaves that is killed after it has moved the directory.

@@ -1,11 +1,14 @@
 //! The driver on the real kernel: as root, on the disk.
 
+mod additional;
 mod apart;
+mod composefs;
 mod diffs;
 mod ids;
 mod ids_beside_go;
 mod layers;
 mod mounts;
+mod partial;
 mod program;
 mod rootless;
 mod shifting;

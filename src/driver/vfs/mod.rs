@@ -13,8 +13,8 @@ use super::overlay::{DirLook, ensure_dir, make_dir, open_dir};
 use super::staging::TempStaging;
 use super::trash::TempTrash;
 use super::{
-    ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions, Staging,
-    Trash, is_there, naive,
+    ApplyOptions, CreateOptions, DedupMethod, DiffOptions, Driver, MountDescription, MountOptions,
+    Staging, Trash, dedup, is_there, naive,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, TreeFiles, UnpackOptions, Whiteouts};
 use crate::sys::remove::remove_tree;
@@ -318,6 +318,12 @@ impl Driver for Vfs {
         let dir = self.locate_own(id)?;
         give_to(open_dir(&dir)?.as_fd(), &dir, to_container, to_host)
             .map_err(|e| e.context(format!("changing the id maps of layer {id}")).id(id.as_str()))
+    }
+
+    fn dedup(&self, layers: &[LayerId], method: DedupMethod) -> Result<u64> {
+        let own = layers.iter().filter_map(|id| Some((self.find(id)?, id)));
+        let own = own.filter(|((_, writable), _)| *writable);
+        dedup::share(own.map(|((home, _), id)| home.join(LAYERS).join(id)), method)
     }
 
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>> {

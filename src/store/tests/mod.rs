@@ -3,6 +3,7 @@
 mod additional;
 mod containers;
 mod crashes;
+mod dedup;
 mod images;
 mod layers;
 mod lookups;
@@ -34,6 +35,12 @@ impl Fixture {
     fn with_driver(driver: &'static str) -> Self {
         // Not below /tmp, which may be a file system without what overlay needs.
         Self { dir: tempfile::tempdir_in("/var/tmp").unwrap(), driver }
+    }
+
+    /// On another file system, on the driver that [`Fixture::new`] takes.
+    fn within(dir: &Path) -> Self {
+        let driver = if rustix::process::geteuid().is_root() { "overlay" } else { "vfs" };
+        Self { dir: tempfile::tempdir_in(dir).unwrap(), driver }
     }
 
     fn path(&self, below: &str) -> PathBuf {

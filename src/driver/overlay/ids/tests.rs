@@ -80,8 +80,10 @@ fn killed_at_any_move_the_layer_is_as_before_or_as_after() {
             let later = open(&store);
             // Before it is healed, too, nothing is out of sight.
             let own = usize::from(has_content);
-            let uppers =
-                layer.contents().into_iter().filter(|d| d.exists() && has_entries(d).unwrap());
+            let older_dirs = layer.older().into_iter().map(|n| layer.older_dir(n));
+            let uppers = std::iter::once(layer.diff())
+                .chain(older_dirs)
+                .filter(|d| d.exists() && has_entries(d).unwrap());
             assert!(uppers.count() >= older + own, "{what}");
             let after: Vec<_> = before
                 .iter()

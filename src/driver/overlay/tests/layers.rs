@@ -419,10 +419,10 @@ fn the_home_is_private_flagged_and_let_go() {
 }
 
 /// Another process that holds a lock file until it is told to end.
-struct Holder(std::process::Child);
+pub(super) struct Holder(std::process::Child);
 
 impl Holder {
-    fn start(path: &std::path::Path) -> Self {
+    pub(super) fn start(path: &std::path::Path) -> Self {
         const HOLD: &str = "import fcntl,sys;f=open(sys.argv[1],'w');fcntl.lockf(f,fcntl.LOCK_EX);print(1,flush=True);sys.stdin.read()";
         let piped = std::process::Stdio::piped;
         let mut command = std::process::Command::new("python3");
@@ -433,7 +433,7 @@ impl Holder {
         Self(child)
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         drop(self.0.stdin.take());
         self.0.wait().unwrap();
     }

@@ -1,0 +1,81 @@
+//! Where a layer's own content lies, and what it can be used for.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use super::Overlay;
+use super::chain::LayerDir;
+use super::{ids, layout};
+use crate::{Error, ErrorKind, Result};
+
+impl Overlay {
+    /// The directory of the layer's own content: its `diff`, or what that leads to in an additional layer store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if it is missing, or no directory; [`ErrorKind::NotSupported`] for a link to anywhere else.
+    pub(super) fn content_of(&self, layer: &LayerDir) -> Result<PathBuf> {
+        let diff = layer.diff();
+        match diff.symlink_metadata() {
+            Ok(m) if m.is_dir() => Ok(diff),
+            Ok(m) if m.is_symlink() => self.linked_content(layer),
+            Ok(_) => Err(layout::damaged(&diff, "it is not a directory")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(layout::damaged(&diff, "the layer's content is missing").caused_by(e))
+            }
+            Err(e) => Err(Error::io("examining", &diff, e)),
+        }
+    }
+
+    /// The layer's own content as directories, newest first.
+    pub(super) fn contents(&self, layer: &LayerDir) -> Result<Vec<PathBuf>> {
+        let older = layer.older().into_iter().map(|n| layer.older_dir(n));
+        Ok(std::iter::once(self.content_of(layer)?).chain(older).collect())
+    }
+
+    /// The content directories of layers, newest first, open.
+    pub(super) fn open_contents(&self, layers: &[LayerDir]) -> Result<Vec<OwnedFd>> {
+        let mut open = Vec::new();
+        for layer in layers {
+            for dir in self.contents(layer)? {
+                open.push(layout::open_dir(&dir)?);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.
+    pub(super) fn check_content(&self, layer: &LayerDir) -> Result<Vec<usize>> {
+        self.content_of(layer)?;
+        let mut older = Vec::new();
+        for n in 1..=layout::MAX_LOWERS {
+            let next = layer.older_dir(n);
+            match next.symlink_metadata() {
+                Ok(m) if m.is_dir() => older.push(n),
+                Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
+                Err(_) if n - older.last().unwrap_or(&0) > ids::WIDEST_GAP => break,
+                Err(_) => {}
+            }
+        }
+        Ok(older)
+    }
+
+    /// Refuses a layer whose content only a mount shows, or is another's: nothing can be written into it (GET-39).
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`]
+    pub(super) fn check_writable(&self, layer: &LayerDir) -> Result<()> {
+        let why = if layer.diff().is_symlink() {
+            "its content lies in an additional layer store"
+        } else if layer.has_image() {
+            "it is a composefs layer"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::ReadOnly, format!("writing to layer {}", layer.id))
+            .id(layer.id.as_str())
+            .path(layer.path())
+            .detail(why)
+            .hint("mount it read-only, or create a layer on it"))
+    }
+}
