@@ -29,7 +29,7 @@ pub(crate) struct OverlayOptions {
     pub(crate) force_mask: Option<u32>,
     /// Mounts never map ids: layers are copied with other owners instead.
     pub(crate) disable_idmap: bool,
-    /// Layers of partial pulls become composefs images.
+    /// Layers of partial pulls are to become composefs images, which this version does not make; there may be such layers.
     pub(crate) use_composefs: bool,
     /// An option that matters as soon as something is written or mounted, and is not served yet.
     not_served: Option<NotServed>,
@@ -231,7 +231,6 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             "disable_idmap" => out.disable_idmap = word.boolean()?,
             "use_composefs" => {
                 out.use_composefs = word.boolean()?;
-                not_yet.set("use_composefs", out.use_composefs, &word);
             }
             "sync" => out.unsynced = word.unsynced()?,
             _ => return Err(word.unknown()),
@@ -399,9 +398,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_refused_by_name_when_it_matters() {
-        for (key, value, harmless) in
-            [("size", "20m", "0"), ("inodes", "5", "0"), ("use_composefs", "1", "0")]
-        {
+        for (key, value, harmless) in [("size", "20m", "0"), ("inodes", "5", "0")] {
             let e = refusal(&format!("overlay.{key}={value}"));
             assert_eq!(e.kind(), ErrorKind::NotSupported);
             assert!(e.to_string().contains(key), "{e}");

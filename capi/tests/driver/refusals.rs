@@ -24,6 +24,8 @@ fn all_null(driver: *const orlop_driver) -> Vec<(&'static str, Result<i32, Failu
         orlop_driver_deferred_remove(driver, none, ptr::null_mut()),
         orlop_trash_empty(ptr::null_mut()),
         orlop_driver_get(driver, none, ptr::null(), no_buf),
+        orlop_driver_describe_mount(driver, none, ptr::null(), no_buf),
+        orlop_driver_mount_detached(driver, none, ptr::null(), ptr::null_mut()),
         orlop_driver_put(driver, none),
         orlop_driver_exists(driver, none),
         orlop_driver_is_mounted(driver, none),

@@ -82,7 +82,7 @@ fn a_full_disk_is_named() {
 #[test]
 fn options_that_are_not_served_yet_hinder_writing_alone() {
     let sandbox = Sandbox::new(ORLOP, "overlay");
-    for option in ["size=10G", "overlay.use_composefs=true"] {
+    for option in ["size=10G", "overlay.inodes=10"] {
         assert_eq!(sandbox.ok(&format!("images --storage-opt {option}")), "", "{option}");
         let run =
             sandbox.fails(&format!("create-layer --storage-opt {option}"), "not yet supported");

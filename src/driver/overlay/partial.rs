@@ -12,12 +12,17 @@ use super::layout::{self, DirLook, make_dir, open_dir};
 use crate::driver::{ApplyOptions, Partial, PartialPulls};
 use crate::sys::relocate::relocate;
 use crate::sys::staged_dir::{self, StagedDir};
-use crate::{Error, IdMaps, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 impl PartialPulls for Overlay {
     /// What killed processes have left goes first: nothing else comes by so often.
     fn begin(&self, options: &ApplyOptions) -> Result<Partial> {
         let unpack = self.unpack_options(options)?;
+        if self.options.use_composefs {
+            return Err(Error::new(ErrorKind::NotSupported, "staging a partial pull")
+                .detail("use_composefs is set, and composefs layers cannot be made yet")
+                .hint("remove use_composefs from storage.conf, or pull whole layers"));
+        }
         self.prune_partials();
         let staged = StagedDir::create(&self.partials())?;
         let target = staged.content();

@@ -59,9 +59,9 @@ fn read(path: impl AsRef<Path>) -> String {
 
 #[test]
 fn composefs_layers_are_mounted_and_compared() {
-    // GET-38 to GET-40, MNT-1
+    // GET-38 to GET-40, MNT-1; the option matters for the making alone
     let store = TestStore::new();
-    let driver = store.overlay(&[]);
+    let driver = store.overlay(&["use_composefs=true"]);
     if !make(&store, &*driver, "base", None) || !make(&store, &*driver, "middle", Some("base")) {
         return;
     }

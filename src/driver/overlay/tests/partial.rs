@@ -84,6 +84,12 @@ fn a_failed_commit_gives_the_staging_directory_up() {
         assert!(wrong.is_dir());
     }
     assert!(store.open("vfs", None, &[]).partial_pulls().is_none());
+    // What would have to become a composefs layer.
+    let wants_image = store.overlay(&["use_composefs=true"]);
+    let e = pulls(&*wants_image).begin(&ApplyOptions::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported);
+    assert!(e.to_string().contains("use_composefs"), "{e}");
+    assert_eq!(fs::read_dir(store.home("staging")).unwrap().count(), 1, "what was made above");
 }
 
 #[test]
