@@ -135,5 +135,5 @@ fn a_user_namespace_can_be_asked_for() {
     assert_ne!(inside, outside);
     assert_eq!(inside.split_whitespace().next(), Some("0"));
     assert_eq!(sandbox.ok(&format!("--unshare=0 unshare {map}")), outside);
-    sandbox.fails("unshare /no/such/program", "/no/such/program");
+    sandbox.fails("--unshare=false unshare /no/such/program", "/no/such/program");
 }

@@ -14,8 +14,9 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
-/// Tests of metacopy, which the kernel does not do with user xattrs.
-const FOR_ROOT: [&str; 4] = [
+/// Tests of metacopy, which the kernel does not do with user xattrs, and one that lists all words of a mount.
+const FOR_ROOT: [&str; 5] = [
+    "a_description_is_what_would_be_mounted",
     "metacopy_words_follow_the_kernel",
     "trees_are_compared_where_the_layer_alone_does_not_tell",
     "probes_leave_their_answers_under_the_common_names",
@@ -34,7 +35,7 @@ fn tests_as_user(how: &[&str], arguments: &[&str]) -> String {
     // Where the program lies a user may have no business.
     let program = dir.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let words = [how, &[program.to_str().unwrap(), "--test-threads=2"], arguments].concat();
+    let words = [how, &[program.to_str().unwrap(), "--test-threads=4"], arguments].concat();
     let output = as_user(dir.path(), &words);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
