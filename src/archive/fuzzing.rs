@@ -14,8 +14,8 @@ use tar_split_rs::{Disassembler, assemble};
 
 use super::compression::sniff;
 use super::{
-    Compression, Compressor, TreeFiles, UnpackOptions, Whiteouts, decompressor, disk_usage, import,
-    pack_tree, reassemble, unpack,
+    Compat, Compression, Compressor, TreeFiles, UnpackOptions, Whiteouts, decompressor, disk_usage,
+    import, pack_tree, reassemble, unpack,
 };
 use crate::{ErrorKind, Result};
 
@@ -116,7 +116,7 @@ pub(crate) fn tar_unpack(data: &[u8]) {
 
 fn packed(root: &OwnedFd) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    pack_tree(root.as_fd(), &mut out)?;
+    pack_tree(root.as_fd(), Compat::Current, &mut out)?;
     Ok(out)
 }
 

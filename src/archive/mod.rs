@@ -13,6 +13,7 @@ mod files;
 pub(crate) mod fuzzing;
 mod gzip;
 mod import;
+mod merged;
 mod names;
 mod pack;
 mod pool;
@@ -30,11 +31,13 @@ pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
+pub use merged::Upper;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
-    Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
+    Change, ChangeKind, Compat, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions,
+    Whiteouts,
 };
-pub use usage::disk_usage;
+pub use usage::{disk_usage, upper_size};
 
 use crate::{Error, ErrorKind};
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::archive::{self, Change, ChangeKind};
+use crate::archive::{self, Change, ChangeKind, Compat};
 use crate::sys::beneath::{Beneath, Found};
 use crate::{Error, Result};
 
@@ -17,13 +17,14 @@ use crate::{Error, Result};
 pub(super) fn write_diff(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
+    compat: Compat,
     out: &mut dyn Write,
 ) -> Result<()> {
     match old {
-        None => archive::pack_tree(new, out),
+        None => archive::pack_tree(new, compat, out),
         Some(_) => {
             let changes = archive::changes_between(new, old)?;
-            archive::pack_changes(new, &changes, out)
+            archive::pack_changes(new, &changes, compat, out)
         }
     }
 }

@@ -13,3 +13,4 @@ pub(crate) mod relocate;
 pub(crate) mod remove;
 pub(crate) mod tempdir;
 pub(crate) mod threads;
+pub(crate) mod verity;

@@ -11,7 +11,7 @@ use super::{failed, vanished};
 use crate::Result;
 use crate::archive::names::split;
 use crate::archive::walk::is_change;
-use crate::archive::{Change, ChangeKind};
+use crate::archive::{Change, ChangeKind, Compat};
 use crate::sys::beneath::Beneath;
 
 /// Writes the changed files of the tree `root` as a tar, in the byte order of their paths; deletions become whiteouts.
@@ -20,11 +20,16 @@ use crate::sys::beneath::Beneath;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when a file cannot be read, which it names, or `out` fails.
-pub fn pack_changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) -> Result<()> {
+pub fn pack_changes(
+    root: BorrowedFd<'_>,
+    changes: &[Change],
+    compat: Compat,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let beneath = Beneath::new(root);
-    let mut packer = Packer::new(out);
+    let mut packer = Packer::new(compat, out);
     let mut last: Option<(Vec<u8>, OwnedFd)> = None;
     for change in sorted {
         let path = change.path.strip_prefix(b"/").unwrap_or(&change.path);

@@ -7,6 +7,7 @@ mod changes;
 mod elsewhere;
 mod header;
 mod member;
+mod owners;
 mod tree;
 
 pub use changes::pack_changes;

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::packing::{upper_and_lowers, zoo};
-use super::{go, listing, open_dir, run_go, set_mtime, set_xattr};
+use super::{go, listing, open_dir, plain, run_go, set_mtime, set_xattr};
 use crate::archive::{
-    Change, ChangeKind, changes_between, changes_in_upper, copy_tree, disk_usage, pack_changes,
+    Change, ChangeKind, Compat, changes_between, changes_in_upper, copy_tree, disk_usage,
+    pack_changes,
 };
 use crate::sys::beneath::testing::in_both_modes;
 
@@ -42,7 +43,7 @@ fn changes_of_an_upper_are_gos() {
     in_both_modes(|| {
         let (near, far) = (open_dir(&near), open_dir(&far));
         let lowers = [near.as_fd(), far.as_fd()];
-        let ours = changes_in_upper(open_dir(&upper).as_fd(), &lowers, "trusted.overlay.").unwrap();
+        let ours = changes_in_upper(&plain(&[open_dir(&upper).as_fd()], &lowers)).unwrap();
         assert_eq!(lines(&ours), theirs);
     });
     assert!(theirs.contains(&"D /o/in-far".to_owned()) && theirs.contains(&"D /gone".to_owned()));
@@ -93,7 +94,7 @@ fn changes_between_trees_are_gos() {
 
     // The exporter's bytes, but for the time of whiteouts.
     let mut ours_tar = Vec::new();
-    pack_changes(new_fd.as_fd(), &ours, &mut ours_tar).unwrap();
+    pack_changes(new_fd.as_fd(), &ours, Compat::Current, &mut ours_tar).unwrap();
     let args = ["export".as_ref(), new.as_os_str(), old.as_os_str()];
     let mut theirs_tar = run_go(go, &args, b"");
     let mut whiteouts = 0;

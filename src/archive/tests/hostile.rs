@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{OVERLAY, Tar, header, import_to, listing, xattrs};
 use crate::archive::pack::Header;
-use crate::archive::{LayerFacts, Whiteouts};
+use crate::archive::{Compat, LayerFacts, Whiteouts};
 use crate::sys::beneath::testing::in_both_modes;
 use crate::{ErrorKind, Result};
 
@@ -295,7 +295,7 @@ fn deep_chains_of_entries_are_unpacked() {
         assert_eq!(changes.len(), 2500);
         assert_eq!(changes.pop().unwrap().path.len(), 7500);
         let mut out = Vec::new();
-        super::super::pack_tree(root.as_fd(), &mut out).unwrap();
+        super::super::pack_tree(root.as_fd(), Compat::Current, &mut out).unwrap();
         assert!(out == tar, "a tree of directories is packed as it came");
         import_to(&field.target(), &Tar::default().file("dd", "").end(), OVERLAY).unwrap();
     });

@@ -5,6 +5,7 @@ mod between;
 mod differential;
 mod hostile;
 mod memory;
+mod merged;
 mod packing;
 mod threads;
 mod unpacking;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 
 use super::pack::Header;
-use super::{LayerFacts, UnpackOptions, Whiteouts, import};
+use super::{LayerFacts, UnpackOptions, Upper, Whiteouts, import};
 use crate::Result;
 
 pub(super) const OVERLAY: Whiteouts = Whiteouts::Overlay("trusted.overlay.");
@@ -75,6 +76,11 @@ pub(super) fn import_to(path: &Path, tar: &[u8], whiteouts: Whiteouts) -> Result
     let root = open_dir(path);
     let mut split = Vec::new();
     import(&mut Cursor::new(tar), root.as_fd(), &options(whiteouts), Some(&mut split))
+}
+
+/// An upper and what it lies on, with the marks of root's overlay.
+pub(super) fn plain<'a>(own: &'a [BorrowedFd<'a>], lowers: &'a [BorrowedFd<'a>]) -> Upper<'a> {
+    Upper { own, lowers, prefix: "trusted.overlay." }
 }
 
 /// Everything of a tree that counts, by path.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use super::{go, mknod, open_dir, os, run_go, set_mtime, set_xattr};
-use crate::archive::{pack_tree, pack_upper};
+use super::{go, mknod, open_dir, os, plain, run_go, set_mtime, set_xattr};
+use crate::archive::{Compat, pack_tree, pack_upper};
 use crate::sys::beneath::testing::in_both_modes;
 
 /// A file of every kind and every difficulty.
@@ -85,7 +85,7 @@ fn trees_are_packed_as_go_does() {
     zoo(dir.path());
     let theirs = run_go(go, &["tree".as_ref(), dir.path().as_os_str()], b"");
     let mut ours = Vec::new();
-    pack_tree(open_dir(dir.path()).as_fd(), &mut ours).unwrap();
+    pack_tree(open_dir(dir.path()).as_fd(), Compat::Current, &mut ours).unwrap();
     assert!(theirs.len() > 3 << 20);
     assert_same(&ours, &theirs);
 }
@@ -102,14 +102,15 @@ fn uppers_are_packed_as_go_does() {
         let (near, far) = (open_dir(&near), open_dir(&far));
         let mut ours = Vec::new();
         let lowers = [near.as_fd(), far.as_fd()];
-        pack_upper(open_dir(&upper).as_fd(), &lowers, "trusted.overlay.", &mut ours).unwrap();
+        pack_upper(&plain(&[open_dir(&upper).as_fd()], &lowers), Compat::Current, &mut ours)
+            .unwrap();
         assert_same(&ours, &theirs);
         let text = String::from_utf8_lossy(&ours);
         assert_eq!(text.matches(".wh..wh..opq").count(), 2, "opaque over near and far");
     });
     let theirs = run_go(go, &args[..2], b"");
     let mut ours = Vec::new();
-    pack_upper(open_dir(&upper).as_fd(), &[], "trusted.overlay.", &mut ours).unwrap();
+    pack_upper(&plain(&[open_dir(&upper).as_fd()], &[]), Compat::Current, &mut ours).unwrap();
     assert_same(&ours, &theirs);
 }
 
@@ -178,7 +179,7 @@ fn uppers_without_their_content_are_refused() {
         let upper = open_dir(dir.path());
         let told = crate::archive::has_content_elsewhere(upper.as_fd(), "trusted.overlay.");
         assert_eq!(told.unwrap(), elsewhere, "{key}");
-        let packed = pack_upper(upper.as_fd(), &[], "trusted.overlay.", &mut Vec::new());
+        let packed = pack_upper(&plain(&[upper.as_fd()], &[]), Compat::Current, &mut Vec::new());
         assert_eq!(packed.is_err(), elsewhere, "{key}");
     }
 }
@@ -217,10 +218,10 @@ fn trees_in_use_are_packed() {
         let run = || -> crate::Result<()> {
             for _ in 0..800 {
                 let mut tar = Vec::new();
-                pack_tree(fd.as_fd(), &mut tar)?;
+                pack_tree(fd.as_fd(), Compat::Current, &mut tar)?;
                 assert!(tar.windows(7).any(|w| w == b"content"));
                 crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()))?;
-                crate::archive::changes_in_upper(fd.as_fd(), &[fd.as_fd()], "trusted.overlay.")?;
+                crate::archive::changes_in_upper(&plain(&[fd.as_fd()], &[fd.as_fd()]))?;
                 crate::archive::disk_usage(fd.as_fd())?;
             }
             Ok(())

@@ -9,7 +9,7 @@ use super::packing::zoo;
 use super::{Full, OVERLAY, Tar, go, header, import_to, listing, open_dir, options, os, run_go};
 use crate::archive::pack::Header;
 use crate::archive::{
-    Compression, Compressor, TreeFiles, Whiteouts, import, pack_tree, reassemble, unpack,
+    Compat, Compression, Compressor, TreeFiles, Whiteouts, import, pack_tree, reassemble, unpack,
 };
 use crate::sys::beneath::testing::in_both_modes;
 use crate::{Digest, ErrorKind};
@@ -153,7 +153,7 @@ fn what_comes_in_goes_out() {
     zoo(&source);
     fs::write(source.join(os(b"\xfe\xff")), "not a text").unwrap();
     let mut tar = Vec::new();
-    pack_tree(open_dir(&source).as_fd(), &mut tar).unwrap();
+    pack_tree(open_dir(&source).as_fd(), Compat::Current, &mut tar).unwrap();
     tar.extend_from_slice(&[7; 5000]); // junk after the end belongs to the layer
     for kind in [Compression::None, Compression::Gzip, Compression::Zstd] {
         fs::create_dir(&target).unwrap();

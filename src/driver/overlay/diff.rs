@@ -1,4 +1,4 @@
-//! Changes of a layer: from its own content where the kernel keeps it plain, else by comparing two mounted trees
+//! Changes of a layer: over its parent from its own content, over another layer by comparing two mounted trees
 //! (`overlay-driver.md` 9).
 
 use std::fs::File;
@@ -11,14 +11,14 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::get::View;
 use super::layout::open_dir;
-use crate::archive::{self, Change, FileSource, TreeFiles, has_content_elsewhere};
+use crate::archive::{self, Change, FileSource, TreeFiles, Upper, has_content_elsewhere};
 use crate::driver::{DiffOptions, naive, refuse_diff_maps};
 use crate::{LayerId, Result};
 
 /// Where the changes are read from.
 enum Source<'a> {
     /// The layer's own content, over the contents of those below.
-    Upper { upper: OwnedFd, lowers: Vec<OwnedFd> },
+    Upper { own: Vec<OwnedFd>, lowers: Vec<OwnedFd> },
     /// The whole tree, over the parent's.
     Trees { new: View<'a>, old: Option<View<'a>> },
 }
@@ -36,34 +36,37 @@ impl Overlay {
         layer.check_content()?;
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
-        let alone = Self::is_parent(&lowers, parent) && layer.older() == 0;
-        if alone && sizes_only {
-            let upper = open_dir(&layer.diff())?;
-            return Ok(Source::Upper { upper, lowers: Vec::new() });
-        }
-        let mut words: &[&str] = &[];
-        if alone && self.reads_native()? {
-            let upper = open_dir(&layer.diff())?;
-            // It may have been written to by a mount with other words than the configured ones (DEF-2).
-            if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), self.xattr_prefix)? {
-                return Ok(Source::Upper { upper, lowers: Self::open_contents(&lowers)? });
+        let own = Self::open_contents(std::slice::from_ref(&layer))?;
+        // What a program leaves in an upper only the program reads; sizes are those of the files there (DIF-2).
+        if Self::is_parent(&lowers, parent) && (sizes_only || self.program().is_none()) {
+            for lower in &lowers {
+                lower.check_content()?;
             }
-            // With user xattrs the kernel does neither.
-            words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+            return Ok(Source::Upper { own, lowers: Self::open_contents(&lowers)? });
+        }
+        // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
+        let mut words: &[&str] = &[];
+        for dir in &own {
+            if has_content_elsewhere(dir.as_fd(), self.xattr_prefix)? {
+                // With user xattrs the kernel does neither.
+                words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+                break;
+            }
         }
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
     }
 
-    /// Whether an upper can be read on its own: not if a program mounts, else as the probe says. Where it cannot be asked, because the home lies on a medium
-    /// that nobody writes to, the upper's own marks have to do.
-    fn reads_native(&self) -> Result<bool> {
-        let ask = |()| Ok(self.program().is_none() && self.native_diff()?);
-        match self.ready().and_then(ask) {
-            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(true),
-            answer => answer,
-        }
+    /// Runs `work` on the layer's own content and what is below it.
+    fn with_upper<T>(
+        &self,
+        own: &[OwnedFd],
+        lowers: &[OwnedFd],
+        work: impl FnOnce(&Upper<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (own, lowers) = (borrow(own), borrow(lowers));
+        work(&Upper { own: &own, lowers: &lowers, prefix: self.xattr_prefix })
     }
 
     pub(super) fn write_diff(
@@ -73,12 +76,13 @@ impl Overlay {
         options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
+        let compat = options.compat;
         match self.source(id, parent, options, false)? {
-            Source::Upper { upper, lowers } => {
-                archive::pack_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix, out)
+            Source::Upper { own, lowers } => {
+                self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, compat, out))
             }
             Source::Trees { new, old } => {
-                with_trees(new, old, |new, old| naive::write_diff(new, old, out))
+                with_trees(new, old, |new, old| naive::write_diff(new, old, compat, out))
             }
         }
     }
@@ -90,8 +94,8 @@ impl Overlay {
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
         match self.source(id, parent, options, false)? {
-            Source::Upper { upper, lowers } => {
-                archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix)
+            Source::Upper { own, lowers } => {
+                self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
             Source::Trees { new, old } => with_trees(new, old, archive::changes_between),
         }
@@ -104,7 +108,7 @@ impl Overlay {
         options: &DiffOptions,
     ) -> Result<u64> {
         match self.source(id, parent, options, true)? {
-            Source::Upper { upper, .. } => Ok(archive::disk_usage(upper.as_fd())?.size),
+            Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
             Source::Trees { new, old } => with_trees(new, old, naive::diff_size),
         }
     }

@@ -5,5 +5,6 @@ mod diffs;
 mod layers;
 mod mounts;
 mod program;
+mod redirects;
 mod rootless;
 mod stores;

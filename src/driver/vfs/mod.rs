@@ -295,7 +295,7 @@ impl Driver for Vfs {
     ) -> Result<()> {
         refuse_diff_maps(options, id)?;
         let (new, old) = self.trees(id, parent)?;
-        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), out)
+        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), options.compat, out)
     }
 
     fn changes(
