@@ -7,6 +7,7 @@ mod changes;
 mod channel;
 mod compression;
 mod copy;
+mod crew;
 mod digest;
 mod files;
 #[cfg(any(test, fuzzing))]

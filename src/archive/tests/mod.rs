@@ -170,13 +170,23 @@ pub(super) fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
 /// The Go program of `tests/go/archive`, built once; `None` where there is no Go.
 pub(super) fn go() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM
+    built(&PROGRAM, "archive")
+}
+
+/// The Go program of `tests/go/archive-1.24`, which is of an older library.
+pub(super) fn go_1_24() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    built(&PROGRAM, "archive-1.24")
+}
+
+fn built(program: &'static OnceLock<Option<PathBuf>>, name: &str) -> Option<&'static Path> {
+    program
         .get_or_init(|| {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/archive");
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go").join(name);
             let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
             fs::create_dir_all(&target).unwrap();
-            let out = target.join("go-archive");
-            let new = target.join(format!("go-archive-{}", std::process::id()));
+            let out = target.join(format!("go-{name}"));
+            let new = target.join(format!("go-{name}-{}", std::process::id()));
             let built = Command::new("go")
                 .current_dir(source)
                 .args(["build", "-tags", "exclude_graphdriver_btrfs containers_image_openpgp"])
@@ -188,7 +198,9 @@ pub(super) fn go() -> Option<&'static Path> {
                 // Other test programs may be running the one that is there.
                 Ok(status) if status.success() && fs::rename(new, &out).is_ok() => Some(out),
                 _ => {
-                    println!("skipped: the Go program for comparison cannot be built");
+                    println!(
+                        "skipped: comparison with the Go library: tests/go/{name} cannot be built"
+                    );
                     None
                 }
             }
