@@ -8,7 +8,7 @@ use super::Store;
 use super::layers::{create_private, record_facts};
 use super::order::Held;
 use super::table::{Snapshot, unknown};
-use crate::archive::{self, Change, Compression, Compressor};
+use crate::archive::{self, Change, Compat, Compression, Compressor};
 use crate::driver::{ApplyOptions, DiffOptions};
 use crate::record::Layer;
 use crate::sys::regular;
@@ -28,6 +28,22 @@ impl Store {
         id: &str,
         reference: Option<&str>,
         compression: Option<Compression>,
+        out: &mut (dyn Write + Send),
+    ) -> Result<u64> {
+        self.diff_as(id, reference, compression, Compat::Current, out)
+    }
+
+    /// As [`Store::diff`], in the form of the tars of another version of the Go library. A layer whose own tar is known comes as it
+    /// came, whatever the form.
+    ///
+    /// # Errors
+    /// As [`Store::diff`].
+    pub fn diff_as(
+        &self,
+        id: &str,
+        reference: Option<&str>,
+        compression: Option<Compression>,
+        compat: Compat,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
         let Ends { layer, reference, tar_split, held } = self.diff_ends(id, reference)?;
@@ -51,8 +67,9 @@ impl Store {
                 // The driver may have to mount.
                 drop(held);
                 let _held = self.lock_for_diff(&layer)?;
+                let options = DiffOptions { compat, ..DiffOptions::default() };
                 self.driver
-                    .diff(&valid, reference.as_ref(), &DiffOptions::default(), &mut sink)
+                    .diff(&valid, reference.as_ref(), &options, &mut sink)
                     .map_err(|e| e.context(format!("exporting layer {valid}")))?;
             }
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::open_dir;
 use crate::archive::{Change, ChangeKind, Compat, changes_between};
-use crate::driver::tests::{TestStore, chain, id, super_options, words};
+use crate::driver::tests::{TestStore, chain, id, super_options, tar_names, words};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, naive};
 
 /// Numbers that look like chance, the same ones for each seed (splitmix64).
@@ -341,7 +341,20 @@ fn check(seed: u64) {
             "seed {seed}, {what}: {more:#?} instead of {less:#?}"
         );
     };
-    compare(&apply(driver, &diff), &wanted, "from the layer alone");
+    // A renamed directory's part of a file that has another name in a layer below is a file of its own in a tar.
+    let inside: BTreeSet<String> = tar_names(&diff).into_iter().collect();
+    let linked = |list: &[String]| -> Vec<String> {
+        let mut first = BTreeMap::new();
+        let line = |line: &String| {
+            let (rest, file) = line.rsplit_once(' ').unwrap();
+            let name = line.split(' ').next().unwrap();
+            let is_inside = inside.contains(name);
+            let file = first.entry((file.to_owned(), is_inside)).or_insert_with(|| name.to_owned());
+            format!("{rest} {file}")
+        };
+        list.iter().map(line).collect()
+    };
+    compare(&linked(&apply(driver, &diff)), &linked(&wanted), "from the layer alone");
     // A new name of a file that is otherwise as it was comes without the old one, as from Go.
     let unlinked = |list: Vec<String>| -> Vec<String> {
         list.iter().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
