@@ -10,8 +10,10 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use orlop::LayerId;
@@ -82,6 +84,25 @@ fn prepared<'a>(
         }
         "get, put of 10 layers" => get_and_put(store, 10)?,
         "get, put of 400 layers" => get_and_put(store, 400)?,
+        "diff of a container" => {
+            let (_, container) = changed_container(store, tar)?;
+            Box::new(move || {
+                store.diff(&container, None, Some(Compression::None), &mut io::sink())?;
+                Ok(())
+            })
+        }
+        "changes of a container" => {
+            let (_, container) = changed_container(store, tar)?;
+            Box::new(move || Ok(store.changes(&container, None).map(drop)?))
+        }
+        "size of a container" => {
+            let (_, container) = changed_container(store, tar)?;
+            Box::new(move || Ok(store.diff_size(&container, None).map(drop)?))
+        }
+        "changes over the base" => {
+            let (base, container) = changed_container(store, tar)?;
+            Box::new(move || Ok(store.changes(&container, Some(&base)).map(drop)?))
+        }
         "create, delete container" => Box::new(|| {
             let container = store.create_container(NewContainer::default())?;
             Ok(store.delete_container(&container.id)?)
@@ -116,4 +137,47 @@ fn get_and_put(store: &Store, layers: usize) -> Outcome<Box<dyn FnMut() -> Outco
 fn import(store: &Store, tar: &str) -> Outcome<String> {
     let layer = NewLayer { read_only: true, ..NewLayer::default() };
     Ok(store.import_layer(layer, &mut File::open(tar)?)?.id.clone())
+}
+
+/// The ids of a layer with the tar's content and of one two layers above it, in which programs changed some files and renamed a
+/// directory.
+fn changed_container(store: &Store, tar: &str) -> Outcome<(String, String)> {
+    let base = import(store, tar)?;
+    let above = NewLayer { parent: Some(base.clone()), read_only: true, ..NewLayer::default() };
+    let image = store.create_layer(above)?.id.clone();
+    let above = NewLayer { parent: Some(image), ..NewLayer::default() };
+    let container = store.create_layer(above)?.id.clone();
+    let merged = store.mount(&container, &MountRequest::default())?;
+    let files = files_below(&merged)?;
+    for (number, file) in files.iter().enumerate() {
+        match number % 1000 {
+            0 | 500 => fs::set_permissions(file, Permissions::from_mode(0o600))?,
+            1 => OpenOptions::new().append(true).open(file)?.write_all(b"more")?,
+            2 => fs::remove_file(file)?,
+            _ => {}
+        }
+    }
+    // Refused by a mount without redirects.
+    if let Some(folder) = files.last().and_then(|file| file.parent()) {
+        let _ = fs::rename(folder, folder.with_file_name("renamed"));
+    }
+    store.unmount(&container, false)?;
+    Ok((base, container))
+}
+
+/// In the order of their names.
+fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
+    let (mut files, mut left) = (Vec::new(), vec![root.to_path_buf()]);
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path())
+            } else {
+                files.push(entry.path())
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }

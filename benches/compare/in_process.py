@@ -5,6 +5,10 @@ from programs import Spent, measured
 
 ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount",
          "get, put of 10 layers", "get, put of 400 layers", "create, delete container")
+# What is told of a container whose upper has redirects and files without data, and of one over a layer that is not its parent.
+METACOPY = "overlay.mountopt=metacopy=on,redirect_dir=on"
+WITH_METACOPY = ("diff of a container", "changes of a container", "size of a container")
+BY_TREES = ("changes over the base",)
 AMONG_MANY = ("list layers", "look up layer", "create, delete layer")
 
 
@@ -14,8 +18,9 @@ class InProcess:
 
     step_floor = None
 
-    def __init__(self, operation, options, archive, layers):
+    def __init__(self, operation, options, archive, layers, driver_option=None):
         self.operation, self.options, self.archive, self.layers = operation, options, archive, layers
+        self.driver_option = driver_option
 
     def prepare(self, program):
         if self.layers > 1:
@@ -23,7 +28,7 @@ class InProcess:
 
     def step(self, program):
         path = {"orlop": self.options.in_process, "go": self.options.go_in_process}[program.name]
-        spent = measured([path, program.graph, program.run_root, f"overlay.sync={program.sync}",
+        spent = measured([path, program.graph, program.run_root, self.driver_option or f"overlay.sync={program.sync}",
                           self.archive.file("tar"), str(self.options.in_process_seconds), self.operation],
                          sink=program.sink)
         with open(program.sink, encoding="utf-8") as file:

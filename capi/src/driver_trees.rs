@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use orlop::archive::{Change, ChangeKind};
+use orlop::archive::{Change, ChangeKind, Compat};
 use orlop::driver::DiffOptions;
 use orlop::progress::{Counted, Progress};
 use orlop::{IdMaps, Result};
@@ -13,7 +13,7 @@ use crate::driver_layers::{layer_id, parent_id};
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
-use crate::input::{Options, descriptor, id_maps, optional_text, options, orlop_id_maps};
+use crate::input::{self, Options, descriptor, id_maps, optional_text, options, orlop_id_maps};
 use crate::operation::{Watch, orlop_operation};
 use crate::stream::{Stream, gathered};
 
@@ -34,6 +34,11 @@ pub struct orlop_diff_options {
     pub parent_gid_map: orlop_id_maps,
     /// SELinux label of the mounts that a comparison may need; may be NULL.
     pub mount_label: *const c_char,
+    /// Whose tars the tar is like: 0 those of the current Go library, 1 those of its version 1.24 (file types in the mode, names of
+    /// users and groups of this host).
+    pub compat: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: numbers and pointers which may be NULL, `size` first.
@@ -50,6 +55,7 @@ unsafe fn diff_options(given: *const orlop_diff_options) -> Result<DiffOptions> 
     // SAFETY: as the caller promises.
     unsafe {
         let given = options(given)?;
+        input::reserved(given.reserved)?;
         Ok(DiffOptions {
             maps: IdMaps {
                 uids: id_maps(given.uid_map, "uid_map")?,
@@ -62,6 +68,14 @@ unsafe fn diff_options(given: *const orlop_diff_options) -> Result<DiffOptions> 
             mount_label: optional_text(given.mount_label, "mount_label")?
                 .unwrap_or_default()
                 .to_owned(),
+            compat: match given.compat {
+                0 => Compat::Current,
+                1 => Compat::V1_24,
+                other => {
+                    let why = format!("{other} is neither 0 (current) nor 1 (as of 1.24)");
+                    return Err(input::invalid("compat").detail(why));
+                }
+            },
         })
     }
 }

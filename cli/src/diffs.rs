@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use orlop::archive::{ChangeKind, Compression};
+use orlop::archive::{ChangeKind, Compat, Compression};
 use orlop::{Error, ErrorKind};
 
 use crate::command::Outcome;
@@ -89,6 +89,17 @@ pub(crate) struct Diff {
     /// Compress using xz (refused)
     #[arg(short, long)]
     xz: bool,
+    /// Write the form of tar that this version of containers/storage wrote: 1.24 or current
+    #[arg(long, value_name = "VERSION", default_value = "current", value_parser = compat)]
+    compat: Compat,
+}
+
+fn compat(text: &str) -> Result<Compat, String> {
+    match text {
+        "current" => Ok(Compat::Current),
+        "1.24" => Ok(Compat::V1_24),
+        _ => Err("there is 1.24, and current".to_owned()),
+    }
 }
 
 impl Diff {
@@ -102,7 +113,7 @@ impl Diff {
         // Smaller than the pieces in which files are read: those go out without another copy.
         let mut out = BufWriter::with_capacity(1 << 16, file);
         store
-            .diff(&self.pair.layer, self.pair.reference(), compression, &mut out)
+            .diff_as(&self.pair.layer, self.pair.reference(), compression, self.compat, &mut out)
             .map_err(|e| output::naming(e, &what))?;
         out.flush().map_err(|e| Error::io("writing", what, e))?;
         Ok(0)

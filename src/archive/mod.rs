@@ -8,12 +8,14 @@ mod changes;
 mod channel;
 mod compression;
 mod copy;
+mod crew;
 mod digest;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gzip;
 mod import;
+mod merged;
 mod names;
 mod override_stat;
 mod owners;
@@ -33,13 +35,14 @@ pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
+pub use merged::Upper;
 pub use owners::change_owners;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
-    Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, PackOptions, UnpackOptions,
-    Whiteouts,
+    Change, ChangeKind, Compat, Compression, DiskUsage, FileSource, LayerFacts, PackOptions,
+    UnpackOptions, Whiteouts,
 };
-pub use usage::disk_usage;
+pub use usage::{disk_usage, upper_size};
 
 use crate::{Error, ErrorKind};
 

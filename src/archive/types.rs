@@ -6,6 +6,18 @@ use std::io;
 
 use crate::{Digest, IdMaps};
 
+/// Whose tar of a directory tree is written: those of different versions of the Go library are not the same bytes
+/// (`overlay-driver.md` 22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compat {
+    /// That of the present one, go.podman.io/storage 1.64.
+    #[default]
+    Current,
+    /// That of github.com/containers/storage 1.24: the mode has the bits of the file's kind (TAR-4), owners have names too (TAR-5),
+    /// whiteouts the mode 0600.
+    V1_24,
+}
+
 /// How a stream is compressed; the numbers are those of the layer records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
@@ -82,6 +94,8 @@ pub struct PackOptions {
     pub maps: IdMaps,
     /// Owner, mode and type of a file are what its `user.containers.override_stat` says, as where a `force_mask` was in force (FMK-3).
     pub override_stat: bool,
+    /// Which version's form the tar has.
+    pub compat: Compat,
 }
 
 /// What was learnt of a layer while it went by.

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::FileType;
 
 use super::DiskUsage;
+use super::merged::{MergedWalk, Upper};
 use super::names::show;
 use super::walk::Walk;
 use crate::sys::beneath::Identity;
@@ -33,4 +34,23 @@ pub fn disk_usage(root: BorrowedFd<'_>) -> Result<DiskUsage> {
         }
     }
     Ok(usage)
+}
+
+/// Adds up the sizes of all that an upper has and is not a directory, each file once; what its redirected directories stand for is
+/// counted, as it will be in its tar.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when a directory cannot be read, [`ErrorKind::Corrupt`] for a redirect to nothing; both name it.
+pub fn upper_size(upper: &Upper<'_>) -> Result<u64> {
+    let mut walk = MergedWalk::new(upper)?;
+    let mut seen = HashSet::new();
+    let mut size = 0u64;
+    while let Some(item) = walk.next()? {
+        if item.kind() != FileType::Directory
+            && (item.stat.st_nlink == 1 || seen.insert(Identity::from(&item.stat)))
+        {
+            size = size.saturating_add(u64::try_from(item.stat.st_size).unwrap_or(0));
+        }
+    }
+    Ok(size)
 }

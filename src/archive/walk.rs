@@ -100,11 +100,6 @@ impl Walk {
         self.levels.last().and_then(|l| l.fd.as_ref()).map(AsFd::as_fd).ok_or(Errno::BADF)
     }
 
-    /// How many directories are above the present entry, the root included.
-    pub(super) fn depth(&self) -> usize {
-        self.levels.len()
-    }
-
     /// Opens the present entry, which is a directory or a regular file.
     pub(super) fn open(&self, item: &Item) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -35,12 +35,21 @@ pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
 /// The value of an attribute, if there is one of that name.
 pub(super) fn get(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
     let path = entry_path(dir, name);
+    value(key, |key, room| rustix::fs::lgetxattr(path.as_slice(), key, room))
+}
+
+/// As [`get`], of the file that the kernel's own link at `path` leads to.
+pub(super) fn get_at(path: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    value(key, |key, room| rustix::fs::getxattr(path, key, room))
+}
+
+fn value(key: &[u8], read: impl Fn(&[u8], &mut [u8]) -> Result<usize>) -> Result<Option<Vec<u8>>> {
     let mut buffer = [0u8; 256];
-    match rustix::fs::lgetxattr(path.as_slice(), key, &mut buffer) {
+    match read(key, &mut buffer) {
         Ok(n) => Ok(buffer.get(..n).map(<[u8]>::to_vec)),
         Err(Errno::RANGE) => {
             let mut all = vec![0u8; LARGEST];
-            let n = rustix::fs::lgetxattr(path.as_slice(), key, all.as_mut_slice())?;
+            let n = read(key, all.as_mut_slice())?;
             all.truncate(n);
             Ok(Some(all))
         }
@@ -74,14 +83,4 @@ pub(super) fn select(
     }
     found.sort();
     Ok(found)
-}
-
-/// Whether the directory is marked as opaque; one that has vanished is not.
-pub(super) fn is_opaque(dir: BorrowedFd<'_>, name: &[u8], prefix: &str) -> Result<bool> {
-    let key = [prefix.as_bytes(), b"opaque"].concat();
-    match get(dir, name, &key) {
-        Ok(value) => Ok(value.as_deref() == Some(b"y")),
-        Err(Errno::NOENT) => Ok(false),
-        Err(e) => Err(e),
-    }
 }

@@ -28,7 +28,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Change, DiskUsage, FileSource, UnpackOptions};
+use crate::archive::{Change, Compat, DiskUsage, FileSource, UnpackOptions};
 use crate::{Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
 
 /// What a layer is created with.
@@ -127,6 +127,8 @@ pub struct DiffOptions {
     pub parent_maps: IdMaps,
     /// SELinux label of the mounts that a comparison may need.
     pub mount_label: String,
+    /// Whose tar is written.
+    pub compat: Compat,
 }
 
 impl DiffOptions {

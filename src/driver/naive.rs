@@ -22,7 +22,11 @@ pub(super) fn write_diff(
     out: &mut dyn Write,
 ) -> Result<()> {
     // What a mount shows, or a full tree holds, is what it seems to be.
-    let pack = PackOptions { maps: options.maps.clone(), override_stat: false };
+    let pack = PackOptions {
+        maps: options.maps.clone(),
+        compat: options.compat,
+        ..PackOptions::default()
+    };
     match old {
         None => archive::pack_tree(new, &pack, out),
         Some(_) => {

@@ -8,7 +8,7 @@ use super::Store;
 use super::layers::{create_private, record_facts};
 use super::order::Held;
 use super::table::{Snapshot, unknown};
-use crate::archive::{self, Change, Compression, Compressor};
+use crate::archive::{self, Change, Compat, Compression, Compressor};
 use crate::driver::{ApplyOptions, DiffOptions};
 use crate::record::Layer;
 use crate::sys::regular;
@@ -30,7 +30,24 @@ impl Store {
         compression: Option<Compression>,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
+        self.diff_as(id, reference, compression, Compat::Current, out)
+    }
+
+    /// As [`Store::diff`], in the form of the tars of another version of the Go library. A layer whose own tar is known comes as it
+    /// came, whatever the form.
+    ///
+    /// # Errors
+    /// As [`Store::diff`].
+    pub fn diff_as(
+        &self,
+        id: &str,
+        reference: Option<&str>,
+        compression: Option<Compression>,
+        compat: Compat,
+        out: &mut (dyn Write + Send),
+    ) -> Result<u64> {
         let Ends { layer, reference, options, tar_split, held } = self.diff_ends(id, reference)?;
+        let options = DiffOptions { compat, ..options };
         let kind = compression.unwrap_or_else(|| Compression::from_number(layer.compression));
         let mut sink = Metered { out: Compressor::new(kind, out)?, bytes: 0, limit: u64::MAX };
         let valid = LayerId::new(layer.id.as_str())?;
@@ -147,7 +164,12 @@ impl Store {
             }
         };
         let mount_label = layer.mount_label.clone();
-        let options = DiffOptions { maps: layer.id_maps(), parent_maps, mount_label };
+        let options = DiffOptions {
+            maps: layer.id_maps(),
+            parent_maps,
+            mount_label,
+            ..DiffOptions::default()
+        };
         let valid = LayerId::new(layer.id.as_str())?;
         let path = match &root {
             Some(root) => self.paths.foreign_tar_split(root, &valid),

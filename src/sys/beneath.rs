@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, Result};
 
 /// Links that one look-up may follow, as the kernel's own limit.
@@ -50,6 +50,16 @@ pub(crate) enum Found {
     File(Box<Stat>),
 }
 
+/// As [`Found`], with what was found held by a descriptor (`O_PATH`).
+pub(crate) enum Held {
+    /// Nothing, and nothing in the way.
+    Missing,
+    /// What stands where a parent directory should be is none.
+    Hidden,
+    /// This file.
+    File(OwnedFd, Box<Stat>),
+}
+
 /// A directory that is the root of every look-up.
 #[derive(Clone, Copy)]
 pub(crate) struct Beneath<'fd> {
@@ -88,45 +98,51 @@ impl<'fd> Beneath<'fd> {
 
     /// What is at `path` when symbolic links are not followed at all (DEF-30).
     pub(crate) fn look(&self, path: &[u8]) -> Result<Found> {
+        self.find(path).map(|found| match found {
+            Held::Missing => Found::Missing,
+            Held::Hidden => Found::Hidden,
+            Held::File(_, stat) => Found::File(stat),
+        })
+    }
+
+    /// As [`Beneath::look`], of a file that is to be read or looked at more closely.
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Held> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let trimmed = path.iter().position(|b| *b != b'/').map_or(&b""[..], |n| &path[n..]);
         if trimmed.is_empty() {
-            return Ok(Found::File(Box::new(rustix::fs::fstat(self.root)?)));
+            return hold(rustix::fs::openat(self.root, ".", flags, Mode::empty())?);
         }
         let kernel =
             self.by_kernel(trimmed, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
         match kernel {
-            Some(Ok(fd)) => Ok(Found::File(Box::new(rustix::fs::fstat(fd)?))),
-            Some(Err(Errno::NOENT)) => Ok(Found::Missing),
-            Some(Err(Errno::NOTDIR)) => Ok(Found::Hidden),
+            Some(Ok(fd)) => hold(fd),
+            Some(Err(Errno::NOENT)) => Ok(Held::Missing),
+            Some(Err(Errno::NOTDIR)) => Ok(Held::Hidden),
             // NO_SYMLINKS says ELOOP for a parent and for the last component alike.
-            Some(Err(Errno::LOOP)) | None => self.look_by_walk(trimmed),
+            Some(Err(Errno::LOOP)) | None => self.find_by_walk(trimmed),
             Some(Err(e)) => Err(e),
         }
     }
 
-    fn look_by_walk(&self, path: &[u8]) -> Result<Found> {
+    fn find_by_walk(&self, path: &[u8]) -> Result<Held> {
         let mut at = self.root.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
         let mut components = path.split(|b| *b == b'/').filter(|c| !c.is_empty()).peekable();
         while let Some(name) = components.next() {
             if name == b".." {
                 return Err(Errno::INVAL);
             }
-            if components.peek().is_none() {
-                return match rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => Ok(Found::File(Box::new(stat))),
-                    Err(Errno::NOENT) => Ok(Found::Missing),
-                    Err(e) => Err(e),
-                };
-            }
-            at = match rustix::fs::openat(&at, name, DIR_PATH, Mode::empty()) {
+            let is_last = components.peek().is_none();
+            let last = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = if is_last { last } else { DIR_PATH };
+            at = match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+                Ok(fd) if is_last => return hold(fd),
                 Ok(fd) => fd,
-                Err(Errno::NOENT) => return Ok(Found::Missing),
-                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Found::Hidden),
+                Err(Errno::NOENT) => return Ok(Held::Missing),
+                Err(Errno::NOTDIR | Errno::LOOP) if !is_last => return Ok(Held::Hidden),
                 Err(e) => return Err(e),
             };
         }
-        Ok(Found::Missing)
+        Ok(Held::Missing)
     }
 
     /// `None` where the kernel cannot be asked.
@@ -156,6 +172,11 @@ impl<'fd> Beneath<'fd> {
             rustix::fs::openat2(self.root, ".", flags, Mode::empty(), ResolveFlags::IN_ROOT);
         matches!(probe, Err(Errno::NOSYS | Errno::PERM))
     }
+}
+
+fn hold(fd: OwnedFd) -> Result<Held> {
+    let stat = rustix::fs::fstat(&fd)?;
+    Ok(Held::File(fd, Box::new(stat)))
 }
 
 /// One look-up, component by component.

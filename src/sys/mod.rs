@@ -18,3 +18,4 @@ pub(crate) mod staged_dir;
 pub(crate) mod tempdir;
 pub(crate) mod threads;
 pub(crate) mod userns;
+pub(crate) mod verity;

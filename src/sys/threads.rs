@@ -62,7 +62,7 @@ pub(crate) mod testing {
     }
 
     /// The names of the library's threads; a test's own may begin like them.
-    pub(crate) const NAMES: [&str; 11] = [
+    pub(crate) const NAMES: [&str; 12] = [
         "orlop-read",
         "orlop-decode",
         "orlop-digest",
@@ -72,6 +72,7 @@ pub(crate) mod testing {
         "orlop-gzip",
         "orlop-layer",
         "orlop-remove",
+        "orlop-compare",
         "orlop-mount",
         "orlop-owner",
     ];

@@ -204,6 +204,22 @@ fn contradicting_id_maps_are_refused() {
 }
 
 #[test]
+fn diffs_come_in_the_form_of_the_version_asked_for() {
+    // TAR-4, TAR-5: kinds in the modes, and names; the bytes are held against that version in the library's tests
+    let sandbox = Sandbox::vfs();
+    sandbox.ok("create-layer -i plain");
+    std::fs::write(sandbox.path().join("g/vfs/dir/plain/f"), "text").unwrap();
+    let now = sandbox.ok("diff -u plain");
+    assert_eq!(sandbox.ok("diff -u --compat current plain"), now);
+    let then = sandbox.ok("diff -u plain --compat 1.24");
+    let (now, then) = (now.as_bytes(), then.as_bytes());
+    assert_eq!((&now[100..107], &then[100..107]), (&b"0000644"[..], &b"0100644"[..]));
+    assert_eq!((&now[265..269], &then[265..269]), (&[0; 4][..], &b"root"[..]));
+    let wrong = sandbox.run("diff -u plain --compat 1.25");
+    assert!(wrong.code != 0 && wrong.stderr.contains("there is 1.24, and current"), "{wrong:?}");
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_news() {
     let sandbox = Sandbox::vfs();
     let stream = tar(&[("big", &vec![7; 4 << 20])]);

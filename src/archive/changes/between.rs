@@ -1,17 +1,19 @@
-//! The changes between two trees, by a walk over both at once (`overlay-driver.md` 9.2).
+//! The changes between two trees, by a walk over both at once (`overlay-driver.md` 9.2), which several threads share.
 
 use std::cmp::Ordering;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{self, AtomicBool};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{List, failed, same_time};
+use super::{failed, in_order, same_time};
+use crate::archive::crew::Crew;
 use crate::archive::walk::{Name, is_change, sorted_names};
 use crate::archive::xattrs;
 use crate::archive::{Change, ChangeKind, capability};
 use crate::sys::beneath::{Identity, open_parent};
-use crate::{IdMaps, Result};
+use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// Levels whose descriptors stay open, two each.
 const OPEN_LEVELS: usize = 64;
@@ -26,11 +28,46 @@ pub fn changes_between(
     old: Option<BorrowedFd<'_>>,
     maps: (&IdMaps, &IdMaps),
 ) -> Result<Vec<Change>> {
-    let mut list = List::default();
-    let mut path = Vec::new();
-    let mut comparison = Comparison { levels: Vec::new(), maps };
-    compare(&mut comparison, &mut list, &mut path, new, old).map_err(|e| failed(&path, e))?;
-    Ok(list.changes)
+    let root = |fd| open(fd, b".").map_err(|e| failed(b".", e));
+    let first = Pair { new: root(new)?, old: old.map(root).transpose()?, path: Vec::new() };
+    let stop = AtomicBool::new(false);
+    let done = Crew::run("orlop-compare", first, |pair, crew| {
+        let mut found = Found { crew, stop: &stop, changes: Vec::new() };
+        let mut path = pair.path.clone();
+        match compare(&mut Comparison { levels: Vec::new(), maps }, &mut found, &mut path, pair) {
+            Ok(()) => Ok(found.changes),
+            Err(e) => {
+                stop.store(true, atomic::Ordering::Relaxed);
+                Err(failed(&path, e))
+            }
+        }
+    })
+    .map_err(|e| Error::new(ErrorKind::Internal, "comparing two trees").caused_by(e))?;
+    let mut changes = Vec::new();
+    for part in done {
+        changes.append(&mut part?);
+    }
+    Ok(in_order(changes))
+}
+
+/// Two directories of the same path, to be compared by any thread.
+struct Pair {
+    new: OwnedFd,
+    old: Option<OwnedFd>,
+    path: Vec<u8>,
+}
+
+/// What one thread found, and who may help it.
+struct Found<'a> {
+    crew: &'a Crew<Pair>,
+    stop: &'a AtomicBool,
+    changes: Vec<Change>,
+}
+
+impl Found<'_> {
+    fn push(&mut self, path: &[u8], kind: ChangeKind) {
+        self.changes.push(Change { path: [b"/", path].concat(), kind });
+    }
 }
 
 /// A directory of one of the trees.
@@ -59,17 +96,14 @@ fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 
 fn compare(
     walk: &mut Comparison<'_>,
-    list: &mut List,
+    found: &mut Found<'_>,
     path: &mut Vec<u8>,
-    new: BorrowedFd<'_>,
-    old: Option<BorrowedFd<'_>>,
+    Pair { new, old, .. }: Pair,
 ) -> rustix::io::Result<()> {
-    let old = old.map(|fd| open(fd, b".")).transpose()?;
-    walk.enter(open(new, b".")?, old, 0)?;
+    walk.enter(new, old, path.len())?;
     while let Some(level) = walk.levels.last_mut() {
         let Some(name) = level.names.next() else {
             walk.leave()?;
-            list.above.truncate(walk.levels.len().saturating_sub(1));
             continue;
         };
         path.truncate(level.path);
@@ -84,7 +118,7 @@ fn compare(
         let kind = match (&new, &old) {
             (None, None) => continue,
             (None, Some(_)) => {
-                list.push_below(path, ChangeKind::Delete);
+                found.push(path, ChangeKind::Delete);
                 continue;
             }
             (Some(_), None) => Some(ChangeKind::Add),
@@ -99,7 +133,7 @@ fn compare(
             }
         };
         if let Some(kind) = kind {
-            list.push_below(path, kind);
+            found.push(path, kind);
         }
         if new.as_ref().is_some_and(is_dir) {
             let new_fd = match open(new_dir, &name) {
@@ -115,8 +149,14 @@ fn compare(
                 },
                 _ => None,
             };
-            walk.enter(new_fd, old_fd, path.len())?;
-            list.enter(path, kind.is_some());
+            if found.stop.load(atomic::Ordering::Relaxed) {
+                return Ok(());
+            }
+            if found.crew.is_hungry() {
+                found.crew.give(Pair { new: new_fd, old: old_fd, path: path.clone() });
+            } else {
+                walk.enter(new_fd, old_fd, path.len())?;
+            }
         }
     }
     Ok(())

@@ -24,6 +24,31 @@ fn same_time(a: &Stat, b: &Stat) -> bool {
     a.st_mtime == b.st_mtime && (a_nanos == b_nanos || a_nanos == 0 || b_nanos == 0)
 }
 
+/// Puts changes, each path once, in the order of a walk, and the directories above a change before it (CHG-6).
+fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    // A directory comes before what is in it, and that before the directory's next sibling.
+    let key =
+        |path: &[u8]| path.iter().map(|b| if *b == b'/' { 0 } else { *b }).collect::<Vec<_>>();
+    changes.sort_by_cached_key(|change| key(&change.path));
+    let mut all: Vec<Change> = Vec::with_capacity(changes.len());
+    for change in changes {
+        let path = &change.path;
+        let ends = path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        for end in ends {
+            let dir = path.get(..end).unwrap_or_default();
+            // The entry before, or it is in the directory: then that was listed before it.
+            let is_listed = all.last().is_some_and(|last| {
+                last.path.starts_with(dir) && matches!(last.path.get(end), None | Some(b'/'))
+            });
+            if !is_listed {
+                all.push(Change { path: dir.to_vec(), kind: ChangeKind::Modify });
+            }
+        }
+        all.push(change);
+    }
+    all
+}
+
 /// Changes in the order of a walk, each directory above a change listed once before it (CHG-6).
 #[derive(Default)]
 struct List {

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
+const OWNER: usize = 32;
 
 /// PAX headers beyond this size are not read by Go, nor by us.
 const PAX_LIMIT: usize = 1 << 20;
@@ -22,6 +23,9 @@ pub(crate) struct Header {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// The owners' names, mostly empty.
+    pub(crate) owner: Vec<u8>,
+    pub(crate) group: Vec<u8>,
     pub(crate) size: u64,
     /// Whole seconds since the epoch.
     pub(crate) mtime: i64,
@@ -59,6 +63,12 @@ impl Header {
         if does_not_fit(&self.link_name) {
             needed = true;
             add("linkpath", Cow::Owned(self.link_name.clone()));
+        }
+        for (key, value) in [("uname", &self.owner), ("gname", &self.group)] {
+            if value.len() > OWNER || !is_ascii(value) {
+                needed = true;
+                add(key, Cow::Owned(value.clone()));
+            }
         }
         for (key, value, digits) in [
             ("uid", i64::from(self.uid), 7),
@@ -126,6 +136,10 @@ impl Header {
         put_octal(&mut block, 136, 12, self.mtime);
         put(&mut block, 156, &[self.kind]);
         put_name(&mut block, 157, &ascii(&self.link_name));
+        for (at, name) in [(265, &self.owner), (297, &self.group)] {
+            let name = ascii(name);
+            put(&mut block, at, name.get(..OWNER).unwrap_or(&name));
+        }
         put_octal(&mut block, 329, 8, i64::from(self.dev_major));
         put_octal(&mut block, 337, 8, i64::from(self.dev_minor));
         put(&mut block, 345, prefix.get(..PREFIX).unwrap_or(prefix));

@@ -10,14 +10,14 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::header::Header;
+use super::host_names::HostNames;
 use super::{failed, owner, vanished, write_failed};
 use crate::Result;
-use crate::archive::PackOptions;
-use crate::archive::capability;
 use crate::archive::channel::BUFFER;
 use crate::archive::names::{show, split};
 use crate::archive::walk::is_change;
 use crate::archive::xattrs;
+use crate::archive::{Compat, PackOptions, capability};
 use crate::sys::beneath::Identity;
 
 const BLOCK: u64 = 512;
@@ -42,8 +42,11 @@ pub(super) trait Whiteouts {
     /// Changes the member's header where the file is a whiteout; gives the marker to write after an opaque directory.
     fn convert(&self, subject: &Subject<'_>, header: &mut Header) -> Result<Option<Header>>;
 
-    /// Whether an attribute of that name says that the content of a file of that kind is not here (DEF-2).
-    fn is_elsewhere(&self, kind: FileType, key: &[u8]) -> bool;
+    /// Whether an attribute of that name says that the data of a regular file are not in it (DEF-2).
+    fn is_elsewhere(&self, key: &[u8]) -> bool;
+
+    /// Opens those data, of that size.
+    fn open_elsewhere(&self, subject: &Subject<'_>, size: u64) -> Result<File>;
 }
 
 /// For trees without whiteouts: every file is what it is.
@@ -58,8 +61,12 @@ impl Whiteouts for NoWhiteouts {
         Ok(None)
     }
 
-    fn is_elsewhere(&self, _: FileType, _: &[u8]) -> bool {
+    fn is_elsewhere(&self, _: &[u8]) -> bool {
         false
+    }
+
+    fn open_elsewhere(&self, subject: &Subject<'_>, _: u64) -> Result<File> {
+        open(subject).map_err(|e| failed(subject.path, e))
     }
 }
 
@@ -70,11 +77,13 @@ pub(super) struct Packer<'o> {
     /// The first name of each file with several (TAR-7), by device and inode number (DEF-14).
     links: HashMap<Identity, Vec<u8>>,
     buffer: Vec<u8>,
+    owners: HostNames,
 }
 
 impl<'o> Packer<'o> {
     pub(super) fn new(out: &'o mut dyn Write, options: &'o PackOptions) -> Self {
-        Self { out, options, links: HashMap::new(), buffer: Vec::new() }
+        let owners = HostNames::default();
+        Self { out, options, links: HashMap::new(), buffer: Vec::new(), owners }
     }
 
     /// Writes the file, unless it is of a kind that tars do not have, or has vanished. One that was replaced since it was
@@ -106,16 +115,13 @@ impl<'o> Packer<'o> {
     ) -> rustix::io::Result<Result<()>> {
         let kind = FileType::from_raw_mode(subject.stat.st_mode);
         let elsewhere = Cell::new(false);
+        let compat = self.options.compat;
         let wanted = |key: &[u8]| {
-            elsewhere.set(elsewhere.get() || whiteouts.is_elsewhere(kind, key));
-            is_exported(key)
+            let is_file = kind == FileType::RegularFile;
+            elsewhere.set(elsewhere.get() || is_file && whiteouts.is_elsewhere(key));
+            is_exported(key, compat)
         };
         let Some(mut header) = self.header(subject, kind, wanted)? else { return Ok(Ok(())) };
-        if elsewhere.get() {
-            return Ok(Err(failed(subject.path, Errno::NOTSUP).detail(
-                "its content is in a lower layer (metacopy or redirect), where only a mount finds it",
-            )));
-        }
         let is_whiteout = whiteouts.is_one(subject);
         if !owner::translate(&mut header, subject.path, is_whiteout, self.options) {
             return Ok(Ok(()));
@@ -124,8 +130,14 @@ impl<'o> Packer<'o> {
             Ok(marker) => marker,
             Err(e) => return Ok(Err(e)),
         };
-        let content =
-            if header.kind == b'0' && header.size > 0 { Some(open(subject)?) } else { None };
+        let content = match (header.kind == b'0' && header.size > 0, elsewhere.get()) {
+            (false, _) => None,
+            (true, false) => Some(open(subject)?),
+            (true, true) => match whiteouts.open_elsewhere(subject, header.size) {
+                Ok(file) => Some(file),
+                Err(e) => return Ok(Err(e)),
+            },
+        };
         Ok(self.write(subject, header, marker, content))
     }
 
@@ -144,7 +156,11 @@ impl<'o> Packer<'o> {
             self.write_content(subject, file, header.size)?;
         }
         if has_links(subject.stat) {
-            self.links.entry(Identity::from(subject.stat)).or_insert(header.name);
+            let name = match self.options.compat {
+                Compat::Current => header.name,
+                Compat::V1_24 => subject.path.to_vec(),
+            };
+            self.links.entry(Identity::from(subject.stat)).or_insert(name);
         }
         Ok(())
     }
@@ -166,7 +182,7 @@ impl<'o> Packer<'o> {
     }
 
     fn header(
-        &self,
+        &mut self,
         subject: &Subject<'_>,
         kind: FileType,
         is_exported: impl Fn(&[u8]) -> bool,
@@ -204,6 +220,11 @@ impl<'o> Packer<'o> {
                 tracing::info!(path = %show(subject.path), "left out: tars have no sockets");
                 return Ok(None);
             }
+        }
+        if self.options.compat == Compat::V1_24 {
+            header.mode = stat.st_mode;
+            header.owner = self.owners.user(stat.st_uid);
+            header.group = self.owners.group(stat.st_gid);
         }
         header.xattrs = xattrs::select(subject.dir, subject.name, is_exported)?;
         if let Some(first) = self.links.get(&Identity::from(stat)).filter(|_| has_links(stat)) {
@@ -256,10 +277,9 @@ fn has_links(stat: &Stat) -> bool {
 }
 
 /// TAR-9
-fn is_exported(key: &[u8]) -> bool {
-    key == capability::KEY
-        || key == b"security.ima"
-        || key.starts_with(b"user.") && !key.starts_with(b"user.overlay.")
+fn is_exported(key: &[u8], compat: Compat) -> bool {
+    let is_mark = compat == Compat::Current && key.starts_with(b"user.overlay.");
+    key == capability::KEY || key == b"security.ima" || key.starts_with(b"user.") && !is_mark
 }
 
 /// A whiteout of the overlay file system: a character device 0:0.

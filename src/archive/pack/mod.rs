@@ -6,6 +6,7 @@
 mod changes;
 mod elsewhere;
 mod header;
+mod host_names;
 mod member;
 mod owner;
 mod tree;

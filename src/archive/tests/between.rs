@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::packing::{upper_and_lowers, zoo};
-use super::{NO_MAPS, go, listing, open_dir, run_go, set_mtime, set_xattr};
+use super::{NO_MAPS, go, listing, open_dir, plain, run_go, set_mtime, set_xattr};
 use crate::archive::{
     Change, ChangeKind, PackOptions, changes_between, changes_in_upper, copy_tree, disk_usage,
     pack_changes,
@@ -43,7 +43,7 @@ fn changes_of_an_upper_are_gos() {
     in_both_modes(|| {
         let (near, far) = (open_dir(&near), open_dir(&far));
         let lowers = [near.as_fd(), far.as_fd()];
-        let ours = changes_in_upper(open_dir(&upper).as_fd(), &lowers, "trusted.overlay.").unwrap();
+        let ours = changes_in_upper(&plain(&[open_dir(&upper).as_fd()], &lowers)).unwrap();
         assert_eq!(lines(&ours), theirs);
     });
     assert!(theirs.contains(&"D /o/in-far".to_owned()) && theirs.contains(&"D /gone".to_owned()));

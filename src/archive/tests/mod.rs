@@ -7,6 +7,7 @@ mod forced;
 mod hostile;
 mod mapped;
 mod memory;
+mod merged;
 mod packing;
 mod threads;
 mod unpacking;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,7 +25,7 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 
 use super::pack::Header;
-use super::{LayerFacts, UnpackOptions, Whiteouts, import};
+use super::{Compat, LayerFacts, PackOptions, UnpackOptions, Upper, Whiteouts, import};
 use crate::{IdMaps, Result};
 
 const EVERY_ID: IdMaps = IdMaps { uids: Vec::new(), gids: Vec::new() };
@@ -82,6 +83,16 @@ pub(super) fn import_to(path: &Path, tar: &[u8], whiteouts: Whiteouts) -> Result
     let root = open_dir(path);
     let mut split = Vec::new();
     import(&mut Cursor::new(tar), root.as_fd(), &options(whiteouts), Some(&mut split))
+}
+
+/// How tars of a version are packed.
+pub(super) fn form(compat: Compat) -> PackOptions {
+    PackOptions { compat, ..PackOptions::default() }
+}
+
+/// An upper and what it lies on, with the marks of root's overlay.
+pub(super) fn plain<'a>(own: &'a [BorrowedFd<'a>], lowers: &'a [BorrowedFd<'a>]) -> Upper<'a> {
+    Upper { own, lowers, prefix: "trusted.overlay." }
 }
 
 /// Everything of a tree that counts, by path.
@@ -171,13 +182,23 @@ pub(super) fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
 /// The Go program of `tests/go/archive`, built once; `None` where there is no Go.
 pub(super) fn go() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM
+    built(&PROGRAM, "archive")
+}
+
+/// The Go program of `tests/go/archive-1.24`, which is of an older library.
+pub(super) fn go_1_24() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    built(&PROGRAM, "archive-1.24")
+}
+
+fn built(program: &'static OnceLock<Option<PathBuf>>, name: &str) -> Option<&'static Path> {
+    program
         .get_or_init(|| {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/archive");
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go").join(name);
             let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
             fs::create_dir_all(&target).unwrap();
-            let out = target.join("go-archive");
-            let new = target.join(format!("go-archive-{}", std::process::id()));
+            let out = target.join(format!("go-{name}"));
+            let new = target.join(format!("go-{name}-{}", std::process::id()));
             let built = Command::new("go")
                 .current_dir(source)
                 .args(["build", "-tags", "exclude_graphdriver_btrfs containers_image_openpgp"])
@@ -189,7 +210,9 @@ pub(super) fn go() -> Option<&'static Path> {
                 // Other test programs may be running the one that is there.
                 Ok(status) if status.success() && fs::rename(new, &out).is_ok() => Some(out),
                 _ => {
-                    println!("skipped: the Go program for comparison cannot be built");
+                    println!(
+                        "skipped: comparison with the Go library: tests/go/{name} cannot be built"
+                    );
                     None
                 }
             }

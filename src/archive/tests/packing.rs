@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use super::{NO_MAPS, go, mknod, open_dir, os, run_go, set_mtime, set_xattr};
-use crate::archive::{PackOptions, pack_tree, pack_upper};
+use super::{NO_MAPS, form, go, go_1_24, mknod, open_dir, os, plain, run_go, set_mtime, set_xattr};
+use crate::archive::{Compat, PackOptions, pack_tree, pack_upper};
 use crate::sys::beneath::testing::in_both_modes;
 
 /// A file of every kind and every difficulty.
@@ -103,9 +103,7 @@ fn uppers_are_packed_as_go_does() {
         let mut ours = Vec::new();
         let lowers = [near.as_fd(), far.as_fd()];
         pack_upper(
-            open_dir(&upper).as_fd(),
-            &lowers,
-            "trusted.overlay.",
+            &plain(&[open_dir(&upper).as_fd()], &lowers),
             &PackOptions::default(),
             &mut ours,
         )
@@ -116,15 +114,58 @@ fn uppers_are_packed_as_go_does() {
     });
     let theirs = run_go(go, &args[..2], b"");
     let mut ours = Vec::new();
-    pack_upper(
-        open_dir(&upper).as_fd(),
-        &[],
-        "trusted.overlay.",
-        &PackOptions::default(),
-        &mut ours,
-    )
-    .unwrap();
+    pack_upper(&plain(&[open_dir(&upper).as_fd()], &[]), &PackOptions::default(), &mut ours)
+        .unwrap();
     assert_same(&ours, &theirs);
+}
+
+// TAR-4, TAR-5, 10.2: the old form, with the kinds in the modes, the owners' names, and whiteouts of mode 0600.
+#[test]
+fn the_form_of_1_24_is_its_own() {
+    let Some(go) = go_1_24() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (upper, near, far) = upper_and_lowers(dir.path());
+    zoo(&upper);
+    // A name that the host has for a user, and none for a group.
+    chown(upper.join("dir-file"), Some(1), Some(4_000_000_001)).unwrap();
+    let args = ["tree".as_ref(), upper.as_os_str()];
+    let theirs = run_go(go, &args, b"");
+    let mut ours = Vec::new();
+    pack_tree(open_dir(&upper).as_fd(), &form(Compat::V1_24), &mut ours).unwrap();
+    assert_same(&ours, &theirs);
+    let args = ["upper".as_ref(), upper.as_os_str(), near.as_os_str(), far.as_os_str()];
+    let theirs = run_go(go, &args, b"");
+    let mut ours = Vec::new();
+    let (near, far) = (open_dir(&near), open_dir(&far));
+    let (root, lowers) = (open_dir(&upper), [near.as_fd(), far.as_fd()]);
+    let own = [root.as_fd()];
+    pack_upper(&plain(&own, &lowers), &form(Compat::V1_24), &mut ours).unwrap();
+    assert_same(&ours, &theirs);
+    let mut now = Vec::new();
+    pack_upper(&plain(&own, &lowers), &PackOptions::default(), &mut now).unwrap();
+    assert!(ours != now && ours.windows(7).any(|w| w == b"0100644"));
+    assert!(ours.windows(5).any(|w| w == b"root\0"));
+
+    // Changes between trees: all but the time of whiteouts.
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    fs::create_dir(&old).unwrap();
+    fs::create_dir(&new).unwrap();
+    zoo(&new);
+    fs::write(old.join("only-old"), "").unwrap();
+    let theirs = run_go(go, &["export".as_ref(), new.as_os_str(), old.as_os_str()], b"");
+    let (new, old) = (open_dir(&new), open_dir(&old));
+    let changes = crate::archive::changes_between(new.as_fd(), Some(old.as_fd()), NO_MAPS).unwrap();
+    let mut ours = Vec::new();
+    crate::archive::pack_changes(new.as_fd(), &changes, &form(Compat::V1_24), &mut ours).unwrap();
+    let timeless = |tar: &[u8]| -> Vec<u8> {
+        let mut tar = tar.to_vec();
+        let hidden = |block: &[u8]| block.starts_with(b".wh.");
+        for block in tar.chunks_mut(512).filter(|block| hidden(block)) {
+            block[136..156].fill(0);
+        }
+        tar
+    };
+    assert_same(&timeless(&ours), &timeless(&theirs));
 }
 
 /// Whiteouts and opaque directories, over something and over nothing.
@@ -192,13 +233,8 @@ fn uppers_without_their_content_are_refused() {
         let upper = open_dir(dir.path());
         let told = crate::archive::has_content_elsewhere(upper.as_fd(), "trusted.overlay.");
         assert_eq!(told.unwrap(), elsewhere, "{key}");
-        let packed = pack_upper(
-            upper.as_fd(),
-            &[],
-            "trusted.overlay.",
-            &PackOptions::default(),
-            &mut Vec::new(),
-        );
+        let packed =
+            pack_upper(&plain(&[upper.as_fd()], &[]), &PackOptions::default(), &mut Vec::new());
         assert_eq!(packed.is_err(), elsewhere, "{key}");
     }
 }
@@ -240,7 +276,7 @@ fn trees_in_use_are_packed() {
                 pack_tree(fd.as_fd(), &PackOptions::default(), &mut tar)?;
                 assert!(tar.windows(7).any(|w| w == b"content"));
                 crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()), NO_MAPS)?;
-                crate::archive::changes_in_upper(fd.as_fd(), &[fd.as_fd()], "trusted.overlay.")?;
+                crate::archive::changes_in_upper(&plain(&[fd.as_fd()], &[fd.as_fd()]))?;
                 crate::archive::disk_usage(fd.as_fd())?;
             }
             Ok(())

@@ -282,6 +282,40 @@ fn contiguous_and_sparse_members() {
     assert_eq!(fs::read(target.join("f")).unwrap(), b"abc");
 }
 
+// DEF-9: a tar with the holes filled, as nearly everybody writes them.
+#[test]
+fn long_runs_of_zeros_become_holes() {
+    let long = 1 << 20;
+    let mut content = vec![0u8; 5 * long + 12_345];
+    content[3 * long + 77] = 1;
+    let ends_in_data = [content.as_slice(), b"end"].concat();
+    let short = [vec![1; 100_000], vec![0; 60_000], vec![1; 100_000]].concat();
+    let tar = Tar::default()
+        .add(header("hole", b'0'), &content)
+        .add(header("data", b'0'), &ends_in_data)
+        .add(header("zeros", b'0'), &vec![0; 2 * long])
+        .add(header("short", b'0'), &short)
+        .end();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let root = open_dir(dir.path());
+    let mut split = Vec::new();
+    let facts = import(&mut &tar[..], root.as_fd(), &options(OVERLAY), Some(&mut split)).unwrap();
+    assert_eq!(facts.unpacked_size as usize, 2 * content.len() + 3 + 2 * long + short.len());
+    for (name, wanted, most) in [
+        ("hole", &content, 1000),
+        ("data", &ends_in_data, 1000),
+        ("zeros", &vec![0; 2 * long], 8),
+        ("short", &short, 600),
+    ] {
+        assert!(fs::read(dir.path().join(name)).unwrap() == *wanted, "{name}");
+        let blocks = fs::metadata(dir.path().join(name)).unwrap().blocks();
+        assert!(blocks <= most, "{name} has {blocks} blocks");
+    }
+    let mut out = Vec::new();
+    reassemble(&mut &split[..], &TreeFiles::new(vec![root]), &mut out).unwrap();
+    assert!(out == tar);
+}
+
 // ARC-5: what is added up is more than a number holds.
 #[test]
 fn holes_beyond_all_numbers_are_counted() {

@@ -15,6 +15,12 @@ use crate::{Error, ErrorKind, Result};
 /// Files from this size on must fit the file system before they are begun (ARC-5).
 const ASK_FOR_ROOM: u64 = 16 << 20;
 
+/// So many zeros in a row are not written: fewer are not worth the system call, nor the piece more that the file then is in.
+const HOLE: usize = 16 * 1024;
+
+/// What content is compared with, piece by piece.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
 /// Where the bytes of a member come from.
 pub(crate) trait Content: Read {
     /// Passes over the hole that comes next, as far as the source knows of one; returns its length.
@@ -51,7 +57,11 @@ pub(super) fn write(
     }
     let mut copy = Copy { file: file.as_fd(), name, content, buffer };
     match &member.sparse {
-        None => copy.run(member.size)?,
+        None => {
+            if copy.run(member.size)? {
+                rustix::fs::ftruncate(file, member.size).map_err(|e| failed("writing", name, e))?;
+            }
+        }
         Some(extents) => copy.sparse(extents, member.size)?,
     }
     Ok(member.size)
@@ -77,13 +87,32 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn run(&mut self, mut left: u64) -> Result<()> {
+    /// Writes what comes, long runs of zeros as holes: most writers of tars fill the holes of sparse files. Tells whether there is a
+    /// hole at the end.
+    fn run(&mut self, mut left: u64) -> Result<bool> {
+        let mut at_hole = false;
         while left > 0 {
             let n = self.read(left)?;
-            write_all(self.file, self.name, self.buffer.get(..n).unwrap_or_default())?;
             left -= n as u64;
+            let mut rest = self.buffer.get(..n).unwrap_or_default();
+            while !rest.is_empty() {
+                // A piece that the end of the buffer has cut short counts as well.
+                let is_hole = |piece: &[u8]| piece.len() >= HOLE && ZEROS.starts_with(piece);
+                let pieces = || rest.chunks(ZEROS.len());
+                let holes: usize =
+                    pieces().take_while(|piece| is_hole(piece)).map(<[u8]>::len).sum();
+                let data = pieces().take_while(|piece| !is_hole(piece)).map(<[u8]>::len).sum();
+                at_hole = holes > 0;
+                if at_hole {
+                    rustix::fs::seek(self.file, SeekFrom::Current(holes as i64))
+                        .map_err(|e| failed("writing", self.name, e))?;
+                } else {
+                    write_all(self.file, self.name, rest.get(..data).unwrap_or_default())?;
+                }
+                rest = rest.get(holes.max(data)..).unwrap_or_default();
+            }
         }
-        Ok(())
+        Ok(at_hole)
     }
 
     fn sparse(&mut self, extents: &[Extent], size: u64) -> Result<()> {
@@ -98,7 +127,8 @@ impl Copy<'_> {
             self.skip(hole)?;
             rustix::fs::seek(self.file, SeekFrom::Start(extent.offset))
                 .map_err(|e| failed("writing", self.name, e))?;
-            self.run(extent.length)?;
+            // The file has its length already.
+            let _ = self.run(extent.length)?;
             at = end;
         }
         self.skip(size - at)

@@ -1,4 +1,4 @@
-//! Changes of a layer: from its own content where the kernel keeps it plain, else by comparing two mounted trees
+//! Changes of a layer: over its parent from its own content, over another layer by comparing two mounted trees
 //! (`overlay-driver.md` 9).
 
 use std::fs::File;
@@ -12,14 +12,16 @@ use super::chain::{Heal, LayerDir};
 use super::composefs::ImageFiles;
 use super::get::View;
 use super::layout::open_dir;
-use crate::archive::{self, Change, FileSource, PackOptions, TreeFiles, has_content_elsewhere};
+use crate::archive::{
+    self, Change, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
+};
 use crate::driver::{DiffOptions, naive};
 use crate::{LayerId, Result};
 
 /// Where the changes are read from.
 enum Source<'a> {
     /// The layer's own content, over the contents of those below.
-    Upper { upper: OwnedFd, lowers: Vec<OwnedFd> },
+    Upper { own: Vec<OwnedFd>, lowers: Vec<OwnedFd> },
     /// The whole tree, over the parent's.
     Trees { new: View<'a>, old: Option<View<'a>> },
 }
@@ -35,37 +37,40 @@ impl Overlay {
         self.check_content(&layer)?;
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
-        let own =
-            Self::is_parent(&lowers, parent) && layer.older().is_empty() && !layer.has_image();
-        if own && sizes_only {
-            let upper = open_dir(&self.content_of(&layer)?)?;
-            return Ok(Source::Upper { upper, lowers: Vec::new() });
-        }
-        let mut words: &[&str] = &[];
+        let own = self.open_contents(std::slice::from_ref(&layer))?;
         // Only a mount shows what composefs layers have.
-        let plain = own && !lowers.iter().any(LayerDir::has_image);
-        if plain && self.reads_native()? {
-            let upper = open_dir(&self.content_of(&layer)?)?;
-            // It may have been written to by a mount with other words than the configured ones (DEF-2).
-            if lowers.is_empty() || !has_content_elsewhere(upper.as_fd(), self.xattr_prefix)? {
-                return Ok(Source::Upper { upper, lowers: self.open_contents(&lowers)? });
+        let composed = std::iter::once(&layer).chain(&lowers).any(LayerDir::has_image);
+        // What a program leaves in an upper only the program reads; sizes are those of the files there (DIF-2).
+        let readable = sizes_only || self.program().is_none();
+        if Self::is_parent(&lowers, parent) && readable && !composed {
+            for lower in &lowers {
+                self.check_content(lower)?;
             }
-            // With user xattrs the kernel does neither.
-            words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+            return Ok(Source::Upper { own, lowers: self.open_contents(&lowers)? });
+        }
+        // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
+        let mut words: &[&str] = &[];
+        for dir in &own {
+            if has_content_elsewhere(dir.as_fd(), self.xattr_prefix)? {
+                // With user xattrs the kernel does neither.
+                words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+                break;
+            }
         }
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
     }
 
-    /// Whether an upper can be read on its own: not if a program mounts, else as the probe says. Where it cannot be asked, because the home lies on a medium
-    /// that nobody writes to, the upper's own marks have to do.
-    fn reads_native(&self) -> Result<bool> {
-        let ask = |()| Ok(self.program().is_none() && self.native_diff()?);
-        match self.ready().and_then(ask) {
-            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(true),
-            answer => answer,
-        }
+    /// Runs `work` on the layer's own content and what is below it.
+    fn with_upper<T>(
+        &self,
+        own: &[OwnedFd],
+        lowers: &[OwnedFd],
+        work: impl FnOnce(&Upper<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (own, lowers) = (borrow(own), borrow(lowers));
+        work(&Upper { own: &own, lowers: &lowers, prefix: self.xattr_prefix })
     }
 
     pub(super) fn write_diff(
@@ -76,13 +81,13 @@ impl Overlay {
         out: &mut dyn Write,
     ) -> Result<()> {
         match self.source(id, parent, false)? {
-            Source::Upper { upper, lowers } => {
+            Source::Upper { own, lowers } => {
                 let pack = PackOptions {
                     maps: options.maps.clone(),
                     override_stat: self.options.force_mask.is_some(),
+                    compat: options.compat,
                 };
-                let lowers = borrow(&lowers);
-                archive::pack_upper(upper.as_fd(), &lowers, self.xattr_prefix, &pack, out)
+                self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
             }
             Source::Trees { new, old } => {
                 with_trees(new, old, |new, old| naive::write_diff(new, old, options, out))
@@ -97,8 +102,8 @@ impl Overlay {
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
         match self.source(id, parent, false)? {
-            Source::Upper { upper, lowers } => {
-                archive::changes_in_upper(upper.as_fd(), &borrow(&lowers), self.xattr_prefix)
+            Source::Upper { own, lowers } => {
+                self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
             Source::Trees { new, old } => with_trees(new, old, |new, old| {
                 archive::changes_between(new, old, options.both_maps())
@@ -113,7 +118,7 @@ impl Overlay {
         options: &DiffOptions,
     ) -> Result<u64> {
         match self.source(id, parent, true)? {
-            Source::Upper { upper, .. } => Ok(archive::disk_usage(upper.as_fd())?.size),
+            Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
             Source::Trees { new, old } => {
                 with_trees(new, old, |new, old| naive::diff_size(new, old, options))
             }

@@ -10,6 +10,7 @@ mod layers;
 mod mounts;
 mod partial;
 mod program;
+mod redirects;
 mod rootless;
 mod shifting;
 mod stores;

@@ -107,9 +107,9 @@ fn a_containers_diff_makes_the_same_tree_elsewhere() {
 }
 
 #[test]
-fn trees_are_compared_where_the_layer_alone_does_not_tell() {
-    // DIF-5, DIF-7, DEF-8, DEF-12
-    let metacopy = "mountopt=metacopy=on";
+fn a_layer_is_told_without_a_mount_whatever_its_uppers_look_like() {
+    // DIF-2, DEF-8, DEF-12, DEF-31
+    let metacopy = "mountopt=metacopy=on,redirect_dir=on";
     for (options, older) in [(&[metacopy][..], false), (&[], true)] {
         let store = TestStore::new();
         let driver = store.overlay(options);
@@ -123,35 +123,76 @@ fn trees_are_compared_where_the_layer_alone_does_not_tell() {
         }
         let merged = driver.get(&container, &MountOptions::default()).unwrap();
         fs::write(merged.join("late"), "late").unwrap();
+        fs::remove_file(merged.join("new2")).unwrap();
+        let tell = |parent: &str| {
+            let mut diff = Vec::new();
+            let parent = id(parent);
+            driver.diff(&container, Some(&parent), &DiffOptions::default(), &mut diff).unwrap();
+            let list = driver.changes(&container, Some(&parent), &DiffOptions::default()).unwrap();
+            let size = driver.diff_size(&container, Some(&parent), &DiffOptions::default());
+            (diff, change_list(&list), size.unwrap())
+        };
         let started = Instant::now();
-        let mut diff = Vec::new();
-        driver.diff(&container, Some(&id("mid")), &DiffOptions::default(), &mut diff).unwrap();
+        let (diff, changes, size) = tell("mid");
         assert!(started.elapsed().as_millis() < 900, "no wait for the clock");
+        let away = store.home("mid/aside");
+        fs::rename(store.home("mid/merged"), &away).unwrap();
+        assert_eq!(
+            tell("mid"),
+            (diff.clone(), changes.clone(), size),
+            "there is nothing to mount at"
+        );
+        fs::rename(&away, store.home("mid/merged")).unwrap();
         assert!(driver.is_mounted(&merged), "a running container stays mounted");
-        assert!(!driver.is_mounted(&store.home("mid/merged")));
         driver.put(&container).unwrap();
+        let mut names = tar_names(&diff);
+        if !older {
+            // The one upper of a layer is told as it is.
+            names.retain(|name| name != ".wh.new2");
+        }
+        assert_eq!(
+            names,
+            [
+                "etc/",
+                "etc/changed",
+                "etc/.wh.gone",
+                "late",
+                "new",
+                ".wh.old",
+                "replaced/",
+                "replaced/.wh..wh..opq",
+                "replaced/after"
+            ]
+        );
+        assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
+        assert_eq!(
+            changes,
+            [
+                "A /late",
+                "A /new",
+                "A /replaced/after",
+                "C /etc",
+                "C /etc/changed",
+                "D /etc/gone",
+                "D /old",
+                "D /replaced"
+            ]
+        );
+        assert_eq!(size, 4 + 5 + 7 + 5);
+
+        // Over another layer than the parent: two mounted trees.
+        let (diff, changes, size) = tell("base");
         let names = tar_names(&diff);
-        for name in
-            ["late", "new", "etc/.wh.gone", ".wh.old", "replaced/after", "replaced/.wh.before"]
-        {
+        for name in ["mid", "late", "etc/.wh.gone", ".wh.old", "replaced/.wh.before"] {
             assert!(names.contains(&name.to_owned()), "{name}: {names:?}");
         }
-        assert_eq!(applied(&*driver, &diff), tree(&*driver, &container));
-        let changes =
-            driver.changes(&container, Some(&id("mid")), &DiffOptions::default()).unwrap();
-        let list = change_list(&changes);
-        for change in
-            ["A /late", "A /new", "C /etc/changed", "D /etc/gone", "D /old", "D /replaced/before"]
-        {
-            assert!(list.contains(&change.to_owned()), "{change}: {list:?}");
+        for change in ["A /mid", "C /etc/changed", "D /old", "D /replaced/before"] {
+            assert!(changes.contains(&change.to_owned()), "{change}: {changes:?}");
         }
-        if older {
-            assert_eq!(
-                driver.diff_size(&container, Some(&id("mid")), &DiffOptions::default()).unwrap(),
-                4 + 5 + 7 + 5
-            );
+        assert_eq!(size, 3 + 4 + 5 + 7 + 5);
+        for layer in ["base", "mid", "ctr"] {
+            assert!(!driver.is_mounted(&store.home(layer).join("merged")), "{layer}");
         }
-        assert!(!driver.is_mounted(&merged) && !driver.is_mounted(&store.home("mid/merged")));
     }
 }
 
@@ -187,15 +228,15 @@ fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
 
     // The upper alone is never packed.
     let upper = super::super::open_dir(&store.home("ctr/diff")).unwrap();
-    let upper = std::os::fd::AsFd::as_fd(&upper);
+    let own = [std::os::fd::AsFd::as_fd(&upper)];
+    let upper = crate::archive::Upper { own: &own, lowers: &[], prefix: "trusted.overlay." };
     let e = crate::archive::pack_upper(
-        upper,
-        &[],
-        "trusted.overlay.",
+        &upper,
         &crate::archive::PackOptions::default(),
         &mut Vec::new(),
     );
-    assert!(e.unwrap_err().to_string().contains("metacopy"));
+    let text = e.unwrap_err().to_string();
+    assert!(text.contains("metacopy") && text.contains('f'), "{text}");
 }
 
 #[test]

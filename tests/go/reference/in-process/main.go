@@ -9,9 +9,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,6 +113,27 @@ func prepared(store storage.Store, tar, name string) (func() error, error) {
 		return getAndPut(store, 10)
 	case "get, put of 400 layers":
 		return getAndPut(store, 400)
+	case "diff of a container":
+		_, id, err := changedContainer(store, tar)
+		return func() error { return export(store, id) }, err
+	case "changes of a container":
+		_, id, err := changedContainer(store, tar)
+		return func() error {
+			_, err := store.Changes("", id)
+			return err
+		}, err
+	case "size of a container":
+		_, id, err := changedContainer(store, tar)
+		return func() error {
+			_, err := store.DiffSize("", id)
+			return err
+		}, err
+	case "changes over the base":
+		base, id, err := changedContainer(store, tar)
+		return func() error {
+			_, err := store.Changes(base, id)
+			return err
+		}, err
 	case "create, delete container":
 		return func() error {
 			container, err := store.CreateContainer("", nil, "", "", "", nil)
@@ -172,4 +197,73 @@ func export(store storage.Store, id string) error {
 		return err
 	}
 	return stream.Close()
+}
+
+// changedContainer makes a layer with the tar's content and one two layers
+// above it, in which programs changed some files and renamed a directory.
+func changedContainer(store storage.Store, tar string) (string, string, error) {
+	base, err := importLayer(store, tar)
+	if err != nil {
+		return "", "", err
+	}
+	image, err := store.CreateLayer("", base, nil, "", false, nil)
+	if err != nil {
+		return "", "", err
+	}
+	container, err := store.CreateLayer("", image.ID, nil, "", true, nil)
+	if err != nil {
+		return "", "", err
+	}
+	merged, err := store.Mount(container.ID, "")
+	if err != nil {
+		return "", "", err
+	}
+	if err := change(merged); err != nil {
+		return "", "", err
+	}
+	_, err = store.Unmount(container.ID, false)
+	return base, container.ID, err
+}
+
+func change(merged string) error {
+	var files []string
+	err := filepath.WalkDir(merged, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	for number, file := range files {
+		var err error
+		switch number % 1000 {
+		case 0, 500:
+			err = os.Chmod(file, 0o600)
+		case 1:
+			err = appendTo(file)
+		case 2:
+			err = os.Remove(file)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// Refused by a mount without redirects.
+	if len(files) > 0 {
+		folder := filepath.Dir(files[len(files)-1])
+		_ = os.Rename(folder, filepath.Join(filepath.Dir(folder), "renamed"))
+	}
+	return nil
+}
+
+func appendTo(path string) error {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString("more")
+	return errors.Join(err, file.Close())
 }
