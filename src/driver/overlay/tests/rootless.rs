@@ -14,8 +14,9 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
-/// Tests of metacopy, which the kernel does not do with user xattrs.
-const FOR_ROOT: [&str; 4] = [
+/// Tests of metacopy, which the kernel does not do with user xattrs, and which composefs layers need.
+const FOR_ROOT: [&str; 5] = [
+    "tests::composefs",
     "metacopy_words_follow_the_kernel",
     "trees_are_compared_where_the_layer_alone_does_not_tell",
     "probes_leave_their_answers_under_the_common_names",
