@@ -14,9 +14,14 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
-/// Tests of metacopy, which the kernel does not do with user xattrs, and one that lists all words of a mount.
-const FOR_ROOT: [&str; 5] = [
+/// Tests of metacopy, which the kernel does not do with user xattrs, and which composefs layers need; of ids that a user does not have;
+/// and one that lists all words of a mount.
+const FOR_ROOT: [&str; 9] = [
     "a_description_is_what_would_be_mounted",
+    "overlay::ids::",
+    "overlay::tests::ids::",
+    "overlay::tests::redirects::",
+    "tests::composefs",
     "metacopy_words_follow_the_kernel",
     "trees_are_compared_where_the_layer_alone_does_not_tell",
     "probes_leave_their_answers_under_the_common_names",
