@@ -79,7 +79,7 @@ impl Overlay {
             Source::Upper { upper, lowers } => {
                 let pack = PackOptions {
                     maps: options.maps.clone(),
-                    override_stat: self.options.force_mask.is_some(),
+                    override_stat: self.force_mask().is_some(),
                 };
                 let lowers = borrow(&lowers);
                 archive::pack_upper(upper.as_fd(), &lowers, self.xattr_prefix, &pack, out)
