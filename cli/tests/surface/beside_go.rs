@@ -55,8 +55,6 @@ fn end_of_string(text: &str) -> usize {
     text.len()
 }
 
-const SHIFTING: &str = "[\"Supports shifting\",\"true\"]";
-
 /// A command line, and what it reads from standard input.
 type Line = (&'static str, Vec<u8>);
 
@@ -248,8 +246,6 @@ fn compare(driver: &'static str) {
         let (theirs, ours) = (go.run_with(line, &stdin), orlop.run_with(line, &stdin));
         let mut expected = without_error_texts(&normal(&theirs.stdout, go.path(), &mut go_ids));
         let mut found = without_error_texts(&normal(&ours.stdout, orlop.path(), &mut orlop_ids));
-        // Id maps and the mounts that go with them are refused.
-        expected = expected.replace(SHIFTING, "[\"Supports shifting\",\"false\"]");
         if line.starts_with("changes") {
             expected = in_order(&expected);
             found = in_order(&found);

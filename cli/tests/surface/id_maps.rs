@@ -127,3 +127,13 @@ fn is_root() -> bool {
 fn on_vfs() {
     compare("vfs", None);
 }
+
+#[test]
+fn on_overlay() {
+    compare("overlay", None);
+}
+
+#[test]
+fn on_overlay_that_may_not_map_by_mounts() {
+    compare("overlay", Some("_CONTAINERS_OVERLAY_DISABLE_IDMAP"));
+}

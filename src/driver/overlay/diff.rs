@@ -84,7 +84,7 @@ impl Overlay {
             Source::Upper { own, lowers } => {
                 let pack = PackOptions {
                     maps: options.maps.clone(),
-                    override_stat: self.options.force_mask.is_some(),
+                    override_stat: self.force_mask().is_some(),
                     compat: options.compat,
                 };
                 self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
