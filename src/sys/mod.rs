@@ -8,6 +8,8 @@ pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod program;
+#[cfg(test)]
+pub(crate) mod refused;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;

@@ -2,6 +2,7 @@
 
 mod apart;
 mod diffs;
+mod kernels;
 mod layers;
 mod mounts;
 mod program;
