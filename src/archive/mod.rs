@@ -35,6 +35,7 @@ pub use types::{
     Change, ChangeKind, Compression, DiskUsage, FileSource, LayerFacts, UnpackOptions, Whiteouts,
 };
 pub use usage::disk_usage;
+pub(crate) use walk::each_file;
 
 use crate::{Error, ErrorKind};
 

@@ -200,13 +200,12 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             }
             "mountopt" => out.mountopt = word.value.to_owned(),
             "size" => {
-                out.size = ram_in_bytes(&word)?;
-                not_yet.set("size", out.size > 0, &word);
+                out.size = ram_in_bytes(word.value)
+                    .ok_or_else(|| word.wrong("it is not a size such as 20m or 10g"))?;
             }
             "inodes" => {
                 out.inodes =
                     word.value.parse().map_err(|_| word.wrong("it is not a decimal number"))?;
-                not_yet.set("inodes", out.inodes > 0, &word);
             }
             "imagestore" | "additionalimagestore" => {
                 out.image_stores.extend(word.paths(true)?);
@@ -264,13 +263,12 @@ pub(crate) fn parse_vfs(options: &[String]) -> Result<VfsOptions> {
     Ok(out)
 }
 
-/// docker's `RAMInBytes`: a decimal number, an optional blank, a binary unit from `b` to `p`, with or without `b` or `ib`.
-fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
-    let wrong = || word.wrong("it is not a size such as 20m or 10g");
-    let text = word.value;
+/// docker's `RAMInBytes`: a decimal number, an optional blank, a binary unit from `b` to `p`, with or without `b` or `ib`. `None` if
+/// the text is anything else.
+pub(super) fn ram_in_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
-    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: f64 = number.parse().ok()?;
     let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
     let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
         "" => 0,
@@ -279,11 +277,11 @@ fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
         "g" => 30,
         "t" => 40,
         "p" => 50,
-        _ => return Err(wrong()),
+        _ => return None,
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     // A float to integer cast saturates, and a size has no use for more than 53 bits of precision.
-    Ok((number * (1u64 << shift) as f64) as u64)
+    Some((number * (1u64 << shift) as f64) as u64)
 }
 
 fn force_mask(word: &Word<'_>) -> Result<u32> {
@@ -399,7 +397,7 @@ mod tests {
     #[test]
     fn what_is_not_served_is_refused_by_name_when_it_matters() {
         for (key, value, harmless) in
-            [("size", "20m", "0"), ("inodes", "5", "0"), ("use_composefs", "1", "0")]
+            [("use_composefs", "1", "0"), ("use_composefs", "true", "false")]
         {
             let e = refusal(&format!("overlay.{key}={value}"));
             assert_eq!(e.kind(), ErrorKind::NotSupported);
@@ -426,8 +424,7 @@ mod tests {
         for (text, bytes) in
             [("20m", 20 << 20), ("1.5k", 1536), ("10 GiB", 10 << 30), ("7", 7), ("1TB", 1 << 40)]
         {
-            let word = Word { key: "size".into(), value: text, whole: text };
-            assert_eq!(ram_in_bytes(&word).unwrap(), bytes, "{text}");
+            assert_eq!(ram_in_bytes(text), Some(bytes), "{text}");
         }
     }
 }

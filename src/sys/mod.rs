@@ -8,6 +8,7 @@ pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod program;
+pub(crate) mod quota;
 #[cfg(test)]
 pub(crate) mod refused;
 pub(crate) mod regular;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,8 @@ impl Overlay {
     ) -> Result<()> {
         check_names(id, parent)?;
         refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
-        check_storage_options(options, read_write, id)?;
+        let wanted = self.wanted_limits(options, read_write, id)?;
+        self.check_layer_limits(wanted.as_ref(), id)?;
         self.ready()?;
         let (home, place) = match &self.image_home {
             Some(home) if !read_write => (home.as_path(), Place::ImageStore),
@@ -74,7 +76,10 @@ impl Overlay {
         // Two links to one layer would make the repair of older versions go round in circles (`store-format.md` 16.11).
         remove_links(&layer)?;
         let mut undo = Undo { dir: dir.clone(), link: None, done: false };
-        layout::make_dir(&dir, DirLook::root(0o700))?;
+        let made = layout::make_dir(&dir, DirLook::root(0o700))?;
+        if let Some(wanted) = &wanted {
+            self.give_project(made.as_fd(), &dir, wanted)?;
+        }
         layout::make_dir(&dir.join("diff"), look)?;
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
@@ -193,23 +198,6 @@ fn check_names(id: &LayerId, parent: Option<&LayerId>) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// CRE-2, CRE-3: sizes need a quota, which this version does not set.
-fn check_storage_options(options: &CreateOptions, read_write: bool, id: &LayerId) -> Result<()> {
-    let Some(key) = options.storage_opt.keys().next() else { return Ok(()) };
-    let action = format!("creating layer {id} with the storage option {key:?}");
-    let known = matches!(key.to_ascii_lowercase().as_str(), "size" | "inodes");
-    Err(if !known {
-        Error::new(ErrorKind::InvalidArgument, action).detail(format!("unknown option {key}"))
-    } else if read_write {
-        Error::new(ErrorKind::NotSupported, action).detail(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        )
-    } else {
-        Error::new(ErrorKind::InvalidArgument, action)
-            .detail(format!("--storage-opt {key} is only supported for ReadWrite Layers"))
-    })
 }
 
 #[cfg(test)]

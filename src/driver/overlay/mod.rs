@@ -12,6 +12,7 @@ mod mount;
 mod prepare;
 mod probe;
 mod program;
+mod quota;
 mod remove;
 mod traces;
 mod words;
@@ -28,6 +29,7 @@ use std::sync::{Mutex, OnceLock};
 use self::chain::Heal;
 use self::get::Counts;
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
+use self::quota::Quotas;
 use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
@@ -63,6 +65,7 @@ pub(super) struct Overlay {
     /// The program that mounts in place of the kernel, if one does; found out when the home is made ready.
     mounter: OnceLock<Option<PathBuf>>,
     counts: Counts,
+    quotas: Quotas,
 }
 
 impl Overlay {
@@ -99,6 +102,7 @@ impl Overlay {
             prepared: Mutex::new(false),
             mounter: OnceLock::new(),
             counts: Counts::default(),
+            quotas: Quotas::default(),
         })
     }
 
@@ -216,8 +220,10 @@ impl Driver for Overlay {
 
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
-        let diff = self.locate_own(id)?.diff();
+        let layer = self.locate_own(id)?;
+        let diff = layer.diff();
         staging.adopt_root(&diff)?;
+        self.adopt_content(staging.root(), &layer)?;
         staging.commit(&diff, id)
     }
 
@@ -287,7 +293,10 @@ impl Driver for Overlay {
     fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage> {
         let layer = self.locate(id)?;
         layer.check_content()?;
-        archive::disk_usage(open_dir(&layer.diff())?.as_fd())
+        match self.project_usage(&layer)? {
+            Some(usage) => Ok(usage),
+            None => archive::disk_usage(open_dir(&layer.diff())?.as_fd()),
+        }
     }
 
     fn cleanup(&self) -> Result<()> {

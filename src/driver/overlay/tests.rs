@@ -6,5 +6,6 @@ mod kernels;
 mod layers;
 mod mounts;
 mod program;
+mod quotas;
 mod rootless;
 mod stores;
