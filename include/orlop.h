@@ -318,7 +318,7 @@ typedef struct orlop_layer_options {
     size_t size;
     // SELinux label; may be NULL.
     const char *mount_label;
-    // "key=value" options of this layer ("size", "inodes"); those that need a quota are refused.
+    // "key=value" options of a container's layer ("size", "inodes"); refused where the file system has no project quotas.
     struct orlop_strings storage_opt;
     // User id map; anything but an empty one is refused by this version.
     struct orlop_id_maps uid_map;

@@ -23,7 +23,7 @@ pub struct orlop_layer_options {
     pub size: usize,
     /// SELinux label; may be NULL.
     pub mount_label: *const c_char,
-    /// "key=value" options of this layer ("size", "inodes"); those that need a quota are refused.
+    /// "key=value" options of a container's layer ("size", "inodes"); refused where the file system has no project quotas.
     pub storage_opt: orlop_strings,
     /// User id map; anything but an empty one is refused by this version.
     pub uid_map: orlop_id_maps,

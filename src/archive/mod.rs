@@ -43,6 +43,7 @@ pub use types::{
     UnpackOptions, Whiteouts,
 };
 pub use usage::{disk_usage, upper_size};
+pub(crate) use walk::each_file;
 
 use crate::{Error, ErrorKind};
 

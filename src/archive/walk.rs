@@ -52,6 +52,29 @@ pub(super) fn is_change(e: Errno) -> bool {
     matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::STALE)
 }
 
+/// Calls `work` with each regular file and directory below `root`, and whether it is a directory; links are not followed, and what
+/// vanishes meanwhile is passed over.
+///
+/// # Errors
+/// The first of `work`, or a system call's.
+pub(crate) fn each_file(
+    root: BorrowedFd<'_>,
+    mut work: impl FnMut(BorrowedFd<'_>, bool) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut walk = Walk::new(root)?;
+    while let Some(item) = walk.next()? {
+        let directory = item.kind() == FileType::Directory;
+        if !directory && item.kind() != FileType::RegularFile {
+            continue;
+        }
+        match walk.open(&item) {
+            Err(e) if is_change(e) => {}
+            file => work(file?.as_fd(), directory)?,
+        }
+    }
+    Ok(())
+}
+
 struct Level {
     /// `None` where it was closed to save descriptors.
     fd: Option<OwnedFd>,

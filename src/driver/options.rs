@@ -31,21 +31,6 @@ pub(crate) struct OverlayOptions {
     pub(crate) disable_idmap: bool,
     /// Layers of partial pulls are to become composefs images, which this version does not make; there may be such layers.
     pub(crate) use_composefs: bool,
-    /// An option that matters as soon as something is written or mounted, and is not served yet.
-    not_served: Option<NotServed>,
-}
-
-impl OverlayOptions {
-    /// Refuses, by its name, an option that this version does not serve. Records can be read whatever it is.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotSupported`]
-    pub(crate) fn check_served(&self) -> Result<()> {
-        let Some(NotServed { key, whole }) = &self.not_served else { return Ok(()) };
-        Err(Error::new(ErrorKind::NotSupported, format!("applying the overlay option {whole:?}"))
-            .detail(format!("{key:?} is not yet supported"))
-            .hint(format!("remove {key} from storage.conf, STORAGE_OPTS and --storage-opt")))
-    }
 }
 
 /// A store of layers that a daemon serves by the digests of their tables of contents (`overlay-driver.md` 15).
@@ -54,13 +39,6 @@ pub(crate) struct LayerStore {
     pub(crate) path: PathBuf,
     /// `ref`: the image's reference, in base64, is a directory between.
     pub(crate) with_reference: bool,
-}
-
-/// An option that is understood and not yet served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct NotServed {
-    key: &'static str,
-    whole: String,
 }
 
 /// What the vfs driver was told.
@@ -172,28 +150,12 @@ fn split<'a>(whole: &'a str, own: &[&str]) -> Result<Option<Word<'a>>> {
     Err(Error::new(ErrorKind::Config, format!("unknown driver {driver:?} in option {whole:?}")))
 }
 
-/// The keys that are understood and not yet served; each keeps the last option that would matter.
-#[derive(Default)]
-struct NotYet(Vec<(&'static str, Option<String>)>);
-
-impl NotYet {
-    fn set(&mut self, key: &'static str, matters: bool, word: &Word<'_>) {
-        self.0.retain(|(k, _)| *k != key);
-        self.0.push((key, matters.then(|| word.whole.to_owned())));
-    }
-
-    fn first(self) -> Option<NotServed> {
-        self.0.into_iter().find_map(|(key, whole)| whole.map(|whole| NotServed { key, whole }))
-    }
-}
-
 /// Reads the options of the overlay driver.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a malformed option. One that this version does not serve is kept for [`OverlayOptions::check_served`].
+/// [`ErrorKind::Config`] for a malformed option.
 pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
     let mut out = OverlayOptions::default();
-    let mut not_yet = NotYet::default();
     for whole in options {
         let Some(word) = split(whole, &["overlay", "overlay2"])? else { continue };
         match word.key.as_str() {
@@ -202,13 +164,12 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             }
             "mountopt" => out.mountopt = word.value.to_owned(),
             "size" => {
-                out.size = ram_in_bytes(&word)?;
-                not_yet.set("size", out.size > 0, &word);
+                out.size = ram_in_bytes(word.value)
+                    .ok_or_else(|| word.wrong("it is not a size such as 20m or 10g"))?;
             }
             "inodes" => {
                 out.inodes =
                     word.value.parse().map_err(|_| word.wrong("it is not a decimal number"))?;
-                not_yet.set("inodes", out.inodes > 0, &word);
             }
             "imagestore" | "additionalimagestore" => {
                 out.image_stores.extend(word.paths(true)?);
@@ -226,7 +187,6 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             "ignore_chown_errors" => out.ignore_chown_errors = word.boolean()?,
             "force_mask" => {
                 out.force_mask = Some(force_mask(&word)?);
-                not_yet.set("force_mask", true, &word);
             }
             "disable_idmap" => out.disable_idmap = word.boolean()?,
             "use_composefs" => {
@@ -236,7 +196,6 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
             _ => return Err(word.unknown()),
         }
     }
-    out.not_served = not_yet.first();
     Ok(out)
 }
 
@@ -263,13 +222,12 @@ pub(crate) fn parse_vfs(options: &[String]) -> Result<VfsOptions> {
     Ok(out)
 }
 
-/// docker's `RAMInBytes`: a decimal number, an optional blank, a binary unit from `b` to `p`, with or without `b` or `ib`.
-fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
-    let wrong = || word.wrong("it is not a size such as 20m or 10g");
-    let text = word.value;
+/// docker's `RAMInBytes`: a decimal number, an optional blank, a binary unit from `b` to `p`, with or without `b` or `ib`. `None` if
+/// the text is anything else.
+pub(super) fn ram_in_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
-    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: f64 = number.parse().ok()?;
     let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
     let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
         "" => 0,
@@ -278,11 +236,11 @@ fn ram_in_bytes(word: &Word<'_>) -> Result<u64> {
         "g" => 30,
         "t" => 40,
         "p" => 50,
-        _ => return Err(wrong()),
+        _ => return None,
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     // A float to integer cast saturates, and a size has no use for more than 53 bits of precision.
-    Ok((number * (1u64 << shift) as f64) as u64)
+    Some((number * (1u64 << shift) as f64) as u64)
 }
 
 fn force_mask(word: &Word<'_>) -> Result<u32> {
@@ -392,20 +350,20 @@ mod tests {
         assert_eq!(stores, ["/usr/bin", "/etc", "/var"]);
     }
 
-    fn refusal(option: &str) -> Error {
-        overlay(&[option]).unwrap().check_served().unwrap_err()
-    }
-
     #[test]
-    fn what_is_not_served_is_refused_by_name_when_it_matters() {
+    fn later_options_win() {
+        // OPT-5
         for (key, value, harmless) in [("size", "20m", "0"), ("inodes", "5", "0")] {
-            let e = refusal(&format!("overlay.{key}={value}"));
-            assert_eq!(e.kind(), ErrorKind::NotSupported);
-            assert!(e.to_string().contains(key), "{e}");
-            let both = [format!("{key}={value}"), format!("{key}={harmless}")];
-            parse_overlay(&both).unwrap().check_served().unwrap();
+            let both = [format!("{key}={value}"), format!("overlay.{key}={harmless}")];
+            assert_eq!(parse_overlay(&both).unwrap(), OverlayOptions::default(), "{key}");
         }
-        assert_eq!(refusal("force_mask=shared").kind(), ErrorKind::NotSupported);
+        assert_eq!(overlay(&["force_mask=shared"]).unwrap().force_mask, Some(0o755));
+        assert_eq!(overlay(&["force_mask=private"]).unwrap().force_mask, Some(0o700));
+        assert_eq!(overlay(&["force_mask=0750"]).unwrap().force_mask, Some(0o750));
+        let stores = overlay(&["additionallayerstore=/etc:ref,/var"]).unwrap().layer_stores;
+        let found: Vec<_> =
+            stores.iter().map(|s| (s.path.to_str().unwrap(), s.with_reference)).collect();
+        assert_eq!(found, [("/etc", true), ("/var", false)]);
     }
 
     #[test]
@@ -423,8 +381,7 @@ mod tests {
         for (text, bytes) in
             [("20m", 20 << 20), ("1.5k", 1536), ("10 GiB", 10 << 30), ("7", 7), ("1TB", 1 << 40)]
         {
-            let word = Word { key: "size".into(), value: text, whole: text };
-            assert_eq!(ram_in_bytes(&word).unwrap(), bytes, "{text}");
+            assert_eq!(ram_in_bytes(text), Some(bytes), "{text}");
         }
     }
 }

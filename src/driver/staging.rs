@@ -76,7 +76,9 @@ impl TempStaging {
     pub(super) fn commit(self, target: &Path, id: &LayerId) -> Result<()> {
         let Self { temp, path, .. } = self;
         relocate(&path, target, RenameFlags::empty()).map_err(|e| {
-            if e.kind() == std::io::ErrorKind::DirectoryNotEmpty {
+            use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
+            // rename(2) may say either; xfs says the first.
+            if matches!(e.kind(), AlreadyExists | DirectoryNotEmpty) {
                 Error::new(ErrorKind::DuplicateId, format!("committing content to layer {id}"))
                     .id(id.as_str())
                     .path(target)

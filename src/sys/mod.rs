@@ -10,7 +10,10 @@ pub(crate) mod mount;
 pub(crate) mod of_process;
 pub(crate) mod priority;
 pub(crate) mod program;
+pub(crate) mod quota;
 pub(crate) mod reflink;
+#[cfg(test)]
+pub(crate) mod refused;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;

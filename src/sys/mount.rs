@@ -15,6 +15,8 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
+#[cfg(test)]
+use super::refused::{self, Call};
 use super::threads::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
@@ -134,7 +136,10 @@ fn below(table: Vec<MountEntry>, root: &Path) -> Vec<PathBuf> {
 /// When the path cannot be examined.
 pub(crate) fn is_mount_point(path: &Path) -> Result<bool> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    match rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE) {
+    let stat = rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE);
+    #[cfg(test)]
+    let stat = refused::check(Call::Statx).and(stat);
+    match stat {
         Ok(s) if s.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
             Ok(s.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
         }
@@ -247,6 +252,8 @@ impl NewOverlay {
     /// # Errors
     /// `ENOSYS` without the new mount API, `EPERM` without privileges, `ENODEV` without overlay.
     pub(crate) fn begin() -> io::Result<Self> {
+        #[cfg(test)]
+        refused::check(Call::Fsopen)?;
         Ok(Self(rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?))
     }
 
@@ -255,6 +262,10 @@ impl NewOverlay {
     /// # Errors
     /// `EINVAL` if the kernel does not know the key or refuses the value.
     pub(crate) fn string(&self, key: &str, value: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if key == "lowerdir+" {
+            refused::check(Call::LowerdirPlus)?;
+        }
         Ok(rustix::mount::fsconfig_set_string(&self.0, key, OsStr::from_bytes(value))?)
     }
 
@@ -271,6 +282,8 @@ impl NewOverlay {
     /// # Errors
     /// `EINVAL` on older kernels.
     pub(crate) fn descriptor(&self, key: &str, value: &OwnedFd) -> io::Result<()> {
+        #[cfg(test)]
+        refused::check(Call::LayerDescriptor)?;
         Ok(rustix::mount::fsconfig_set_fd(&self.0, key, value)?)
     }
 
@@ -311,6 +324,11 @@ pub(crate) fn in_directory<T: Send>(
     directory: &Path,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T> {
+    #[cfg(test)]
+    let work = {
+        let calls = refused::all();
+        move || refused::with(&calls, work)
+    };
     std::thread::scope(|scope| {
         let worker = spawn_scoped(scope, "orlop-mount", || {
             // SAFETY: CLONE_FS gives this fresh thread its own root, working directory and umask; it separates

@@ -19,7 +19,8 @@ CHANGING = frozenset("""
     """.split())
 # Changing only with O_CREAT or O_TRUNC, with FICLONE, or when the superblock is made.
 SOMETIMES = {"open": "O_CREAT|O_TRUNC", "openat": "O_CREAT|O_TRUNC", "openat2": "O_CREAT|O_TRUNC",
-             "ioctl": "FICLONE|FS_IOC_SETFLAGS", "fsconfig": "FSCONFIG_CMD_"}
+             "ioctl": "FICLONE|FS_IOC_SETFLAGS|FS_IOC_FSSETXATTR", "fsconfig": "FSCONFIG_CMD_",
+             "quotactl": "Q_XSETQLIM", "quotactl_fd": "Q_XSETQLIM"}
 HARMLESS = frozenset("""
     read pread64 readv preadv lseek close close_range stat fstat lstat newfstatat statx statfs
     fstatfs access faccessat faccessat2 readlink readlinkat getdents64 getxattr lgetxattr

@@ -80,13 +80,13 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
-fn options_that_are_not_served_yet_hinder_writing_alone() {
+fn limits_hinder_writing_alone_where_there_are_no_quotas() {
     let sandbox = Sandbox::new(ORLOP, "overlay");
-    for option in ["size=10G", "overlay.inodes=10"] {
+    for (option, key) in [("size=10G", "size"), ("overlay.inodes=5", "inodes")] {
         assert_eq!(sandbox.ok(&format!("images --storage-opt {option}")), "", "{option}");
-        let run =
-            sandbox.fails(&format!("create-layer --storage-opt {option}"), "not yet supported");
-        assert!(run.stderr.contains(option), "{run:?}");
+        let run = sandbox.fails(&format!("create-layer --storage-opt {option}"), "project quotas");
+        assert!(run.stderr.contains(&format!("{key:?}")), "{run:?}");
+        assert!(run.stderr.contains(&format!("remove {key} from storage.conf")), "{run:?}");
     }
 }
 

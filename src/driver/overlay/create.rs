@@ -2,9 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::XattrFlags;
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place, is_reserved};
@@ -54,10 +57,14 @@ impl Overlay {
         read_write: bool,
     ) -> Result<()> {
         check_names(id, parent)?;
-        check_storage_options(options, read_write, id)?;
         let maps = options.maps();
         let root = DirLook::of_root(&maps, 0o700)?;
+        let wanted = self.wanted_limits(options, read_write, id)?;
+        self.check_layer_limits(wanted.as_ref(), id)?;
         self.ready()?;
+        if read_write {
+            self.check_mask(id)?;
+        }
         let (home, place) = match &self.image_home {
             Some(home) if !read_write => (home.as_path(), Place::ImageStore),
             _ => (self.home.as_path(), Place::Home),
@@ -75,8 +82,11 @@ impl Overlay {
         // Two links to one layer would make the repair of older versions go round in circles (`store-format.md` 16.11).
         remove_links(&layer)?;
         let mut undo = Undo { dir: dir.clone(), link: None, done: false };
-        layout::make_dir(&dir, root)?;
-        layout::make_dir(&dir.join("diff"), look)?;
+        let made = layout::make_dir(&dir, root)?;
+        if let Some(wanted) = &wanted {
+            self.give_project(made.as_fd(), &dir, wanted)?;
+        }
+        let shown = self.make_diff(&dir.join("diff"), look, &maps)?;
 
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
         let link = LinkId::random();
@@ -87,7 +97,7 @@ impl Overlay {
             .map_err(|e| Error::io("making the link", &path, e))?;
         undo.link = Some(path);
 
-        let private = DirLook { mode: 0o700, ..look };
+        let private = DirLook { mode: 0o700, ..shown };
         layout::make_dir(&dir.join("work"), private)?;
         layout::make_dir(&dir.join("merged"), private)?;
         match below {
@@ -100,6 +110,32 @@ impl Overlay {
         }
         undo.done = true;
         Ok(())
+    }
+
+    /// A container's layer needs a program that shows what `force_mask` hides (CRE-2).
+    fn check_mask(&self, id: &LayerId) -> Result<()> {
+        if self.force_mask().is_none() || self.program().is_some() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotSupported, format!("creating layer {id}"))
+            .id(id.as_str())
+            .detail("the kernel cannot show a container the owners and modes that force_mask keeps in xattrs")
+            .hint("set mount_program, or remove force_mask, in storage.conf"))
+    }
+
+    /// Makes the directory of the layer's content; with `force_mask` it has that mode, the maps' root for an owner, and `look` in an
+    /// xattr (CRE-8). Returns what it looks like.
+    fn make_diff(&self, diff: &Path, look: DirLook, maps: &IdMaps) -> Result<DirLook> {
+        let Some(mode) = self.force_mask() else {
+            return layout::make_dir(diff, look).map(|_| look);
+        };
+        let (uid, gid) = maps.root()?;
+        let shown = DirLook { mode, uid, gid };
+        layout::make_dir(diff, shown)?;
+        let note = format!("{}:{}:{:04o}:dir", look.uid, look.gid, look.mode);
+        rustix::fs::lsetxattr(diff, OVERRIDE_XATTR, note.as_bytes(), XattrFlags::empty())
+            .map_err(|e| Error::io("setting an xattr of", diff, e))?;
+        Ok(shown)
     }
 
     /// What a child of `parent` has in `lower` and `lower-layers` (CRE-12, CRE-13).
@@ -198,23 +234,6 @@ fn check_names(id: &LayerId, parent: Option<&LayerId>) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// CRE-2, CRE-3: sizes need a quota, which this version does not set.
-fn check_storage_options(options: &CreateOptions, read_write: bool, id: &LayerId) -> Result<()> {
-    let Some(key) = options.storage_opt.keys().next() else { return Ok(()) };
-    let action = format!("creating layer {id} with the storage option {key:?}");
-    let known = matches!(key.to_ascii_lowercase().as_str(), "size" | "inodes");
-    Err(if !known {
-        Error::new(ErrorKind::InvalidArgument, action).detail(format!("unknown option {key}"))
-    } else if read_write {
-        Error::new(ErrorKind::NotSupported, action).detail(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        )
-    } else {
-        Error::new(ErrorKind::InvalidArgument, action)
-            .detail(format!("--storage-opt {key} is only supported for ReadWrite Layers"))
-    })
 }
 
 #[cfg(test)]

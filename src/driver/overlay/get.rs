@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -268,7 +269,11 @@ impl Overlay {
         };
         let fresh = layer.path().join("merged.1");
         remove_tree(&fresh)?;
-        layout::make_dir(&fresh, look)?;
+        match layout::make_dir(&fresh, look) {
+            // A layer that has used up its limits keeps the one that it has: unmounting must not need room.
+            Err(e) if is_full(&e) => return Ok(()),
+            made => drop(made?),
+        }
         std::fs::rename(&fresh, merged)
             .map_err(|e| Error::io("replacing the mount point", merged, e).id(layer.id.as_str()))
     }
@@ -279,6 +284,10 @@ impl Overlay {
             done => done.map_err(|e| Error::io("unmounting", merged, e).id(layer.id.as_str())),
         }
     }
+}
+
+fn is_full(e: &Error) -> bool {
+    matches!(e.os_error(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 fn is_read_only(path: &Path) -> bool {

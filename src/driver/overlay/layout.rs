@@ -26,9 +26,11 @@ pub(super) const TEMP_DIRS: &str = "tempdirs";
 pub(super) const STAGING: &str = "staging";
 /// Tells whether the home belongs to a mount program.
 pub(super) const MOUNT_PROGRAM_FLAG: &str = ".has-mount-program";
-/// What the home has beside its layers; the last one is a device node for quotas.
+/// The node of the home's device, for quotas on older kernels.
+pub(super) const BACKING_DEVICE: &str = "backingFsBlockDev";
+/// What the home has beside its layers.
 pub(super) const RESERVED: [&str; 5] =
-    [LINKS, STAGING, TEMP_DIRS, MOUNT_PROGRAM_FLAG, "backingFsBlockDev"];
+    [LINKS, STAGING, TEMP_DIRS, MOUNT_PROGRAM_FLAG, BACKING_DEVICE];
 /// Prefixes of the probes' directories, which a crash can leave behind (DEF-28).
 pub(super) const PROBES: [&str; 4] =
     ["compat", "metacopy-check", "opaque-bug-check", "volatile-check"];

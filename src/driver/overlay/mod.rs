@@ -18,6 +18,7 @@ mod plan;
 mod prepare;
 mod probe;
 mod program;
+mod quota;
 mod remove;
 mod shift;
 mod traces;
@@ -35,6 +36,7 @@ use std::sync::{Mutex, OnceLock};
 use self::chain::{Heal, Place};
 use self::get::Counts;
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
+use self::quota::Quotas;
 use super::options::{OverlayOptions, parse_overlay};
 use super::staging::TempStaging;
 use super::{
@@ -70,6 +72,7 @@ pub(super) struct Overlay {
     /// The program that mounts in place of the kernel, if one does; found out when the home is made ready.
     mounter: OnceLock<Option<PathBuf>>,
     counts: Counts,
+    quotas: Quotas,
 }
 
 impl Overlay {
@@ -106,6 +109,7 @@ impl Overlay {
             prepared: Mutex::new(false),
             mounter: OnceLock::new(),
             counts: Counts::default(),
+            quotas: Quotas::default(),
         })
     }
 
@@ -227,6 +231,7 @@ impl Driver for Overlay {
         self.check_writable(&layer)?;
         let diff = layer.diff();
         staging.adopt_root(&diff)?;
+        self.adopt_content(staging.root(), &layer)?;
         staging.commit(&diff, id)
     }
 
@@ -328,7 +333,10 @@ impl Driver for Overlay {
     fn disk_usage(&self, id: &LayerId) -> Result<DiskUsage> {
         let layer = self.locate(id)?;
         self.check_content(&layer)?;
-        archive::disk_usage(open_dir(&self.content_of(&layer)?)?.as_fd())
+        match self.project_usage(&layer)? {
+            Some(usage) => Ok(usage),
+            None => archive::disk_usage(open_dir(&self.content_of(&layer)?)?.as_fd()),
+        }
     }
 
     fn cleanup(&self) -> Result<()> {

@@ -1,14 +1,16 @@
 //! One overlay mount, planned as data and then made in tiers (GET-19 to GET-22, MNT-1 to MNT-5).
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::layout::MAX_LOWERS;
+use super::layout::{MAX_LOWERS, open_dir};
 use super::words::{self, Words};
 use crate::sys::mount::{
     FSCONFIG_STRING_MAX, NewOverlay, attach, in_directory, kernel_before, mount_overlay, page_size,
@@ -62,16 +64,17 @@ impl Plan {
         if plain && self.data(&self.words).len() < page {
             return self.mount_by_string(&words);
         }
-        match self.mount_by_parts(&words) {
+        let by_parts = match kernel_before(6, 7) {
+            // Known beforehand: each try would leave a line in the kernel's log.
+            true => Err(Refusal::NoParts(Errno::NOSYS.into())),
+            false => self.mount_by_parts(&words),
+        };
+        match by_parts {
             // Kernels before 6.7 do not know lowerdir+, those before 5.2 no fsopen at all.
-            Err(Refusal::NoParts(e)) => {
-                if self.data(&words.data).len() >= page {
-                    return Err(self.refused(e, None).hint(
-                        "this kernel takes one page of mount options; Linux 6.7 takes more",
-                    ));
-                }
+            Err(Refusal::NoParts(_)) if self.data(&words.data).len() < page => {
                 self.mount_by_string(&words)
             }
+            Err(Refusal::NoParts(_)) => self.mount_by_numbers(&words),
             Err(Refusal::Kernel(e, said)) => Err(self.refused(e, said)),
             Err(Refusal::Other(e)) => Err(e),
             Ok(()) => Ok(()),
@@ -121,6 +124,44 @@ impl Plan {
             .map_err(|e| self.refused(e, None))
     }
 
+    /// Tier d: `mount(2)` with the layers as numbers of open descriptors, from a thread that stands in `/proc/self/fd` (GET-27);
+    /// the writable side keeps its names, which the mount table shows, if there is room for them.
+    fn mount_by_numbers(&self, words: &Words) -> Result<()> {
+        let opened: HashMap<&Path, OwnedFd> = self
+            .layers()
+            .map(|l| Ok((l.absolute.as_path(), open_dir(&l.absolute)?)))
+            .collect::<Result<_>>()?;
+        let number = |layer: &Lower, out: &mut Vec<u8>| {
+            if let Some(fd) = opened.get(layer.absolute.as_path()) {
+                out.extend_from_slice(fd.as_raw_fd().to_string().as_bytes());
+            }
+        };
+        let is_upper = |layer: &Lower| {
+            let sides = self.upper.iter().flat_map(|u| [&u.diff, &u.work]);
+            sides.into_iter().any(|side| std::ptr::eq(side, layer))
+        };
+        let named = |layer: &Lower, out: &mut Vec<u8>| match is_upper(layer) {
+            true => escape(&layer.absolute, out),
+            false => number(layer, out),
+        };
+        let page = page_size();
+        let mut data = self.labelled(self.joined(named, &words.data));
+        if data.len() >= page {
+            data = self.labelled(self.joined(number, &words.data));
+        }
+        if data.len() >= page {
+            let full = io::Error::from_raw_os_error(libc::E2BIG);
+            return Err(self
+                .refused(full, None)
+                .hint("this kernel takes one page of mount options; Linux 6.7 takes more"));
+        }
+        // The descriptors are the whole process's, and stay open until the mount is made.
+        let target = std::path::absolute(&self.target)
+            .map_err(|e| Error::io("finding the place of the mount", &self.target, e))?;
+        in_directory(Path::new("/proc/self/fd"), || mount_overlay(&target, words.flags, &data))?
+            .map_err(|e| self.refused(e, None))
+    }
+
     /// All directories of the mount.
     pub(super) fn layers(&self) -> impl Iterator<Item = &Lower> {
         let upper = self.upper.iter().flat_map(|u| [&u.diff, &u.work]);
@@ -155,7 +196,10 @@ impl Plan {
 
     /// The option string of `mount(2)`.
     fn data(&self, words: &[String]) -> Vec<u8> {
-        let mut data = self.joined(|layer, out| escape(&layer.absolute, out), words);
+        self.labelled(self.joined(|layer, out| escape(&layer.absolute, out), words))
+    }
+
+    fn labelled(&self, mut data: Vec<u8>) -> Vec<u8> {
         if !self.label.is_empty() {
             data.extend_from_slice(format!(",context=\"{}\"", self.label).as_bytes());
         }
@@ -192,26 +236,42 @@ impl Plan {
     }
 
     fn configure(&self, overlay: &NewOverlay, words: &Words) -> Result<(), Refusal> {
-        let kernel = |e: io::Error| Refusal::Kernel(e, None);
+        // Until overlay spoke the new interface itself, all parameters were gathered unseen, up to a page.
+        let gathered = kernel_before(6, 7);
+        let is_invalid = |e: &io::Error| {
+            // Of descriptors, a file system that only knows strings says the second.
+            matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
+        };
+        let kernel = |e: io::Error| match gathered && is_invalid(&e) {
+            true => Refusal::NoParts(e),
+            false => Refusal::Kernel(e, None),
+        };
+        // Before Linux 6.13 no layer is taken by its descriptor.
+        let give = |key: &str, name: &Path, writable: bool| {
+            layer(overlay, key, name, writable).map_err(|e| match !fits(name) && is_invalid(&e) {
+                true => Refusal::NoParts(e),
+                false => kernel(e),
+            })
+        };
         overlay.string("source", b"overlay").map_err(kernel)?;
         for (n, lower) in self.lowers.iter().enumerate() {
-            layer(overlay, "lowerdir+", &lower.short, false).map_err(|e| {
+            give("lowerdir+", &lower.short, false).map_err(|refusal| match refusal {
                 // What the kernel does not know it refuses at the first; later ones fail for reasons of their own.
-                let unknown = n == 0 && e.raw_os_error() == Some(Errno::INVAL.raw_os_error());
-                let said = overlay.message();
-                if unknown && said.as_ref().is_none_or(|m| m.contains("nknown parameter")) {
-                    Refusal::NoParts(e)
-                } else {
-                    Refusal::Kernel(e, said)
-                }
+                Refusal::Kernel(e, None) if n == 0 && is_invalid(&e) => match overlay.message() {
+                    Some(said) if !said.contains("nknown parameter") => {
+                        Refusal::Kernel(e, Some(said))
+                    }
+                    _ => Refusal::NoParts(e),
+                },
+                other => other,
             })?;
         }
         for lower in &self.data {
             layer(overlay, "datadir+", &lower.short, false).map_err(kernel)?;
         }
         if let Some(upper) = &self.upper {
-            layer(overlay, "upperdir", &upper.diff.short, true).map_err(kernel)?;
-            layer(overlay, "workdir", &upper.work.short, true).map_err(kernel)?;
+            give("upperdir", &upper.diff.short, true)?;
+            give("workdir", &upper.work.short, true)?;
         }
         for flag in words.superblock_flags() {
             overlay.flag(flag).map_err(kernel)?;
@@ -261,11 +321,16 @@ fn layer(overlay: &NewOverlay, key: &str, path: &Path, writable: bool) -> io::Re
             .flat_map(|b| (b == b'\\').then_some(b).into_iter().chain([b]))
             .collect();
     }
-    if name.len() <= FSCONFIG_STRING_MAX {
+    if fits(Path::new(OsStr::from_bytes(&name))) {
         return overlay.string(key, &name);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     overlay.descriptor(key, &rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Whether a name is short enough for a parameter.
+fn fits(name: &Path) -> bool {
+    name.as_os_str().len() <= FSCONFIG_STRING_MAX
 }
 
 /// Whether a path holds what separates paths and words in an option string.
@@ -331,8 +396,8 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_make_the_same_mount() {
-        // DEF-10, MNT-1, MNT-2, MNT-4
+    fn all_ways_make_the_same_mount() {
+        // DEF-10, MNT-1, MNT-2, MNT-4, GET-27
         let root = tempfile::tempdir_in("/var/tmp").unwrap();
         let home = root.path().join("a,b:c\\d e");
         let dir = |name: &str| {
@@ -353,8 +418,15 @@ mod tests {
         };
         std::fs::write(home.join("l1/f"), "x").unwrap();
         let words = Words::parse(&plan.words).unwrap();
-        let ways: [&dyn Fn() -> bool; 2] =
-            [&|| plan.mount_by_string(&words).is_ok(), &|| plan.mount_by_parts(&words).is_ok()];
+        // Way by way: by a string, by numbers, by parts where this kernel has them.
+        let ways: [&dyn Fn() -> bool; 3] = [
+            &|| plan.mount_by_string(&words).is_ok(),
+            &|| plan.mount_by_numbers(&words).is_ok(),
+            &|| match plan.mount_by_parts(&words) {
+                Err(Refusal::NoParts(_)) => kernel_before(6, 7) && plan.mount().is_ok(),
+                made => made.is_ok(),
+            },
+        ];
         for (n, mount) in ways.iter().enumerate() {
             assert!(mount(), "way {n}");
             let entry = crate::driver::tests::mounted_at(&plan.target).unwrap();

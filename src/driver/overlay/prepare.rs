@@ -194,12 +194,12 @@ impl Overlay {
     }
 
     /// The file system below the home, or below what will be its parent.
-    fn backing_magic(&self) -> Option<u64> {
+    pub(super) fn backing_magic(&self) -> Option<u64> {
         let parent = self.home.parent()?;
         parent.ancestors().find_map(|dir| fs_magic(dir).ok())
     }
 
-    fn backing_name(&self) -> &'static str {
+    pub(super) fn backing_name(&self) -> &'static str {
         let Some(magic) = self.backing_magic() else { return "<unknown>" };
         REFUSED.iter().chain(&NAMED).find(|(m, _)| *m == magic).map_or("<unknown>", |(_, n)| n)
     }
@@ -216,10 +216,15 @@ impl Overlay {
         if *prepared {
             return Ok(());
         }
-        self.options.check_served()?;
         self.check_host()?;
         let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
         let new = layout::ensure_dir(&self.home, open, 0o700)?;
+        self.check_default_limits().inspect_err(|_| {
+            if new {
+                self.unmake();
+            }
+        })?;
+        self.stop_inheriting_projects()?;
         layout::ensure_own_dir(&self.home.join(layout::LINKS), open)?;
         if let Some(home) = &self.image_home {
             layout::ensure_own_dir(&home.join(layout::LINKS), open)?;
@@ -241,6 +246,10 @@ impl Overlay {
 
     /// Takes back the directories of a home that turned out not to serve (INI-11), as far as they are empty.
     fn unmake(&self) {
+        let node = self.home.join(layout::BACKING_DEVICE);
+        if let Err(e) = std::fs::remove_file(&node) {
+            tracing::debug!(path = ?node, error = %e, "an unusable home has no node to take back");
+        }
         let made = [layout::LINKS, layout::TEMP_DIRS].map(|name| self.home.join(name));
         for dir in made.iter().chain([&self.home]) {
             if let Err(e) = std::fs::remove_dir(dir) {
@@ -305,7 +314,7 @@ impl Overlay {
     }
 }
 
-fn may_mount() -> bool {
+pub(super) fn may_mount() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
     capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_ADMIN))
 }

@@ -140,7 +140,7 @@ pub const SUBJECTS: &[Subject] = &[
         ],
     },
     Subject {
-        // For quotas, which are not served.
+        // For quotas on kernels before 5.14.
         file: "g/overlay/backingFsBlockDev",
         usage: USE,
         write: WRITE,

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, super_options, words};
 use crate::driver::{CreateOptions, Driver, MountOptions};
-use crate::sys::mount::{detach, mount_overlay};
+use crate::sys::mount::{detach, kernel_before, mount_overlay};
 use crate::{ErrorKind, LayerId};
 
 fn plain() -> MountOptions {
     MountOptions::default()
 }
 
-fn hex(n: usize) -> LayerId {
+pub(super) fn hex(n: usize) -> LayerId {
     LayerId::new(format!("{n:064x}")).unwrap()
 }
 
 /// A chain of that many lower layers and a writable one above, ids of 64 digits; a file in the lowest.
-fn deep(driver: &dyn Driver, lowers: usize) -> LayerId {
+pub(super) fn deep(driver: &dyn Driver, lowers: usize) -> LayerId {
     for n in 0..=lowers {
         let parent = n.checked_sub(1).map(hex);
         driver.create(&hex(n), parent.as_ref(), &CreateOptions::default()).unwrap();
@@ -125,7 +125,8 @@ fn chains_up_to_the_kernels_limit_mount_with_their_options() {
         let told = super_options(&merged);
         assert!(told.len() < 32 << 10, "{} bytes", told.len());
         let named = told.matches("lowerdir+=l/").count();
-        assert_eq!(named, if lowers == 10 { 0 } else { lowers }, "{}", &told[..200]);
+        let by_name = lowers > 10 && !kernel_before(6, 7);
+        assert_eq!(named, if by_name { lowers } else { 0 }, "{}", &told[..200]);
         driver.put(&layer).unwrap();
         assert!(!store.home(&layer).join("merged/deepest").exists());
     }
@@ -176,7 +177,10 @@ fn older_uppers_lie_between_a_layer_and_the_next() {
             assert!(told.contains(&expected), "{told}");
         } else {
             assert!(
-                told.contains(&format!("lowerdir+={top}/diff1,lowerdir+={top}/diff2,lowerdir+=l/")),
+                kernel_before(6, 7)
+                    || told.contains(&format!(
+                        "lowerdir+={top}/diff1,lowerdir+={top}/diff2,lowerdir+=l/"
+                    )),
                 "{told}"
             );
         }

@@ -7,6 +7,7 @@ use crate::driver::tests::{
     TestStore, chain, change_list, id, mounted_at, snapshot, super_options, tar_names, words,
 };
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions};
+use crate::sys::mount::kernel_before;
 
 /// A store with the layers base and shared, whose home nobody has mounted.
 fn shared_store() -> TestStore {
@@ -120,7 +121,8 @@ fn long_chains_over_another_store() {
     let merged = driver.get(&id("ctr"), &MountOptions::default()).unwrap();
     assert_eq!(fs::read_to_string(merged.join("deepest")).unwrap(), "x");
     let expected = format!("lowerdir+={}/overlay/l/", shared.graph.display());
-    assert_eq!(super_options(&merged).matches(&expected).count(), 120);
+    let named = if kernel_before(6, 7) { 0 } else { 120 };
+    assert_eq!(super_options(&merged).matches(&expected).count(), named);
 }
 
 #[test]
