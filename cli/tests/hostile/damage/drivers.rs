@@ -110,12 +110,13 @@ pub const SUBJECTS: &[Subject] = &[
         write: WRITE,
         delete: DELETE,
         cells: &[
-            (Missing, SOUND),
-            (Empty, SOUND),
-            (Truncated, SOUND),
+            // What is no answer is looked for in the layers, and written down.
+            (Missing, &[(Afterwards, "rebuilt")]),
+            (Empty, &[(Afterwards, "rebuilt")]),
+            (Truncated, &[(Afterwards, "rebuilt")]),
             // Then fuse-overlayfs mounts the layers, which knows the kernel's marks as well.
             (Foreign("", "true"), SOUND),
-            (Escaping("", "/bin/sh"), SOUND),
+            (Escaping("", "/bin/sh"), &[(Afterwards, "rebuilt")]),
             (
                 WrongType,
                 refusing!(".has-mount-program & not a regular file", Use, Neighbour, Write, Delete),
