@@ -124,7 +124,6 @@ impl Overlay {
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
             maps: options.maps.clone(),
-            ..UnpackOptions::default()
         })
     }
 
