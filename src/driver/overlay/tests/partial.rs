@@ -16,7 +16,7 @@ fn pulls(driver: &dyn Driver) -> &dyn PartialPulls {
 
 fn begin(driver: &dyn Driver) -> PathBuf {
     let partial = pulls(driver).begin(&ApplyOptions::default()).unwrap();
-    assert_eq!(partial.unpack.whiteouts, Whiteouts::Overlay("trusted.overlay."));
+    assert!(matches!(partial.unpack.whiteouts, Whiteouts::Overlay(_)));
     fs::write(partial.target.join("f"), "partial").unwrap();
     partial.target
 }

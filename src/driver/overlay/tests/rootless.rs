@@ -14,8 +14,9 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
-/// Tests of metacopy, which the kernel does not do with user xattrs, and one that lists all words of a mount.
-const FOR_ROOT: [&str; 5] = [
+/// Tests of metacopy, which the kernel does not do with user xattrs and composefs layers need, and one that lists all words of a mount.
+const FOR_ROOT: [&str; 6] = [
+    "tests::composefs",
     "a_description_is_what_would_be_mounted",
     "metacopy_words_follow_the_kernel",
     "trees_are_compared_where_the_layer_alone_does_not_tell",
