@@ -14,9 +14,15 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
+<<<<<<< HEAD
 /// Tests of metacopy, which the kernel does not do with user xattrs, and which composefs layers need; of ids that a user does not have;
 /// and one that lists all words of a mount.
 const FOR_ROOT: [&str; 9] = [
+=======
+/// Tests of metacopy, which the kernel does not do with user xattrs and composefs layers need, and one that lists all words of a mount.
+const FOR_ROOT: [&str; 6] = [
+    "tests::composefs",
+>>>>>>> extras
     "a_description_is_what_would_be_mounted",
     "overlay::ids::",
     "overlay::tests::ids::",
