@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::get::View;
-use super::layout::open_dir;
+use super::layout::{self, open_dir};
 use crate::archive::{self, Change, FileSource, TreeFiles, Upper, has_content_elsewhere};
 use crate::driver::{DiffOptions, naive, refuse_diff_maps};
 use crate::{LayerId, Result};
@@ -37,8 +37,8 @@ impl Overlay {
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
         let own = Self::open_contents(std::slice::from_ref(&layer))?;
-        // What a program leaves in an upper only the program reads; sizes are those of the files there (DIF-2).
-        if Self::is_parent(&lowers, parent) && (sizes_only || self.program().is_none()) {
+        // Sizes are those of the files there (DIF-2).
+        if Self::is_parent(&lowers, parent) && (sizes_only || !self.is_by_program()?) {
             for lower in &lowers {
                 lower.check_content()?;
             }
@@ -46,16 +46,32 @@ impl Overlay {
         }
         // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
         let mut words: &[&str] = &[];
-        for dir in &own {
+        // With user xattrs the kernel does neither.
+        let by_kernel = self.program().is_none() && !self.rootless;
+        for dir in own.iter().filter(|_| by_kernel) {
             if has_content_elsewhere(dir.as_fd(), self.xattr_prefix)? {
-                // With user xattrs the kernel does neither.
-                words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+                words = &["metacopy=on", "redirect_dir=on"];
                 break;
             }
         }
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
+    }
+
+    /// Whether a program mounts the layers: what it leaves in an upper only it reads. On a medium that nobody writes to it cannot be
+    /// asked, and the upper is read as the kernel's.
+    fn is_by_program(&self) -> Result<bool> {
+        let wanted = self.program().is_some()
+            || self.options.mount_program.is_some()
+            || layout::read_mount_program_flag(&self.home)? == Some(true);
+        if !wanted {
+            return Ok(false);
+        }
+        match self.ready() {
+            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(false),
+            ready => ready.map(|()| self.program().is_some()),
+        }
     }
 
     /// Runs `work` on the layer's own content and what is below it.

@@ -15,9 +15,10 @@ const AS_USER: &str = "ORLOP_TEST_AS_USER";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
 /// Tests of metacopy, which the kernel does not do with user xattrs.
-const FOR_ROOT: [&str; 4] = [
+const FOR_ROOT: [&str; 5] = [
     "metacopy_words_follow_the_kernel",
-    "trees_are_compared_where_the_layer_alone_does_not_tell",
+    "a_layer_is_told_without_a_mount_whatever_its_uppers_look_like",
+    "what_chance_does_to_a_container_is_told_whole",
     "probes_leave_their_answers_under_the_common_names",
     "what_the_kernel_left_in_a_lower_layer_is_found_there",
 ];
