@@ -11,7 +11,7 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::composefs::ImageFiles;
 use super::get::View;
-use super::layout::open_dir;
+use super::layout::{self, open_dir};
 use crate::archive::{
     self, Change, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
 };
@@ -40,8 +40,8 @@ impl Overlay {
         let own = self.open_contents(std::slice::from_ref(&layer))?;
         // Only a mount shows what composefs layers have.
         let composed = std::iter::once(&layer).chain(&lowers).any(LayerDir::has_image);
-        // What a program leaves in an upper only the program reads; sizes are those of the files there (DIF-2).
-        let readable = sizes_only || self.program().is_none();
+        // Sizes are those of the files there (DIF-2).
+        let readable = sizes_only || !self.is_by_program()?;
         if Self::is_parent(&lowers, parent) && readable && !composed {
             for lower in &lowers {
                 self.check_content(lower)?;
@@ -50,16 +50,32 @@ impl Overlay {
         }
         // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
         let mut words: &[&str] = &[];
-        for dir in &own {
+        // With user xattrs the kernel does neither.
+        let by_kernel = self.program().is_none() && !self.rootless;
+        for dir in own.iter().filter(|_| by_kernel) {
             if has_content_elsewhere(dir.as_fd(), self.xattr_prefix)? {
-                // With user xattrs the kernel does neither.
-                words = if self.rootless { &[] } else { &["metacopy=on", "redirect_dir=on"] };
+                words = &["metacopy=on", "redirect_dir=on"];
                 break;
             }
         }
         let new = self.view(id, words)?;
         let old = parent.map(|p| self.view(p, words)).transpose()?;
         Ok(Source::Trees { new, old })
+    }
+
+    /// Whether a program mounts the layers: what it leaves in an upper only it reads. On a medium that nobody writes to it cannot be
+    /// asked, and the upper is read as the kernel's.
+    fn is_by_program(&self) -> Result<bool> {
+        let wanted = self.program().is_some()
+            || self.options.mount_program.is_some()
+            || layout::read_mount_program_flag(&self.home)? == Some(true);
+        if !wanted {
+            return Ok(false);
+        }
+        match self.ready() {
+            Err(e) if e.os_error() == Some(io::ErrorKind::ReadOnlyFilesystem) => Ok(false),
+            ready => ready.map(|()| self.program().is_some()),
+        }
     }
 
     /// Runs `work` on the layer's own content and what is below it.
