@@ -50,7 +50,7 @@ test: ## everything a change must pass, within 20 minutes
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test
 
 .PHONY: test-long
-test-long: ## fuzz, sanitizers, race detector, and the tests by chance (stress, crashes, power cuts) for longer
+test-long: ## fuzz, sanitizers, race detector, other kernels, and the tests by chance (stress, crashes, power cuts) for longer
 	@scripts/deps
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" scripts/test long
 
@@ -73,6 +73,10 @@ crash-sweep: build reference ## kill and fail orlop at every system call that ch
 .PHONY: powercut
 powercut: build reference ## only the power cuts of a virtual machine
 	tests/powercut/run
+
+.PHONY: test-vm
+test-vm: capi ## only the tests on other kernels and file systems, each in a virtual machine
+	CARGO="$(CARGO)" GO="$(GO)" tests/vm/run
 
 .PHONY: fuzz
 fuzz: ## fuzz each reader of what comes from outside for SECONDS (10)

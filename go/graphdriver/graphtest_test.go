@@ -29,7 +29,7 @@ func needRoot(t *testing.T) {
 	t.Skip("skipped: mounting needs root")
 }
 
-// TestGraphtest runs upstream's conformance tests, but for SetQuota, which needs xfs with project quotas. They skip when the driver
+// TestGraphtest runs upstream's conformance tests, but for SetQuota, which needs project quotas (quota_test.go). They skip when the driver
 // cannot start, which is no success here.
 func TestGraphtest(t *testing.T) {
 	needRoot(t)

@@ -41,6 +41,12 @@ def kernel(package="linux-image-amd64"):
     return os.path.join(TOP, "build/vm", package)
 
 
+def release(package="linux-image-amd64"):
+    """What that kernel calls itself."""
+    with open(os.path.join(kernel(package), "release"), encoding="utf-8") as file:
+        return file.read().strip()
+
+
 def why_not(package="linux-image-amd64"):
     """Why there can be no machine here; None if there can."""
     if not shutil.which(QEMU):
