@@ -168,7 +168,7 @@ fn a_layer_is_described() {
         let mut status = EMPTY;
         call!(orlop_driver_status(host.driver, &mut status)).unwrap();
         let status = json(status);
-        let shifting = json!(["Supports shifting", "false"]);
+        let shifting = json!(["Supports shifting", "true"]);
         assert_eq!(status.as_array().unwrap().contains(&shifting), name == "overlay", "{status}");
         let mut stores = EMPTY;
         call!(orlop_driver_additional_image_stores(host.driver, &mut stores)).unwrap();

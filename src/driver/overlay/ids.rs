@@ -16,8 +16,9 @@ use super::get::lock;
 use super::layout::{self, DirLook, make_dir, open_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::plan::Chain;
+use super::program::{self, More};
 use crate::archive::change_owners;
-use crate::sys::mount::detach;
+use crate::sys::mount::{detach, is_fuse_mount};
 use crate::sys::relocate::relocate;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
@@ -102,18 +103,16 @@ impl Overlay {
         let chain = Chain { layer, below: &below, older: &older, heal };
         let mut images = Images::beside(&target);
         let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut images)?;
+        if !data.is_empty() {
+            // Such a mount copies metadata without data, and the copies would depend on it.
+            return Err(Error::new(ErrorKind::NotSupported, "changing the id maps of a layer")
+                .id(layer.id.as_str())
+                .detail("composefs layers are below it"));
+        }
         if lowers.is_empty() {
             lowers.push(self.empty_lower(layer)?);
         }
-        let mut words = self.effective_words(&[])?;
-        words.extend(self.own_words());
-        // An index would keep names of one file together that are not in the upper, and it does not outlive this mount.
-        words.retain(|w| !w.starts_with("index=") && !w.starts_with("nfs_export="));
-        words.push("index=off".to_owned());
-        // The copies are synced in one go, not one by one, and a crash leaves none.
-        if !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
-            words.push("volatile".to_owned());
-        }
+        let words = self.words_of_copies()?;
         let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
         let plan = Plan {
             home: self.home.clone(),
@@ -126,10 +125,19 @@ impl Overlay {
         };
         // Before anything is written to it: the descriptor tells of what fails later.
         let copies = open_dir(&upper)?;
-        plan.mount()?;
+        match self.program() {
+            Some(program) => {
+                let modes_apart = self.force_mask().is_some();
+                plan.mount_by(program, &More { maps: None, modes_apart })
+            }
+            None => plan.mount(),
+        }?;
+        drop(images);
         let changed = open_dir(&target).and_then(|tree| change(tree.as_fd()));
-        let unmounted = detach(&target).map_err(|e| Error::io("unmounting", &target, e));
-        changed.and(unmounted)?;
+        if !(is_fuse_mount(&target) && program::unmount(&target)) {
+            detach(&target).map_err(|e| Error::io("unmounting", &target, e))?;
+        }
+        changed?;
         if !self.options.unsynced {
             rustix::fs::syncfs(&copies).map_err(|e| Error::io("syncing", &upper, e))?;
         }
@@ -155,6 +163,25 @@ impl Overlay {
             Move { from: new_diff, to: diff },
         ]);
         Ok(Remapped { temp, moves })
+    }
+}
+
+impl Overlay {
+    /// The words of the mount in which the copies are made.
+    fn words_of_copies(&self) -> Result<Vec<String>> {
+        let mut words = self.effective_words(&[])?;
+        words.extend(self.own_words());
+        if self.program().is_some() {
+            return Ok(words);
+        }
+        // An index would keep names of one file together that are not in the upper, and it does not outlive this mount.
+        words.retain(|w| !w.starts_with("index=") && !w.starts_with("nfs_export="));
+        words.push("index=off".to_owned());
+        // The copies are synced in one go, not one by one, and a crash leaves none.
+        if !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
+            words.push("volatile".to_owned());
+        }
+        Ok(words)
     }
 }
 

@@ -33,7 +33,7 @@ impl Overlay {
         if self.options.disable_idmap {
             return Ok(false);
         }
-        if self.wanted_program()?.is_some() {
+        if self.program().is_some() || self.wanted_program()?.is_some() {
             // It maps the upper as well, and by one range alone.
             return Ok(maps.is_contiguous());
         }
