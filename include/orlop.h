@@ -1236,7 +1236,7 @@ int32_t orlop_layer_data(const struct orlop_store *store,
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
-// ORLOP_ERR_CANCELLED. Nothing is changed then.
+// ORLOP_ERR_CANCELLED. Nothing is changed then; of the first two, nothing has been read either.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,
