@@ -215,7 +215,7 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
-        let plan = self.plan(layer, merged, how)?;
+        let plan = self.plan(layer, merged, how, Heal::OnDisk)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
@@ -231,16 +231,23 @@ impl Overlay {
         .map_err(|e| e.id(layer.id.as_str()))
     }
 
-    /// What a mount of the layer is made of; what a crash has taken from it is made again.
-    pub(super) fn plan(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<Plan> {
+    /// What a mount of the layer is made of. With [`Heal::OnDisk`], for a layer that is not mounted, what a crash has taken from it is
+    /// made again, and its work directory is made ready; else nothing on the disk changes.
+    pub(super) fn plan(
+        &self,
+        layer: &LayerDir,
+        merged: &Path,
+        how: &How,
+        heal: Heal,
+    ) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
-        let heal = if own { Heal::OnDisk } else { Heal::No };
+        let heal = if own { heal } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
         let older_of_lowers =
             lower_layers.iter().map(LayerDir::check_content).collect::<Result<Vec<_>>>()?;
         let links = Self::listed_links(layer, &lower_layers);
-        if own {
+        if heal == Heal::OnDisk {
             self.restore_diff(layer, lower_layers.first())?;
         }
         let older = layer.check_content()?;
@@ -266,10 +273,10 @@ impl Overlay {
             lowers.extend((0..=older).map(|n| self.lower(lower, n, link.as_deref())));
         }
         if lower_layers.is_empty() && older == 0 && !read_only {
-            lowers.push(self.empty_lower(layer)?);
+            lowers.push(self.empty_lower(layer, heal)?);
         } else if lowers.len() == 1 && read_only {
             // Two lowers at least make a read-only overlay; N names the empty directory as well.
-            lowers.push(self.empty_lower(layer)?);
+            lowers.push(self.empty_lower(layer, heal)?);
         }
 
         let mut words = how.words.clone();
@@ -284,7 +291,7 @@ impl Overlay {
             };
             Upper { diff: side("diff"), work: side("work") }
         });
-        if !read_only {
+        if !read_only && heal == Heal::OnDisk {
             layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
             // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
             remove_tree(&dir.join("work/work/incompat/volatile"))?;
@@ -340,9 +347,9 @@ impl Overlay {
     }
 
     /// The directory that stands below a layer without parent.
-    fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
+    fn empty_lower(&self, layer: &LayerDir, heal: Heal) -> Result<Lower> {
         let path = layer.path().join("empty");
-        if layer.place == Place::Home {
+        if heal == Heal::OnDisk {
             layout::ensure_own_dir(&path, DirLook::root(0o700))?;
         }
         Ok(Lower { short: self.shorten(&path), absolute: path })
