@@ -268,3 +268,47 @@ func TestDeletionsAndDataTakeContexts(t *testing.T) {
 		t.Errorf("%d bytes", data.Len())
 	}
 }
+
+// A writer that takes nothing has not got what the library could write before the context ended.
+func TestWritersThatNeverTakeAnything(t *testing.T) {
+	needRoot(t)
+	store := newRoots(t).open(t, "overlay")
+	ctx := context.Background()
+	got(store.ImportLayer(ctx, orlop.NewLayer{ID: "layer"}, bytes.NewReader(tarOf(t, [2]string{"one", "1"}))))(t)
+	must(t, store.SetLayerData(ctx, "layer", "k", bytes.NewReader([]byte("data"))))
+	never := make(chan struct{})
+	defer close(never)
+	blocked := stream(func([]byte) (int, error) { <-never; return 0, io.ErrClosedPipe })
+	for what, call := range map[string]func(ctx context.Context) error{
+		"data":   func(ctx context.Context) error { return store.LayerData(ctx, "layer", "k", blocked) },
+		"export": func(ctx context.Context) error { _, err := store.Export(ctx, "layer", nil, blocked); return err },
+	} {
+		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		begin := time.Now()
+		err := call(ctx)
+		var ours *orlop.Error
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &ours) || ours.Code != orlop.CodeCancelled {
+			t.Errorf("%s: %v", what, err)
+		}
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%s: it went on for %v", what, took)
+		}
+		cancel()
+	}
+}
+
+// What the library and the reader say are both told, where neither is the other's reason.
+func TestErrorsOfBothSides(t *testing.T) {
+	needRoot(t)
+	store := newRoots(t).open(t, "overlay")
+	mine := errors.New("mine")
+	late := stream(func([]byte) (int, error) {
+		time.Sleep(200 * time.Millisecond)
+		return 0, mine
+	})
+	err := store.SetLayerData(context.Background(), "none", "k", late)
+	var ours *orlop.Error
+	if !errors.Is(err, mine) || !errors.As(err, &ours) || ours.Code != orlop.CodeLayerUnknown {
+		t.Error(err)
+	}
+}

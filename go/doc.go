@@ -23,13 +23,16 @@
 //
 // # Long calls
 //
-// Those that take a context end with its error as soon as it ends, and leave nothing behind but what their comments say. Deletions
-// look at it only before they begin: half of one would be no use.
+// Those that take a context end with its error soon after it ends, and leave nothing behind but what their comments say. It takes
+// longer while the call waits for a lock of the store that another process holds, while a path of LoadPath or SavePath is a named
+// pipe that nobody has opened at its other end, and up to a second for a reader or writer that does not come back. Deletions
+// look at the context only before they begin: half of one would be no use.
 // [WithProgress] puts a [Progress] into the context, which tells how far the call is.
 //
 // Readers and writers that are an [os.File] are used by the library itself, from where they stand. Others are copied through a
 // pipe, in a goroutine; an [io.WriterTo] writes itself. None is used after the call, but for a Read or Write that does not come back
-// within a second after the context has ended. One that panics does so where the call was made.
+// within a second after the context has ended. One that panics does so where the call was made. To close an [os.File] that a call
+// uses waits for the call, and does not end it: its context does.
 //
 // # Errors
 //

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,8 +47,9 @@ func TestErrorValues(t *testing.T) {
 		"layer to mount": {second(store.Mount("none", nil)), orlop.CodeLayerUnknown, []error{types.ErrLayerUnknown}},
 		"image":          {second(store.Image("none")), orlop.CodeImageUnknown, []error{types.ErrImageUnknown}},
 		"container":      {second(store.Container("none")), orlop.CodeContainerUnknown, []error{types.ErrContainerUnknown}},
-		"nothing":        {store.SetNames("none", []string{"n"}), orlop.CodeNotFound, []error{types.ErrNotAnID}},
-		"look-up":        {second(store.Lookup("none")), orlop.CodeNotFound, []error{types.ErrNotAnID}},
+		"nothing":        {store.SetNames("none", []string{"n"}), orlop.CodeNotFound, []error{types.ErrLayerUnknown}},
+		"metadata":       {store.SetMetadata("none", "m"), orlop.CodeNotFound, []error{types.ErrNotAnID}},
+		"look-up":        {second(store.Lookup("none")), orlop.CodeNotFound, []error{types.ErrLayerUnknown}},
 		"no layer":       {store.DeleteLayer(context.Background(), "none"), orlop.CodeNotALayer, []error{types.ErrNotALayer}},
 		"no container":   {store.DeleteContainer(context.Background(), "none"), orlop.CodeNotAContainer, []error{types.ErrNotAContainer}},
 		"no image":       {second(store.DeleteImage(context.Background(), "base")), orlop.CodeNotAnImage, []error{types.ErrNotAnImage}},
@@ -225,7 +227,9 @@ func TestEveryCode(t *testing.T) {
 	if count := int(orlop.CodeLayerUnknown-last) + 1; len(names) != count || names["ORLOP_OK"] {
 		t.Errorf("%d codes have the names %v", count, names)
 	}
-	if next := last - 1; next.String() != "ORLOP_OK" {
-		t.Errorf("the library has %v, which the package does not know", next)
+	for code, name := range map[orlop.Code]string{0: "ORLOP_OK", 7: "Code(7)", last - 1: fmt.Sprintf("Code(%d)", last-1)} {
+		if code.String() != name {
+			t.Errorf("the package does not know %v, or takes it for another", code)
+		}
 	}
 }

@@ -11,9 +11,13 @@ import (
 //
 //	orlop.SetLog(slog.LevelWarn, func(level slog.Level, line string) { slog.Log(context.Background(), level, line) })
 //
-// The lines of a call come before it returns, in its goroutine, those of calls at the same time perhaps with them: several goroutines
-// may be in the function at once. It may call anything, the store as well. After another SetLog it may still get the lines that
-// are being given out at that moment. Where a call has more than a MiB to tell, the rest is counted, and the count given as a line.
+// The lines of a call come at the latest when it ends, in the goroutine of any call that ends then, not while the library works: several
+// goroutines may be in the function at once, and what a [Store] says while it is freed may come with the next call. All that the
+// ending call has used is free by then: the function may call the store, and close its [Progress] and file. If it panics, so does
+// the call, whose result is lost.
+//
+// After another SetLog the function may still get the lines that are being given out at that moment; lines that wait are dropped.
+// Where more than a MiB waits, the rest is counted, and the count given as a line.
 func SetLog(level slog.Level, to func(level slog.Level, line string)) error {
 	return capi.SetLog(level, to)
 }

@@ -45,7 +45,7 @@ func TestKindsOfReadersAndWriters(t *testing.T) {
 		if !bytes.Equal(memory.Bytes(), tar) || !bytes.Equal(behind.Bytes(), tar) {
 			t.Errorf("%s: the export is another one", name)
 		}
-		must(t, store.DeleteLayer(layer.ID))
+		must(t, store.DeleteLayer(ctx, layer.ID))
 	}
 }
 
@@ -94,7 +94,7 @@ func TestReadersAndWritersThatMisbehave(t *testing.T) {
 		if _, err := store.Export(ctx, layer.ID, nil, short); !errors.Is(err, io.ErrShortWrite) {
 			t.Error(err)
 		}
-		must(t, store.DeleteLayer(layer.ID))
+		must(t, store.DeleteLayer(ctx, layer.ID))
 	}
 	round()
 	before := [3]int{descriptors(t), int(capi.Handles()), runtime.NumGoroutine()}

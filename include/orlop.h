@@ -765,8 +765,9 @@ int32_t orlop_driver_additional_image_stores(const struct orlop_driver *driver,
 
 // What orlop_driver_get would mount, as a JSON object, for a program that mounts by itself (in another mount namespace, in a virtual
 // machine): "lowers" (uppermost first; of a read-only mount the layer's own directory is the first), "upper", "work" (without these
-// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. Nothing
-// is mounted or counted.
+// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. The
+// layer is neither mounted nor counted, and if it is mounted nothing of it is changed; the driver's home is made ready as for
+// orlop_driver_get.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any, under the caller's lock.
@@ -1423,7 +1424,7 @@ int32_t orlop_layer_data(const struct orlop_store *store,
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
-// ORLOP_ERR_CANCELLED. Nothing is changed then.
+// ORLOP_ERR_CANCELLED. Nothing is changed then; of the first two, nothing has been read either.
 int32_t orlop_set_layer_data(const struct orlop_store *store,
                              const char *id,
                              const char *key,

@@ -61,8 +61,9 @@ fn text(path: &Path) -> Result<String> {
 
 /// What orlop_driver_get would mount, as a JSON object, for a program that mounts by itself (in another mount namespace, in a virtual
 /// machine): "lowers" (uppermost first; of a read-only mount the layer's own directory is the first), "upper", "work" (without these
-/// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. Nothing
-/// is mounted or counted.
+/// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. The
+/// layer is neither mounted nor counted, and if it is mounted nothing of it is changed; the driver's home is made ready as for
+/// orlop_driver_get.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any, under the caller's lock.

@@ -23,8 +23,8 @@ impl From<Error> for orlop_error {
             kind: e.kind(),
             errno: e.raw_os_error().unwrap_or(0),
             message: text(e.to_string().as_bytes()),
-            path: e.file().map(|p| text(p.as_os_str().as_bytes())),
-            id: e.object_id().map(|id| text(id.as_bytes())),
+            path: e.file().and_then(|p| named(p.as_os_str().as_bytes())),
+            id: e.object_id().and_then(|id| named(id.as_bytes())),
             advice: e.advice().map(|a| text(a.as_bytes())),
         }
     }
@@ -33,6 +33,11 @@ impl From<Error> for orlop_error {
 /// A C string; what it cannot hold is left out.
 fn text(bytes: &[u8]) -> CString {
     CString::new(bytes.iter().copied().filter(|b| *b != 0).collect::<Vec<u8>>()).unwrap_or_default()
+}
+
+/// As [`text`]; nothing where it would be empty.
+fn named(bytes: &[u8]) -> Option<CString> {
+    Some(text(bytes)).filter(|t| !t.is_empty())
 }
 
 fn pointer(text: Option<&CString>) -> *const c_char {
@@ -104,4 +109,24 @@ pub unsafe extern "C" fn orlop_error_advice(error: *const orlop_error) -> *const
 pub unsafe extern "C" fn orlop_error_free(error: *mut orlop_error) {
     // SAFETY: NULL or an error that the caller has not freed.
     unsafe { crate::buffer::free(error) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_null() {
+        let of = |path: &str, id: &str| {
+            orlop_error::from(Error::new(ErrorKind::Io, "reading").path(path).id(id))
+        };
+        let (unnamed, named) = (of("", ""), of("/p", "i"));
+        // SAFETY: both live until the end of the test.
+        unsafe {
+            assert!(orlop_error_path(&raw const unnamed).is_null());
+            assert!(orlop_error_id(&raw const unnamed).is_null());
+            assert_eq!(std::ffi::CStr::from_ptr(orlop_error_path(&raw const named)), c"/p");
+            assert_eq!(std::ffi::CStr::from_ptr(orlop_error_id(&raw const named)), c"i");
+        }
+    }
 }

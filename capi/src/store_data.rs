@@ -162,7 +162,7 @@ pub unsafe extern "C" fn orlop_layer_data(
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any.
 /// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_DATA_NAME for a key that no file can have;
-/// ORLOP_ERR_CANCELLED. Nothing is changed then.
+/// ORLOP_ERR_CANCELLED. Nothing is changed then; of the first two, nothing has been read either.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_set_layer_data(
     store: *const orlop_store,

@@ -239,8 +239,10 @@ pub trait Driver: Send + Sync {
     /// When the kernel refuses to unmount.
     fn put(&self, id: &LayerId) -> Result<()>;
 
-    /// What [`Driver::get`] would mount. Nothing is mounted or counted, and what a crash has taken from the layer (its empty content
-    /// directory, short links) is made again. A layer must not be mounted for writing in two ways at once.
+    /// What [`Driver::get`] would mount. The layer is neither mounted nor counted; as before any other mount, the driver's home is made
+    /// ready, of which overlay makes a mount of its own. What a crash has taken from the layer (its empty content directory, short links)
+    /// is made again and its work directory made ready, unless it is mounted: then nothing of it is changed. A layer must not be mounted
+    /// for writing in two ways at once.
     ///
     /// # Errors
     /// As for [`Driver::get`].

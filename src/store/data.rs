@@ -106,18 +106,22 @@ impl Store {
         Ok(Box::new(file))
     }
 
-    /// Stores an item of a layer of the primary store.
+    /// Stores an item of a layer of the primary store: all that `data` gives, which is kept in memory first.
     ///
     /// # Errors
-    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have.
+    /// [`ErrorKind::LayerUnknown`], [`ErrorKind::InvalidDataName`] for a key that no file can have; then nothing has been read.
     pub fn set_layer_big_data(&self, id: &str, key: &str, data: &mut dyn Read) -> Result<()> {
         crate::record::big_data::file_name(key)?;
         self.prepare()?;
+        let missing = || unknown::<Layer>("storing data of", id);
+        // Looked for once more below: nobody else is to wait for the lock while the data come.
+        self.layers.read(&Held::nothing())?.1.find(id).ok_or_else(missing)?;
         let mut bytes = Vec::new();
-        data.read_to_end(&mut bytes)
-            .map_err(|e| Error::io(format!("reading the big data item {key:?}"), "", e))?;
+        data.read_to_end(&mut bytes).map_err(|e| {
+            Error::new(ErrorKind::Io, format!("reading the big data item {key:?}")).caused_by(e)
+        })?;
         let (_, mut edit) = self.write_layers(&Held::nothing())?;
-        let found = edit.find(id).ok_or_else(|| unknown::<Layer>("storing data of", id))?;
+        let found = edit.find(id).ok_or_else(missing)?;
         let id = LayerId::new(found.id.as_str())?;
         let known = found.big_data_names.iter().any(|k| k == key);
         let dir = self.paths.layer_data(&id);

@@ -36,7 +36,7 @@ type Config struct{ handle *handle[*C.orlop_config] }
 // LoadConfig reads the configuration.
 func LoadConfig(o ConfigOptions) (*Config, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	options := C.struct_orlop_config_options{
 		size:             C.sizeof_struct_orlop_config_options,
 		file:             a.optional(o.File),

@@ -87,7 +87,7 @@ func (d *Driver) AdditionalImageStores() ([]string, error) {
 // SupportsShifting tells whether a mount can map ids by itself.
 func (d *Driver) SupportsShifting(uidMap, gidMap []idtools.IDMap) (bool, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	uids, gids := a.idMaps(uidMap), a.idMaps(gidMap)
 	yes, err := d.handle.call(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_supports_shifting(driver, uids, gids, e)

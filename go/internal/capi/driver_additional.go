@@ -13,7 +13,7 @@ type AdditionalLayer struct {
 // AdditionalLayer finds the layer by the digest of its table of contents, and the reference of its image, which may be empty.
 func (d *Driver) AdditionalLayer(toc, reference string) (*AdditionalLayer, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	digest, image := a.text(toc), a.optional(reference)
 	return d.additional(&a, func(driver *C.orlop_driver, layer **C.orlop_additional_layer, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_additional_layer(driver, digest, image, layer, e)
@@ -23,7 +23,7 @@ func (d *Driver) AdditionalLayer(toc, reference string) (*AdditionalLayer, error
 // AdditionalLayerOf is what a layer was made of.
 func (d *Driver) AdditionalLayerOf(id string) (*AdditionalLayer, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	of := a.text(id)
 	return d.additional(&a, func(driver *C.orlop_driver, layer **C.orlop_additional_layer, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_additional_layer_of(driver, of, layer, e)
@@ -47,7 +47,7 @@ func (d *Driver) additional(
 // CreateFromAdditional makes a layer with the content of an additional one; the parent may be empty.
 func (d *Driver) CreateFromAdditional(id, parent string, source *AdditionalLayer) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below := a.text(id), a.optional(parent)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		if source.handle.acquire() != nil {

@@ -18,7 +18,7 @@ type MountDescription struct {
 // DescribeMount tells what Get would mount.
 func (d *Driver) DescribeMount(id string, o MountOptions) (MountDescription, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, options := a.text(id), a.mountOptions(o)
 	var description MountDescription
 	err := d.json(&a, &description, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
@@ -30,7 +30,7 @@ func (d *Driver) DescribeMount(id string, o MountOptions) (MountDescription, err
 // MountDetached mounts a layer without a place in the tree; the file is the caller's to close.
 func (d *Driver) MountDetached(id string, o MountOptions) (*os.File, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, options := a.text(id), a.mountOptions(o)
 	fd := C.int32_t(-1)
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {

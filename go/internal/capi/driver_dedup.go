@@ -16,7 +16,7 @@ const (
 // Dedup has equal files of layers share their space; it returns the bytes that are shared.
 func (d *Driver) Dedup(layers []string, method DedupMethod) (uint64, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	list := a.strings(layers)
 	var bytes C.uint64_t
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {

@@ -32,7 +32,7 @@ func (a *arena) layerOptions(o LayerOptions) *C.struct_orlop_layer_options {
 // Create makes an empty layer for image content; the parent may be empty.
 func (d *Driver) Create(id, parent string, o LayerOptions) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below, options := a.text(id), a.optional(parent), a.layerOptions(o)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_create(driver, layer, below, options, e)
@@ -42,7 +42,7 @@ func (d *Driver) Create(id, parent string, o LayerOptions) error {
 // CreateReadWrite makes a layer for a container; the parent may be empty.
 func (d *Driver) CreateReadWrite(id, parent string, o LayerOptions) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below, options := a.text(id), a.optional(parent), a.layerOptions(o)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_create_read_write(driver, layer, below, options, e)
@@ -52,7 +52,7 @@ func (d *Driver) CreateReadWrite(id, parent string, o LayerOptions) error {
 // CreateFromTemplate makes a layer with the content of another one.
 func (d *Driver) CreateFromTemplate(id, template string, o LayerOptions, readWrite bool) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, from, options := a.text(id), a.text(template), a.layerOptions(o)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_create_from_template(driver, layer, from, options, flag(readWrite), e)
@@ -62,7 +62,7 @@ func (d *Driver) CreateFromTemplate(id, template string, o LayerOptions, readWri
 // Remove removes a layer; one that is not there is fine.
 func (d *Driver) Remove(id string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_remove(driver, layer, e)
@@ -75,7 +75,7 @@ type Trash struct{ handle *handle[*C.orlop_trash] }
 // DeferredRemove moves a layer aside, to be deleted without the locks.
 func (d *Driver) DeferredRemove(id string) (*Trash, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	var trash *C.orlop_trash
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
@@ -93,6 +93,7 @@ func (t *Trash) Empty() error {
 	if trash == nil {
 		return nil
 	}
+	defer passLog()
 	var e *C.orlop_error
 	return failure(C.orlop_trash_empty(trash, &e), e)
 }
@@ -120,7 +121,7 @@ func (a *arena) mountOptions(o MountOptions) *C.struct_orlop_mount_options {
 // Get mounts a layer and tells where.
 func (d *Driver) Get(id string, o MountOptions) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, options := a.text(id), a.mountOptions(o)
 	return d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_get(driver, layer, options, buf, e)
@@ -130,7 +131,7 @@ func (d *Driver) Get(id string, o MountOptions) (string, error) {
 // Put gives one Get back.
 func (d *Driver) Put(id string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_put(driver, layer, e)
@@ -140,7 +141,7 @@ func (d *Driver) Put(id string) error {
 // Exists tells whether there is such a layer.
 func (d *Driver) Exists(id string) (bool, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	yes, err := d.handle.call(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_exists(driver, layer, e)
@@ -160,7 +161,7 @@ func (d *Driver) Layers() ([]string, error) {
 // Metadata are free keys and values of a layer.
 func (d *Driver) Metadata(id string) (map[string]string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	var data map[string]string
 	err := d.json(&a, &data, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
@@ -172,7 +173,7 @@ func (d *Driver) Metadata(id string) (map[string]string, error) {
 // DiskUsage is the size of a layer's own content, and how many inodes it has.
 func (d *Driver) DiskUsage(id string) (bytes, inodes uint64, err error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	usage := C.struct_orlop_disk_usage{size: C.sizeof_struct_orlop_disk_usage}
 	err = d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
@@ -184,7 +185,7 @@ func (d *Driver) DiskUsage(id string) (bytes, inodes uint64, err error) {
 // UpdateIDMaps changes the owners of a layer's files from one map to another.
 func (d *Driver) UpdateIDMaps(id string, toContainer, toHost *idtools.IDMappings, mountLabel string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, label := a.text(id), a.optional(mountLabel)
 	fromUIDs, fromGIDs := a.idMaps(toContainer.UIDs()), a.idMaps(toContainer.GIDs())
 	toUIDs, toGIDs := a.idMaps(toHost.UIDs()), a.idMaps(toHost.GIDs())
@@ -202,7 +203,7 @@ type Change struct {
 // Changes lists what a layer changes upon another one, which may be empty.
 func (d *Driver) Changes(id, parent string, o DiffOptions) ([]Change, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	records, err := d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_changes(driver, layer, below, options, buf, e)
@@ -230,7 +231,7 @@ func parseChanges(records []byte) ([]Change, error) {
 // DiffSize estimates the bytes of what a layer changes upon another one, which may be empty.
 func (d *Driver) DiffSize(id, parent string, o DiffOptions) (uint64, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	var bytes C.uint64_t
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {

@@ -16,7 +16,7 @@ type Partial struct {
 // BeginPartial makes the directory. It is this process's until it is committed or discarded.
 func (d *Driver) BeginPartial(o ApplyOptions) (Partial, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	options := a.applyOptions(o)
 	how := C.struct_orlop_partial{size: C.sizeof_struct_orlop_partial}
 	target, err := d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
@@ -41,7 +41,7 @@ func (d *Driver) BeginPartial(o ApplyOptions) (Partial, error) {
 // CommitPartial makes the directory the content of a layer, which has been created upon the parent; that may be empty.
 func (d *Driver) CommitPartial(id, parent, target string, keepsMode bool) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below, path := a.text(id), a.optional(parent), a.text(target)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_commit_partial(driver, layer, below, path, flag(keepsMode), e)
@@ -51,7 +51,7 @@ func (d *Driver) CommitPartial(id, parent, target string, keepsMode bool) error 
 // DiscardPartial deletes the directory; one that is gone is fine.
 func (d *Driver) DiscardPartial(target string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	path := a.text(target)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_discard_partial(driver, path, e)
@@ -61,7 +61,7 @@ func (d *Driver) DiscardPartial(target string) error {
 // ContentPath is the directory with a layer's own files.
 func (d *Driver) ContentPath(id string) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	return d.text(&a, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_content_path(driver, layer, buf, e)

@@ -38,13 +38,13 @@ func (a *arena) applyOptions(o ApplyOptions) *C.struct_orlop_apply_options {
 
 // ApplyDiff unpacks an uncompressed tar upon a layer's content; it returns the bytes of the files.
 func (d *Driver) ApplyDiff(ctx context.Context, id string, tar io.Reader, o ApplyOptions) (uint64, error) {
+	var a arena
+	defer a.done()
 	operation, err := newOperation(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
 	defer operation.end()
-	var a arena
-	defer a.free()
 	layer, options := a.text(id), a.applyOptions(o)
 	var bytes C.uint64_t
 	err = fromReader(operation, tar, func(fd C.int32_t) error {
@@ -63,13 +63,13 @@ func (s *Staged) Free() { s.handle.close() }
 
 // Stage unpacks an uncompressed tar without the store's locks; it returns the bytes of the files.
 func (d *Driver) Stage(ctx context.Context, parent string, tar io.Reader, o ApplyOptions) (*Staged, uint64, error) {
+	var a arena
+	defer a.done()
 	operation, err := newOperation(ctx, nil)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer operation.end()
-	var a arena
-	defer a.free()
 	below, options := a.optional(parent), a.applyOptions(o)
 	var staged *C.orlop_staged
 	taken := false
@@ -95,7 +95,7 @@ func (d *Driver) Stage(ctx context.Context, parent string, tar io.Reader, o Appl
 // CommitStaged makes staged content that of a layer, which has been created and has none; it is used up whatever the outcome.
 func (d *Driver) CommitStaged(id string, s *Staged) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		// NULL, which the library refuses, when it has been used up already.
@@ -127,16 +127,20 @@ func (a *arena) diffOptions(o DiffOptions) *C.struct_orlop_diff_options {
 
 // Diff writes what a layer changes upon another one, which may be empty, as an uncompressed tar.
 func (d *Driver) Diff(ctx context.Context, id, parent string, o DiffOptions, tar io.Writer) error {
+	var a arena
+	defer a.done()
+	return d.diff(ctx, &a, id, parent, o, tar)
+}
+
+func (d *Driver) diff(ctx context.Context, a *arena, id, parent string, o DiffOptions, tar io.Writer) error {
 	operation, err := newOperation(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer operation.end()
-	var a arena
-	defer a.free()
 	layer, below, options := a.text(id), a.optional(parent), a.diffOptions(o)
 	return toWriter(operation, tar, func(fd C.int32_t) error {
-		return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+		return d.handle.do(a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 			return C.orlop_driver_diff(driver, layer, below, options, fd, operation.c, e)
 		})
 	})
@@ -168,7 +172,10 @@ func (d *Driver) OpenDiff(id, parent string, o DiffOptions) (*DiffReader, error)
 	go func() {
 		defer close(work.made)
 		// Nothing is to call it off: with nobody to read, its next write fails.
-		work.err = d.Diff(context.Background(), id, parent, o, theirs)
+		// Here nobody is whom the log could be given to.
+		var a arena
+		defer a.free()
+		work.err = d.diff(context.Background(), &a, id, parent, o, theirs)
 		_ = theirs.Close()
 	}()
 	reader := &DiffReader{pipe: ours, making: work}
@@ -201,6 +208,7 @@ func (r *DiffReader) Read(p []byte) (int, error) {
 
 // Close ends the work and waits for its end; what was not read is lost.
 func (r *DiffReader) Close() error {
+	defer passLog()
 	err := r.pipe.Close()
 	<-r.made
 	return err
@@ -212,7 +220,7 @@ type Files struct{ handle *handle[*C.orlop_files] }
 // Files opens a layer's files.
 func (d *Driver) Files(id string) (*Files, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	var files *C.orlop_files
 	err := d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
@@ -227,7 +235,7 @@ func (d *Driver) Files(id string) (*Files, error) {
 // Open opens one for reading.
 func (f *Files) Open(name string) (*os.File, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	path := a.text(name)
 	var fd C.int32_t
 	err := f.handle.do(&a, func(files *C.orlop_files, e **C.orlop_error) C.int32_t {

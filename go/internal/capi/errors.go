@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"syscall"
 
@@ -55,20 +56,24 @@ const (
 	IncompleteOptions    Code = C.ORLOP_ERR_INCOMPLETE_OPTIONS
 )
 
-// String is the name of the code in orlop.h.
+// String is the name of the code in orlop.h, or Code(number) of one that the library does not know.
 func (c Code) String() string {
 	if name := C.orlop_code_name(C.int32_t(c)); name != nil {
 		return C.GoString(name)
 	}
-	return "ORLOP_OK"
+	if c == 0 {
+		return "ORLOP_OK"
+	}
+	return fmt.Sprintf("Code(%d)", int(c))
 }
 
 // meanings are the error values of the Go world that a code stands for.
 var meanings = map[Code][]error{
-	LayerUnknown:         {types.ErrLayerUnknown, drivers.ErrLayerUnknown},
-	ImageUnknown:         {types.ErrImageUnknown},
-	ContainerUnknown:     {types.ErrContainerUnknown},
-	NotFound:             {types.ErrNotAnID},
+	LayerUnknown:     {types.ErrLayerUnknown, drivers.ErrLayerUnknown},
+	ImageUnknown:     {types.ErrImageUnknown},
+	ContainerUnknown: {types.ErrContainerUnknown},
+	// Metadata and SetMetadata there give the one, Lookup, Names and SetNames the other.
+	NotFound:             {types.ErrNotAnID, types.ErrLayerUnknown},
 	NotALayer:            {types.ErrNotALayer},
 	NotAContainer:        {types.ErrNotAContainer},
 	DuplicateID:          {types.ErrDuplicateID},

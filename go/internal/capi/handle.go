@@ -56,16 +56,18 @@ func (h *handle[P]) release() {
 	}
 }
 
-// call runs one call on the pointer, unless the arena holds something that cannot be handed in.
+// call runs one call on the pointer, unless the arena holds something that cannot be handed in. With an arena, the log waits for
+// [arena.done].
 func (h *handle[P]) call(a *arena, run func(pointer P, e **C.orlop_error) C.int32_t) (int, error) {
-	if a != nil && a.err != nil {
+	if a == nil {
+		// After the release, so that the one who gets the lines may close the handle.
+		defer passLog()
+	} else if a.err != nil {
 		return 0, a.err
 	}
 	if err := h.acquire(); err != nil {
 		return 0, err
 	}
-	// After the release, so that the one who gets the lines may close the handle.
-	defer passLog()
 	defer h.release()
 	var e *C.orlop_error
 	code := run(h.pointer, &e)
@@ -101,6 +103,7 @@ func (h *handle[P]) drop() {
 
 // close frees the pointer once the calls on it have ended, and waits for that.
 func (h *handle[P]) close() {
+	defer passLog()
 	h.drop()
 	<-h.freed
 }

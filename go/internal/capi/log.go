@@ -20,8 +20,14 @@ var (
 	// settingLog is held while the log is set, so that the function and the library's level are those of one call.
 	settingLog sync.Mutex
 	logChosen  bool
-	logTo      atomic.Pointer[LogFunc]
+	logTo      atomic.Pointer[logTarget]
 )
+
+// logTarget is a function, and the least level of what it gets.
+type logTarget struct {
+	level slog.Level
+	to    LogFunc
+}
 
 // SetLog gives the library's log, lines of that level and above, to a function; nil silences it.
 func SetLog(level slog.Level, to LogFunc) error {
@@ -31,11 +37,14 @@ func SetLog(level slog.Level, to LogFunc) error {
 	return setLog(level, to)
 }
 
-// SetDefaultLog is SetLog where that has never been called.
+// SetDefaultLog is SetLog where that has never been called; the function is always the same one.
 func SetDefaultLog(level slog.Level, to LogFunc) error {
 	settingLog.Lock()
 	defer settingLog.Unlock()
 	if logChosen {
+		return nil
+	}
+	if now := logTo.Load(); now != nil && now.level == level {
 		return nil
 	}
 	return setLog(level, to)
@@ -47,8 +56,13 @@ func setLog(level slog.Level, to LogFunc) error {
 		logTo.Store(nil)
 		return failure(C.orlop_set_log(nil, nil, C.ORLOP_LOG_OFF, &e), e)
 	}
-	logTo.Store(&to)
-	return failure(C.orlop_set_log(C.orlop_log_fn(C.orlop_go_log), nil, libraryLevel(level), &e), e)
+	if err := failure(C.orlop_set_log(C.orlop_log_fn(C.orlop_go_log), nil, libraryLevel(level), &e), e); err != nil {
+		return err
+	}
+	// What waits was for the function before, and of its level.
+	takeLines()
+	logTo.Store(&logTarget{level, to})
+	return nil
 }
 
 func libraryLevel(level slog.Level) C.uint32_t {
@@ -75,24 +89,41 @@ func goLevel(level C.uint32_t) slog.Level {
 	return slog.LevelDebug
 }
 
+// logLine is a line that waits.
+type logLine struct {
+	level slog.Level
+	text  string
+}
+
+// takeLines takes the lines that wait; the last one tells how many there was no room for.
+func takeLines() (lines []logLine) {
+	var lost C.uint64_t
+	for line := C.orlop_go_take_lines(&lost); line != nil; {
+		next := line.next
+		lines = append(lines, logLine{goLevel(line.level), C.GoString(line.text)})
+		C.free(unsafe.Pointer(line))
+		line = next
+	}
+	if lost > 0 {
+		lines = append(lines, logLine{slog.LevelWarn, fmt.Sprintf("%d more lines of the log came at once and are lost", uint64(lost))})
+	}
+	return lines
+}
+
 // passLog gives the lines that wait to the function. It runs at the end of each call, when the goroutine has nothing of the
-// library's: whatever the function does, a call of the library included, nobody waits for it.
+// library's and nothing of the caller's: whatever the function does, a call of the library included, nobody waits for it.
 func passLog() {
 	if atomic.LoadUint32((*uint32)(&C.orlop_go_lines_wait)) == 0 {
 		return
 	}
-	var lost C.uint64_t
-	line := C.orlop_go_take_lines(&lost)
-	to := logTo.Load()
-	for line != nil {
-		level, text, next := goLevel(line.level), C.GoString(line.text), line.next
-		C.free(unsafe.Pointer(line))
-		line = next
-		if to != nil {
-			(*to)(level, text)
-		}
+	lines, target := takeLines(), logTo.Load()
+	if target == nil {
+		return
 	}
-	if to != nil && lost > 0 {
-		(*to)(slog.LevelWarn, fmt.Sprintf("%d more lines of the log came at once and are lost", uint64(lost)))
+	for _, line := range lines {
+		// One may have come before the level was raised.
+		if line.level >= goLevel(libraryLevel(target.level)) {
+			target.to(line.level, line.text)
+		}
 	}
 }

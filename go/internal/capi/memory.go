@@ -14,11 +14,18 @@ import (
 	"go.podman.io/storage/pkg/idtools"
 )
 
-// arena is the C memory of one call: what is handed in lives until free.
+// arena is the C memory of one call: what is handed in lives until the call is done.
 type arena struct {
 	blocks []unsafe.Pointer
 	// err is the first thing that C cannot be given; [handle.call] does not call then.
 	err error
+}
+
+// done ends a call: it is the last of what is deferred, so that the one who gets the lines of the log may close, or wait for, whatever
+// the call has used, and may panic.
+func (a *arena) done() {
+	defer passLog()
+	a.free()
 }
 
 func (a *arena) free() {

@@ -24,7 +24,7 @@ func (s *Store) Close() { s.handle.close() }
 // Exists tells whether a layer, image or container has that id, name or unique beginning of an id.
 func (s *Store) Exists(id string) (bool, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what := a.text(id)
 	yes, err := s.handle.call(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_exists(store, what, e)
@@ -81,7 +81,7 @@ func (s *Store) json(a *arena, value any, run filling) error {
 // about is json for a call about one id, name or digest.
 func (s *Store) about(what string, value any, run func(store *C.orlop_store, what *C.char, buf *C.orlop_buf, e **C.orlop_error) C.int32_t) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	given := a.text(what)
 	return s.json(&a, value, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return run(store, given, buf, e)
@@ -91,7 +91,7 @@ func (s *Store) about(what string, value any, run func(store *C.orlop_store, wha
 // on runs a call about one id that gives nothing, or a number above zero.
 func (s *Store) on(id string, run func(store *C.orlop_store, id *C.char, e **C.orlop_error) C.int32_t) (int, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	given := a.text(id)
 	return s.handle.call(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return run(store, given, e)
@@ -101,7 +101,7 @@ func (s *Store) on(id string, run func(store *C.orlop_store, id *C.char, e **C.o
 // path runs a call about one id that gives a path.
 func (s *Store) path(id string, run func(store *C.orlop_store, id *C.char, buf *C.orlop_buf, e **C.orlop_error) C.int32_t) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	given := a.text(id)
 	return s.text(&a, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return run(store, given, buf, e)

@@ -21,7 +21,7 @@ type LoadOptions struct {
 // Load loads the images of a path, or of a reader where there is one, and reads what they are ("id", "names").
 func (s *Store) Load(ctx context.Context, progress *Progress, path string, reader io.Reader, l LoadOptions, loaded any) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	options := &C.struct_orlop_load_options{
 		size:            C.sizeof_struct_orlop_load_options,
 		platform:        a.optional(l.Platform),
@@ -52,7 +52,7 @@ type SaveOptions struct {
 // Save saves images to a path, or to a writer where there is one.
 func (s *Store) Save(ctx context.Context, progress *Progress, names []string, path string, writer io.Writer, w SaveOptions) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	images := a.strings(names)
 	options := &C.struct_orlop_save_options{
 		size:     C.sizeof_struct_orlop_save_options,
@@ -85,7 +85,7 @@ type CommitOptions struct {
 // Commit makes an image of a container; it returns the image's id.
 func (s *Store) Commit(ctx context.Context, progress *Progress, container, name string, c CommitOptions) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	id, image := a.text(container), a.text(name)
 	options := &C.struct_orlop_commit_options{
 		size:     C.sizeof_struct_orlop_commit_options,

@@ -61,7 +61,7 @@ type NewImage struct {
 // CreateImage creates an image, and reads its record.
 func (s *Store) CreateImage(n NewImage, record any) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	image := &C.struct_orlop_new_image{
 		size:          C.sizeof_struct_orlop_new_image,
 		id:            a.optional(n.ID),
@@ -102,7 +102,7 @@ type NewContainer struct {
 // CreateContainer creates a container, and reads its record.
 func (s *Store) CreateContainer(n NewContainer, record any) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	container := &C.struct_orlop_new_container{
 		size:          C.sizeof_struct_orlop_new_container,
 		id:            a.optional(n.ID),

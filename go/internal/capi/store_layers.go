@@ -71,7 +71,7 @@ func (a *arena) flags(flags map[string]any) *C.char {
 // CreateLayer creates a layer without content, and reads its record.
 func (s *Store) CreateLayer(n NewLayer, record any) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.newLayer(n)
 	return s.json(&a, record, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_create_layer(store, layer, buf, e)
@@ -81,7 +81,7 @@ func (s *Store) CreateLayer(n NewLayer, record any) error {
 // ImportLayer creates a layer from a tar, compressed or not, and reads its record.
 func (s *Store) ImportLayer(ctx context.Context, progress *Progress, n NewLayer, tar io.Reader, record any) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.newLayer(n)
 	return watched(ctx, progress, func(o *operation) error {
 		return fromReader(o, tar, func(fd C.int32_t) error {
@@ -95,7 +95,7 @@ func (s *Store) ImportLayer(ctx context.Context, progress *Progress, n NewLayer,
 // ApplyDiff unpacks a tar, compressed or not, upon a layer's content; it returns the bytes of the content.
 func (s *Store) ApplyDiff(ctx context.Context, progress *Progress, id string, tar io.Reader) (int64, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer := a.text(id)
 	var count C.uint64_t
 	err := watched(ctx, progress, func(o *operation) error {
@@ -121,7 +121,7 @@ const (
 // Export writes the tar of a layer over another one (empty: its parent); it returns the bytes of the tar before compression.
 func (s *Store) Export(ctx context.Context, progress *Progress, id, reference string, compression int, tar io.Writer) (int64, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below := a.text(id), a.optional(reference)
 	var count C.uint64_t
 	err := watched(ctx, progress, func(o *operation) error {
@@ -137,7 +137,7 @@ func (s *Store) Export(ctx context.Context, progress *Progress, id, reference st
 // Changes lists what a layer changes over another one (empty: its parent).
 func (s *Store) Changes(id, reference string) ([]Change, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below := a.text(id), a.optional(reference)
 	records, err := s.bytes(&a, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_changes(store, layer, below, buf, e)
@@ -151,7 +151,7 @@ func (s *Store) Changes(id, reference string) ([]Change, error) {
 // DiffSize estimates the bytes that a layer changes over another one (empty: its parent).
 func (s *Store) DiffSize(id, reference string) (int64, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	layer, below := a.text(id), a.optional(reference)
 	var count C.uint64_t
 	err := s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {

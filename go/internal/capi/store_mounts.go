@@ -22,7 +22,7 @@ func (a *arena) mountRequest(m MountRequest) *C.struct_orlop_mount_request {
 // Mount mounts a layer or container; it returns the path.
 func (s *Store) Mount(id string, m MountRequest) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, request := a.text(id), a.mountRequest(m)
 	return s.text(&a, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_mount(store, what, request, buf, e)
@@ -32,7 +32,7 @@ func (s *Store) Mount(id string, m MountRequest) (string, error) {
 // MountImage mounts an image's top layer read-only; it returns the path.
 func (s *Store) MountImage(id string, m MountRequest) (string, error) {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, request := a.text(id), a.mountRequest(m)
 	return s.text(&a, func(store *C.orlop_store, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_mount_image(store, what, request, buf, e)

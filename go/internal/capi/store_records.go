@@ -6,7 +6,7 @@ import "C"
 // SetNames gives a layer, image or container these names in place of its own.
 func (s *Store) SetNames(id string, names []string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, list := a.text(id), a.strings(names)
 	return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_set_names(store, what, list, e)
@@ -16,7 +16,7 @@ func (s *Store) SetNames(id string, names []string) error {
 // AddNames gives a layer, image or container more names.
 func (s *Store) AddNames(id string, names []string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, list := a.text(id), a.strings(names)
 	return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_add_names(store, what, list, e)
@@ -26,7 +26,7 @@ func (s *Store) AddNames(id string, names []string) error {
 // RemoveNames takes names away from a layer, image or container.
 func (s *Store) RemoveNames(id string, names []string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, list := a.text(id), a.strings(names)
 	return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_remove_names(store, what, list, e)
@@ -36,7 +36,7 @@ func (s *Store) RemoveNames(id string, names []string) error {
 // SetMetadata replaces the metadata of a layer, image or container.
 func (s *Store) SetMetadata(id, metadata string) error {
 	var a arena
-	defer a.free()
+	defer a.done()
 	what, text := a.text(id), a.text(metadata)
 	return s.handle.do(&a, func(store *C.orlop_store, e **C.orlop_error) C.int32_t {
 		return C.orlop_set_metadata(store, what, text, e)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -56,7 +57,7 @@ func fromReader(o *operation, reader io.Reader, run func(fd C.int32_t) error) er
 		}
 		_ = ours.Close()
 	})
-	return o.finish(run, theirs, copied)
+	return o.finish(run, theirs, copied, reading)
 }
 
 // toWriter runs a call on a descriptor from which what the library writes gets to the writer: that of an [os.File] itself, else a
@@ -78,8 +79,16 @@ func toWriter(o *operation, writer io.Writer, run func(fd C.int32_t) error) erro
 		// What the library still has to say finds nobody.
 		_ = ours.Close()
 	})
-	return o.finish(run, theirs, copied)
+	return o.finish(run, theirs, copied, writing)
 }
+
+// direction is which way a stream goes.
+type direction bool
+
+const (
+	reading direction = false
+	writing direction = true
+)
 
 // outcome is how it went to serve a pipe.
 type outcome struct {
@@ -110,22 +119,41 @@ func beside(serve func() error, after func(outcome)) <-chan outcome {
 
 // finish runs the call on the library's end of a pipe, and waits for who serves the other end. What that has panicked with is
 // panicked with here, where the caller can recover from it.
-func (o *operation) finish(run func(fd C.int32_t) error, theirs *os.File, copied <-chan outcome) error {
+func (o *operation) finish(run func(fd C.int32_t) error, theirs *os.File, copied <-chan outcome, way direction) error {
 	err := withFile(theirs, run)
 	_ = theirs.Close()
 	served, returned := wait(o.ctx, copied)
 	if served.panicked != nil {
 		panic(served.panicked)
 	}
-	if !returned || served.err == nil {
+	if !returned && err == nil && way == writing {
+		// What the library has written is still in the pipe.
+		err = &Error{Code: Cancelled, Message: "writing a stream: the call was called off before the writer had taken all of it"}
+	}
+	return o.verdict(err, served.err, way)
+}
+
+// verdict is the error of a call, of the library's error and that of the reader or writer.
+func (o *operation) verdict(err, served error, way direction) error {
+	if served == nil {
 		return o.called(err)
 	}
 	// Who ends the context may close the stream with it: then both are why.
 	var e *Error
-	if errors.As(err, &e) && e.Code == Cancelled && o.ctx.Err() != nil {
-		return o.called(err, served.err)
+	if err == nil {
+		return served
 	}
-	return served.err
+	if !errors.As(err, &e) {
+		return errors.Join(err, served)
+	}
+	if e.Code == Cancelled && o.ctx.Err() != nil {
+		return o.called(err, served)
+	}
+	// What the library says of a stream that was given up has its reason there; anything else is a reason of its own.
+	if e.Code == Cancelled || way == writing && e.Code == IO && e.Errno == syscall.EPIPE {
+		return served
+	}
+	return errors.Join(err, served)
 }
 
 // wait waits for an outcome, but not for ever once the context has ended.

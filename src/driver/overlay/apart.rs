@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::Overlay;
-use super::chain::LayerDir;
+use super::chain::Heal;
 use super::composefs::Images;
 use super::get::lock;
 use super::mount::Plan;
@@ -17,45 +17,51 @@ impl Overlay {
         id: &LayerId,
         options: &MountOptions,
     ) -> Result<MountDescription> {
-        let (_, plan, _images) = self.plan_apart(id, options)?;
-        if !plan.data.is_empty() {
-            return Err(Error::new(
-                ErrorKind::NotSupported,
-                format!("describing the mount of layer {id}"),
-            )
-            .id(id.as_str())
-            .detail("it has composefs layers, whose images are mounted only while a mount is made")
-            .hint("mount the layer instead"));
-        }
-        Ok(MountDescription::Overlay {
-            lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
-            upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
-            work: plan.upper.map(|u| u.work.absolute),
-            options: plan.words,
-            label: plan.label,
+        self.plan_apart(id, options, |plan, _| {
+            if !plan.data.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::NotSupported,
+                    format!("describing the mount of layer {id}"),
+                )
+                .id(id.as_str())
+                .detail(
+                    "it has composefs layers, whose images are mounted only while a mount is made",
+                )
+                .hint("mount the layer instead"));
+            }
+            Ok(MountDescription::Overlay {
+                lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
+                upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
+                work: plan.upper.map(|u| u.work.absolute),
+                options: plan.words,
+                label: plan.label,
+            })
         })
     }
 
     pub(super) fn mount_apart(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
-        let (layer, plan, _images) = self.plan_apart(id, options)?;
-        let slot = self.counts.slot(id);
-        let uses = lock(&slot);
-        // Two mounts of one upper directory would not see each other's changes.
-        let mounted = plan.upper.is_some() && is_overlay_mount(&plan.target);
-        let made = if mounted {
-            Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
-                .path(&plan.target)
-                .detail("it is mounted already, and two mounts of one layer do not see each other's changes")
-                .hint("unmount it first, or ask for a read-only mount"))
-        } else {
-            plan.mount_detached()
-        };
-        drop(uses);
-        self.counts.tidy(id, slot);
-        made.map_err(|e| e.id(layer.id.as_str()))
+        self.plan_apart(id, options, |plan, mounted| {
+            // Two mounts of one upper directory would not see each other's changes.
+            let made = if mounted && plan.upper.is_some() {
+                Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
+                    .path(&plan.target)
+                    .detail("it is mounted already, and two mounts of one layer do not see each other's changes")
+                    .hint("unmount it first, or ask for a read-only mount"))
+            } else {
+                plan.mount_detached()
+            };
+            made.map_err(|e| e.id(id.as_str()))
+        })
     }
 
-    fn plan_apart(&self, id: &LayerId, options: &MountOptions) -> Result<(LayerDir, Plan, Images)> {
+    /// Plans a mount and uses the plan, which is told whether the layer is mounted now, while this process neither mounts nor unmounts
+    /// it. Nothing of a mounted layer is changed: the kernel's marks in its work directory are those of the mount that runs.
+    fn plan_apart<T>(
+        &self,
+        id: &LayerId,
+        options: &MountOptions,
+        then: impl FnOnce(Plan, bool) -> Result<T>,
+    ) -> Result<T> {
         refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
         let layer = self.locate(id)?;
         self.ready()?;
@@ -67,8 +73,15 @@ impl Overlay {
         }
         let how = self.how(options)?;
         let merged = self.merged(&layer);
+        let slot = self.counts.slot(id);
+        let uses = lock(&slot);
+        let mounted = is_overlay_mount(&merged);
+        let heal = if mounted { Heal::No } else { Heal::OnDisk };
         let mut images = Images::beside(&merged);
-        let plan = self.plan(&layer, &merged, &how, &mut images)?;
-        Ok((layer, plan, images))
+        let plan = self.plan(&layer, &merged, &how, heal, &mut images);
+        let done = plan.and_then(|plan| then(plan, mounted));
+        drop(uses);
+        self.counts.tidy(id, slot);
+        done
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
-use super::chain::{LayerDir, Place};
+use super::chain::{Heal, LayerDir, Place};
 use super::composefs::Images;
 use super::layout::{self, DirLook};
 use super::probe::METACOPY;
@@ -215,7 +215,7 @@ impl Overlay {
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
         let mut images = Images::beside(merged);
-        let mut plan = self.plan(layer, merged, how, &mut images)?;
+        let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut images)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;

@@ -110,7 +110,7 @@ impl Overlay {
                 .detail("composefs layers are below it"));
         }
         if lowers.is_empty() {
-            lowers.push(self.empty_lower(layer)?);
+            lowers.push(self.empty_lower(layer, heal)?);
         }
         let words = self.words_of_copies()?;
         let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };

@@ -87,13 +87,18 @@ impl Plan {
     /// As for [`Plan::mount`]; [`ErrorKind::NotSupported`] before Linux 6.7.
     pub(super) fn mount_detached(&self) -> Result<OwnedFd> {
         let words = self.check()?;
+        // The right to mount may be missing as well, and that is nothing that another kernel gives.
+        let lacks = |e: &io::Error| {
+            e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) || kernel_before(6, 7)
+        };
         self.create_by_parts(&words).map_err(|refusal| match refusal {
-            Refusal::NoParts(e) => {
+            Refusal::NoParts(e) if lacks(&e) => {
                 Error::new(ErrorKind::NotSupported, "making a mount without a place in the tree")
                     .detail("this kernel takes no layers one by one (lowerdir+)")
                     .hint("Linux 6.7 does; mount the layer at its own place instead")
                     .caused_by(e)
             }
+            Refusal::NoParts(e) => self.refused(e, None),
             Refusal::Kernel(e, said) => self.refused(e, said),
             Refusal::Other(e) => e,
         })
@@ -440,6 +445,22 @@ mod tests {
             let told = String::from_utf8(entry.super_options).unwrap();
             assert!(told.contains("redirect_dir=nofollow"), "{told}");
         }
+    }
+
+    #[test]
+    fn without_the_right_to_mount_no_other_kernel_is_asked_for() {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let home = tempfile::tempdir_in("/var/tmp").unwrap();
+        let plan = Plan { home: home.path().into(), ..plan() };
+        let refused = std::thread::spawn(move || {
+            // The rights of this thread alone.
+            let mut held = capabilities(None).unwrap();
+            held.effective.remove(CapabilitySet::SYS_ADMIN);
+            set_capabilities(None, held).unwrap();
+            plan.mount_detached().unwrap_err()
+        });
+        let e = refused.join().unwrap();
+        assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(libc::EPERM)), "{e}");
     }
 
     #[test]

@@ -26,22 +26,24 @@ pub(super) struct Chain<'a> {
 }
 
 impl Overlay {
-    /// What a mount of the layer is made of; what a crash has taken from it is made again. `images` are to live until it is made: after
+    /// What a mount of the layer is made of. With [`Heal::OnDisk`], for a layer that is not mounted, what a crash has taken from it is made
+    /// again, and its work directory is made ready; else nothing on the disk changes. `images` are to live until the mount is made: after
     /// that the overlay keeps them itself.
     pub(super) fn plan(
         &self,
         layer: &LayerDir,
         merged: &Path,
         how: &How,
+        heal: Heal,
         images: &mut Images,
     ) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
-        let heal = if own { Heal::OnDisk } else { Heal::No };
+        let heal = if own { heal } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
         let below = self.contents_below(lower_layers)?;
         let read_only = !own || how.read_only();
-        if own {
+        if heal == Heal::OnDisk {
             ids::close_gaps(layer)?;
             let maps = (!read_only).then_some(&how.maps);
             self.restore_diff(layer, below.first().map(|(lower, _)| lower), maps)?;
@@ -55,7 +57,7 @@ impl Overlay {
         let (mut lowers, mut data) = self.lower_dirs(&chain, read_only, images)?;
         // Two lowers at least make a read-only overlay; N names the empty directory as well.
         if lowers.len() <= usize::from(read_only) {
-            lowers.push(self.empty_lower(layer)?);
+            lowers.push(self.empty_lower(layer, heal)?);
         }
 
         let mut words = how.words.clone();
@@ -76,7 +78,7 @@ impl Overlay {
             };
             Upper { diff: side("diff"), work: side("work") }
         });
-        if !read_only {
+        if !read_only && heal == Heal::OnDisk {
             layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
             // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
             remove_tree(&dir.join("work/work/incompat/volatile"))?;
@@ -221,9 +223,9 @@ impl Overlay {
     }
 
     /// The directory that stands below a layer without parent.
-    pub(super) fn empty_lower(&self, layer: &LayerDir) -> Result<Lower> {
+    pub(super) fn empty_lower(&self, layer: &LayerDir, heal: Heal) -> Result<Lower> {
         let path = layer.path().join("empty");
-        if layer.place == Place::Home {
+        if heal == Heal::OnDisk {
             layout::ensure_own_dir(&path, DirLook::root(0o700))?;
         }
         Ok(Lower { short: self.shorten(&path), absolute: path })

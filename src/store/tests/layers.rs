@@ -202,6 +202,27 @@ fn layer_data_is_kept() {
 }
 
 #[test]
+fn data_for_no_layer_are_not_read() {
+    struct Broken(u32);
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            Err(std::io::Error::other("broken"))
+        }
+    }
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let mut data = Broken(0);
+    assert_eq!(kind(store.set_layer_big_data("a", "k", &mut data)), ErrorKind::LayerUnknown);
+    assert_eq!(data.0, 0);
+    import(&store, "a", None, &[("a", "a")]);
+    let e = store.set_layer_big_data("a", "k", &mut data).unwrap_err();
+    // It is a stream that fails, no file of a name.
+    assert_eq!((e.kind(), e.file(), data.0), (ErrorKind::Io, None, 1));
+    assert!(e.to_string().contains("broken"), "{e}");
+}
+
+#[test]
 fn a_layer_whose_link_file_is_empty_is_removed() {
     // A process killed between making the file and writing it, or a power cut, leaves it so (10.2).
     let fixture = Fixture::new();

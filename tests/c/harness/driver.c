@@ -133,6 +133,26 @@ void check_driver_life(void) {
         top = get(driver, "work", OPTIONS(orlop_mount_options, .options = STRINGS("ro")));
         CHECK(open(below(top, "x"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0 && errno == EROFS);
         OK(orlop_driver_put(driver, "work", &failure));
+
+        /* The same for one who mounts it elsewhere, and without a place in the tree. */
+        const orlop_mount_options *reading = OPTIONS(orlop_mount_options, .options = STRINGS("ro"));
+        OK(orlop_driver_describe_mount(driver, "work", reading, &buf, &failure));
+        HAS(buf, "/work/diff\",");
+        HAS(buf, "/base/diff\"]");
+        HAS(buf, "\"options\":[\"ro\"");
+        HAS_NOT(buf, "\"upper\"");
+        orlop_buf_free(&buf);
+        int32_t mount = -1;
+        OK(orlop_driver_mount_detached(driver, "work", reading, &mount, &failure));
+        CHECK(fcntl(mount, F_GETFD) == FD_CLOEXEC);
+        int motd = openat(mount, "etc/motd", O_RDONLY | O_CLOEXEC);
+        CHECK_ERRNO(motd >= 0);
+        char read_back[16] = {0};
+        CHECK(read(motd, read_back, sizeof read_back) == 6 && strcmp(read_back, "hello\n") == 0);
+        close(motd);
+        CHECK(openat(mount, "x", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0 && errno == EROFS);
+        close(mount);
+        CHECK(OK(orlop_driver_is_mounted(driver, top, &failure)) == 0);
     }
 
     OK(orlop_driver_create_from_template(driver, "copy", "upper", NULL, 0, &failure));

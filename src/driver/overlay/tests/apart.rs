@@ -78,3 +78,28 @@ fn a_detached_mount_is_its_holders() {
     assert!(rustix::fs::openat(&reading, "more", flags, Mode::from_raw_mode(0o644)).is_err());
     driver.put(&id("top")).unwrap();
 }
+
+#[test]
+fn what_is_mounted_is_described_as_it_stands() {
+    // GET-42
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "top"]);
+    let volatile = MountOptions { volatile: true, ..MountOptions::default() };
+    let told = driver.describe_mount(&id("top"), &volatile).unwrap();
+    driver.get(&id("top"), &volatile).unwrap();
+    let marker = store.home("top/work/work/incompat/volatile");
+    assert!(marker.exists());
+    let link = fs::read_to_string(store.home("base/link")).unwrap();
+    let link = store.home("l").join(link);
+    fs::remove_file(&link).unwrap();
+    assert_eq!(driver.describe_mount(&id("top"), &volatile).unwrap(), told);
+    let e = driver.mount_detached(&id("top"), &volatile).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Busy);
+    driver.mount_detached(&id("top"), &words(&["ro"])).unwrap();
+    assert!(marker.exists() && link.symlink_metadata().is_err());
+    driver.put(&id("top")).unwrap();
+    // Of one that is not mounted both are made as a mount needs them.
+    assert_eq!(driver.describe_mount(&id("top"), &volatile).unwrap(), told);
+    assert!(!marker.exists() && link.symlink_metadata().is_ok());
+}
