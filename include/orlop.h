@@ -139,6 +139,7 @@
 
 // A store is to be opened without the roots that it needs (Go: ErrIncompleteOptions).
 #define ORLOP_ERR_INCOMPLETE_OPTIONS -35
+
 // Files are compared by size and a check sum, and then by the kernel.
 #define ORLOP_DEDUP_CRC 0
 
@@ -406,6 +407,11 @@ typedef struct orlop_diff_options {
     struct orlop_id_maps parent_gid_map;
     // SELinux label of the mounts that a comparison may need; may be NULL.
     const char *mount_label;
+    // Whose tars the tar is like: 0 those of the current Go library, 1 those of its version 1.24 (file types in the mode, names of
+    // users and groups of this host).
+    uint32_t compat;
+    // Zero.
+    uint32_t reserved;
 } orlop_diff_options;
 
 // Receives a line of the log: its level (ORLOP_LOG_*), and the text, which is only valid during the call.
@@ -763,35 +769,6 @@ int32_t orlop_driver_additional_image_stores(const struct orlop_driver *driver,
                                              struct orlop_buf *paths,
                                              struct orlop_error **error);
 
-// What orlop_driver_get would mount, as a JSON object, for a program that mounts by itself (in another mount namespace, in a virtual
-// machine): "lowers" (uppermost first; of a read-only mount the layer's own directory is the first), "upper", "work" (without these
-// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. The
-// layer is neither mounted nor counted, and if it is mounted nothing of it is changed; the driver's home is made ready as for
-// orlop_driver_get.
-//
-// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
-// Threads: any, under the caller's lock.
-// Errors: as for orlop_driver_get; ORLOP_ERR_INVALID_ARGUMENT for a path that is not UTF-8.
-int32_t orlop_driver_describe_mount(const struct orlop_driver *driver,
-                                    const char *id,
-                                    const struct orlop_mount_options *options,
-                                    struct orlop_buf *description,
-                                    struct orlop_error **error);
-
-// Mounts a layer without a place in the tree, as fsmount(2) does: *mount_fd can be attached with move_mount(2), in whatever mount
-// namespace, or files be opened below it. The mount is not counted and ends with its last user; until then the layer must be mounted in
-// no other way, unless both are read-only.
-//
-// Ownership: the descriptor is the caller's, to be closed with close(2); it has the flag FD_CLOEXEC.
-// Threads: any, under the caller's lock.
-// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs and before Linux 6.7; ORLOP_ERR_BUSY for a mounted layer that is asked for writing; as for
-// orlop_driver_get.
-int32_t orlop_driver_mount_detached(const struct orlop_driver *driver,
-                                    const char *id,
-                                    const struct orlop_mount_options *options,
-                                    int32_t *mount_fd,
-                                    struct orlop_error **error);
-
 // Finds the layer that an additional layer store serves under the digest `toc` of its table of contents; `reference` (NULL or empty:
 // none) is that of the image, for a store that tells layers apart by it.
 //
@@ -849,6 +826,35 @@ int32_t orlop_additional_layer_blob(const struct orlop_additional_layer *layer,
 //
 // Threads: any; no call on it may be running, and nobody may use the pointer any more.
 void orlop_additional_layer_free(struct orlop_additional_layer *layer);
+
+// What orlop_driver_get would mount, as a JSON object, for a program that mounts by itself (in another mount namespace, in a virtual
+// machine): "lowers" (uppermost first; of a read-only mount the layer's own directory is the first), "upper", "work" (without these
+// two the mount is read-only), "options" (words of mount(8)), "label" (for context=); or "directory", a plain directory, of vfs. The
+// layer is neither mounted nor counted, and if it is mounted nothing of it is changed; the driver's home is made ready as for
+// orlop_driver_get.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any, under the caller's lock.
+// Errors: as for orlop_driver_get; ORLOP_ERR_INVALID_ARGUMENT for a path that is not UTF-8.
+int32_t orlop_driver_describe_mount(const struct orlop_driver *driver,
+                                    const char *id,
+                                    const struct orlop_mount_options *options,
+                                    struct orlop_buf *description,
+                                    struct orlop_error **error);
+
+// Mounts a layer without a place in the tree, as fsmount(2) does: *mount_fd can be attached with move_mount(2), in whatever mount
+// namespace, or files be opened below it. The mount is not counted and ends with its last user; until then the layer must be mounted in
+// no other way, unless both are read-only.
+//
+// Ownership: the descriptor is the caller's, to be closed with close(2); it has the flag FD_CLOEXEC.
+// Threads: any, under the caller's lock.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs and before Linux 6.7; ORLOP_ERR_BUSY for a mounted layer that is asked for writing; as for
+// orlop_driver_get.
+int32_t orlop_driver_mount_detached(const struct orlop_driver *driver,
+                                    const char *id,
+                                    const struct orlop_mount_options *options,
+                                    int32_t *mount_fd,
+                                    struct orlop_error **error);
 
 // Has equal files of these layers share their space on the disk, where the file system can (btrfs, xfs with reflinks); elsewhere it
 // does nothing. Layers of additional stores, and ids of no layer, are passed over. `method` is one of ORLOP_DEDUP_*. *bytes, unless
