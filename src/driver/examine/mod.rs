@@ -181,11 +181,7 @@ fn driver_of(options: &StoreOptions) -> (Option<Box<dyn Driver>>, Finding) {
         Ok(driver) => driver,
         Err(e) => return (None, Finding::refused(Area::Store, DRIVER, &e).needed()),
     };
-    let served = driver.check().and_then(|()| match driver.name() {
-        "overlay" => super::options::parse_overlay(&options.driver_options)?.check_served(),
-        _ => Ok(()),
-    });
-    let finding = match served {
+    let finding = match driver.check() {
         Err(e) => Finding::refused(Area::Store, DRIVER, &e),
         Ok(()) if driver.name() == "vfs" => {
             let why = "vfs: each layer is a full copy of the one below it";
