@@ -4,6 +4,7 @@ CARGO ?= cargo
 GO ?= go
 BUILD := build
 REFERENCE := $(BUILD)/reference
+OLDER := $(REFERENCE)/containers-storage-1.24 $(REFERENCE)/containers-storage-1.53
 GO_TAGS := exclude_graphdriver_btrfs containers_image_openpgp
 
 .PHONY: help
@@ -33,12 +34,17 @@ install: build capi ## install command, libraries, header and orlop.pc below $(D
 	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install
 
 .PHONY: reference
-reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy $(REFERENCE)/in-process ## build the Go programs to compare with
+reference: $(REFERENCE)/containers-storage $(REFERENCE)/imagecopy $(REFERENCE)/in-process $(OLDER) ## build the Go programs to compare with
 
 $(REFERENCE)/containers-storage: tests/go/reference/go.mod tests/go/reference/go.sum
 	@mkdir -p $(REFERENCE)
 	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" \
 		-o $(abspath $@) go.podman.io/storage/cmd/containers-storage
+
+$(OLDER): $(REFERENCE)/containers-storage-%: tests/go/storage-%/go.mod tests/go/storage-%/go.sum
+	@mkdir -p $(REFERENCE)
+	cd tests/go/storage-$* && $(GO) build -mod=readonly -tags "$(GO_TAGS) exclude_graphdriver_devicemapper" \
+		-o $(abspath $@) github.com/containers/storage/cmd/containers-storage
 
 $(REFERENCE)/imagecopy $(REFERENCE)/in-process: tests/go/reference/go.mod tests/go/reference/go.sum $(wildcard tests/go/reference/*/*.go)
 	@mkdir -p $(REFERENCE)

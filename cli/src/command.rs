@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, dedup, delete, diffs, images, list, mounts, names, store, unshare};
+use crate::{create, dedup, delete, diffs, doctor, images, list, mounts, names, store, unshare};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Save(images::Save),
     /// Make an image of a container's present content
     Commit(images::Commit),
+    /// Examine what kernel, file system, user and configuration can do for the store, and what to change
+    Doctor(doctor::Doctor),
     /// Create a new layer
     #[command(alias = "createlayer")]
     CreateLayer(create::CreateLayer),
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Layers(list::Layers),
     /// Examine a layer
     Layer(list::Examine),
+    /// List the layers that the driver has
+    StorageLayers(list::StorageLayers),
     /// List images
     Images(list::Images),
     /// List images by digest
@@ -185,12 +189,14 @@ impl Command {
             Self::Load(args) => args.run(cx),
             Self::Save(args) => args.run(cx),
             Self::Commit(args) => args.run(cx),
+            Self::Doctor(args) => args.run(cx),
             Self::CreateLayer(args) => args.run(cx),
             Self::ImportLayer(args) => args.run(cx),
             Self::CreateImage(args) => args.run(cx),
             Self::CreateContainer(args) => args.run(cx),
             Self::Layers(args) => args.run(cx),
             Self::Layer(args) => args.layers(cx),
+            Self::StorageLayers(args) => args.run(cx),
             Self::Images(args) => args.run(cx),
             Self::ImagesByDigest(args) => args.run(cx),
             Self::Image(args) => args.images(cx),

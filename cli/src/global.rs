@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, User};
+use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, StoreOptions, User};
 use orlop::store::Store;
 use orlop::{Error, ErrorKind};
 
@@ -82,15 +82,19 @@ impl GlobalArgs {
 /// # Errors
 /// A file cannot be read or is malformed.
 pub(crate) fn load_configuration(file: Option<PathBuf>, user: &User) -> orlop::Result<Loaded> {
-    let mut env = Environment::of_process();
-    if let Some(file) = file {
-        env.vars.insert("CONTAINERS_STORAGE_CONF".into(), file.into());
-    }
-    let loaded = config::load(&RealFiles::default(), &env, user)?;
+    let loaded = read_configuration(file, user)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     Ok(loaded)
+}
+
+fn read_configuration(file: Option<PathBuf>, user: &User) -> orlop::Result<Loaded> {
+    let mut env = Environment::of_process();
+    if let Some(file) = file {
+        env.vars.insert("CONTAINERS_STORAGE_CONF".into(), file.into());
+    }
+    config::load(&RealFiles::default(), &env, user)
 }
 
 /// What a command works with.
@@ -162,6 +166,20 @@ impl Context {
         Ok(Box::leak(Box::new(store)))
     }
 
+    /// What the store would be opened with, and what the configuration has to be told of.
+    ///
+    /// # Errors
+    /// [`Reported`]: the configuration cannot be read, which has been told.
+    pub(crate) fn configured(&mut self) -> anyhow::Result<Configured> {
+        let configured = read_configuration(None, &self.user).and_then(|loaded| {
+            let mut options = loaded.with_overrides(self.global.overrides())?;
+            options.make_roots_absolute()?;
+            let Loaded { warnings, ignored, .. } = loaded;
+            Ok(Configured { options, warnings, ignored })
+        });
+        configured.map_err(|e| self.initialization_failed(e))
+    }
+
     fn try_store(&mut self) -> orlop::Result<Store> {
         let loaded = load_configuration(None, &self.user)?;
         let options = loaded.with_overrides(self.global.overrides())?;
@@ -214,6 +232,16 @@ impl Context {
             Err(error) => error.into(),
         }
     }
+}
+
+/// What a store would be opened with.
+pub(crate) struct Configured {
+    /// The options, roots absolute.
+    pub(crate) options: StoreOptions,
+    /// What the user should be told of the configuration.
+    pub(crate) warnings: Vec<String>,
+    /// Keys without effect.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// A failure whose text has been printed.

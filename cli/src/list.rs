@@ -57,6 +57,29 @@ impl Layers {
     }
 }
 
+/// `storage-layers`.
+#[derive(Args)]
+pub(crate) struct StorageLayers {
+    /// Prefer JSON output
+    #[arg(short, long)]
+    json: bool,
+}
+
+impl StorageLayers {
+    pub(crate) fn run(self, cx: &mut Context) -> Outcome {
+        let mut ids = cx.store()?.driver_layers()?;
+        ids.sort_unstable();
+        if self.json {
+            cx.out.json(&ids)?;
+            return Ok(0);
+        }
+        for id in ids {
+            cx.out.line(id)?;
+        }
+        Ok(0)
+    }
+}
+
 /// Which images and containers have a layer as their top.
 struct Users<'a> {
     images: HashMap<&'a str, Vec<&'a ImageInfo>>,

@@ -8,6 +8,7 @@ mod data;
 mod dedup;
 mod delete;
 mod diffs;
+mod doctor;
 mod global;
 mod id_maps;
 mod images;

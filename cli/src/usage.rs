@@ -19,7 +19,6 @@ const NOT_YET: &[&str] = &[
     "create-storage-layer",
     "gc",
     "layer-parent-owners",
-    "storage-layers",
 ];
 
 /// Tells the user of `error`; returns the exit code (`cli.md`, Streams and exit codes).

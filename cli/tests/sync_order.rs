@@ -12,6 +12,7 @@ const ORLOP: &str = env!("CARGO_BIN_EXE_orlop");
 /// The last file of a layer is made before the last sync, and that before the last rename, which is the record's.
 #[test]
 fn the_sync_comes_last() {
+    // DEF-19
     if Command::new("strace").arg("-V").output().is_err() {
         println!("skipped: strace is not installed");
         return;

@@ -64,6 +64,8 @@ pub struct Loaded {
     pub provenance: Provenance,
     /// What the user should be told: old names, settings without effect.
     pub warnings: Vec<String>,
+    /// Keys that no version knows, each with its file and table; they are passed over.
+    pub ignored: Vec<String>,
 }
 
 /// Loads the configuration of this process.
@@ -90,6 +92,7 @@ pub fn load(files: &dyn Files, env: &Environment, user: &User) -> Result<Loaded>
         Ok(())
     })?;
     let mut warnings = std::mem::take(&mut settings.warnings);
+    let ignored = std::mem::take(&mut settings.ignored);
     let (driver, driver_source) = driver(&settings, env, &mut warnings)?;
     provenance.driver = driver_source;
     let (driver_options, sources) = driver_options(&settings, env)?.into_iter().unzip();
@@ -127,7 +130,7 @@ pub fn load(files: &dyn Files, env: &Environment, user: &User) -> Result<Loaded>
         disable_volatile: settings.flag(Table::Options, "disable-volatile"),
         transient_store: settings.flag(Table::Storage, "transient_store"),
     };
-    Ok(Loaded { options, provenance, warnings })
+    Ok(Loaded { options, provenance, warnings, ignored })
 }
 
 fn set_in(settings: &Settings, table: Table, name: &'static str) -> Source {

@@ -81,6 +81,7 @@ mod tests {
             },
             provenance: Provenance::default(),
             warnings: Vec::new(),
+            ignored: Vec::new(),
         }
     }
 

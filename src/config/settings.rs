@@ -32,6 +32,8 @@ pub(super) struct Settings {
     set: HashMap<(Table, &'static str), Setting>,
     /// What the user should know of, in the order found.
     pub(super) warnings: Vec<String>,
+    /// Keys that are unknown, for whoever asks.
+    pub(super) ignored: Vec<String>,
 }
 
 impl Settings {
@@ -97,12 +99,12 @@ impl Settings {
                 match known(table, name.get_ref()) {
                     Some((entry, true)) => exact.push((entry, name, value)),
                     Some((entry, false)) => folded.push((entry, name, value)),
-                    None => tracing::debug!(
-                        "{}: key {:?} in table {:?} is unknown and ignored",
-                        file.display(),
-                        name.get_ref(),
-                        table.path(),
-                    ),
+                    None => {
+                        let (key, table) = (name.get_ref(), table.path());
+                        let text = format!("{}: key {key:?} in table {table:?}", file.display());
+                        tracing::debug!("{text} is unknown and ignored");
+                        self.ignored.push(text);
+                    }
                 }
             }
             for (entry, name, value) in folded.into_iter().chain(exact) {

@@ -192,6 +192,7 @@ mod tests {
 
     #[test]
     fn only_known_names_open() {
+        // IDN-5
         let root = Path::new("/nowhere");
         for name in ["", "btrfs", "Overlay", "../overlay"] {
             let e = open(name, root, root, None, &[]).err().unwrap();

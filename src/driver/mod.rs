@@ -6,6 +6,7 @@
 mod additional;
 mod choose;
 mod dedup;
+pub mod examine;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod naive;
@@ -146,6 +147,13 @@ pub trait Staging: Send + Sync {
     fn unpack_options(&self) -> &UnpackOptions;
     /// Says that the content has an entry for its root, whose owner and mode stay; without, the root gets the parent's at commit.
     fn keep_root(&mut self);
+    /// Whether the content is still all there, as far as other programs are concerned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] if another program has deleted it, or a part.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
     /// For the driver that made it, at commit.
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
 }

@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn prefixes_and_spaces() {
-        // OPT-1, OPT-2, OPT-3, OPT-5
+        // OPT-4, OPT-1, OPT-2, OPT-3, OPT-5
         for option in [
             "mountopt=nodev",
             "overlay.mountopt=nodev",

@@ -69,11 +69,24 @@ impl TempStaging {
         wanted.apply(self.root.as_fd(), &self.path)
     }
 
+    /// Refuses content of which another program may have deleted a part: to containers/storage before 1.59, whose collection runs
+    /// under the layers' lock, the home's directory of temp dirs is a layer that nobody knows (`overlay-driver.md` REM-8).
+    fn refuse_touched(&self) -> Result<()> {
+        if self.temp.is_whole() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Busy, "unpacking a layer")
+            .path(&self.path)
+            .detail("another program has deleted the directory that it was unpacked in, as the garbage collection of older versions of podman and its kin does")
+            .hint("try again"))
+    }
+
     /// Renames the staged directory over the empty directory `target`, and lets the temp dir go.
     ///
     /// # Errors
-    /// [`ErrorKind::DuplicateId`] if `target` has content.
+    /// [`ErrorKind::DuplicateId`] if `target` has content; [`ErrorKind::Busy`] if another program has deleted the temp dir.
     pub(super) fn commit(self, target: &Path, id: &LayerId) -> Result<()> {
+        self.refuse_touched()?;
         let Self { temp, path, .. } = self;
         relocate(&path, target, RenameFlags::empty()).map_err(|e| {
             use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
@@ -94,8 +107,9 @@ impl TempStaging {
     /// Exchanges the staged directory with `target`, whatever that holds, and deletes what was there.
     ///
     /// # Errors
-    /// When a system call fails.
+    /// When a system call fails; [`ErrorKind::Busy`] if another program has deleted the temp dir.
     pub(super) fn exchange(self, target: &Path, id: &LayerId) -> Result<()> {
+        self.refuse_touched()?;
         let Self { temp, path, .. } = self;
         relocate(&path, target, RenameFlags::EXCHANGE)
             .map_err(|e| Error::io("moving staged content to", target, e).id(id.as_str()))?;
@@ -122,6 +136,10 @@ impl Staging for TempStaging {
 
     fn keep_root(&mut self) {
         self.keeps_root = true;
+    }
+
+    fn check(&self) -> Result<()> {
+        self.refuse_touched()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -154,12 +154,22 @@ impl Store {
         let tar_split = StagedFile { path: dir.addition(), dir };
         let mut file = BufWriter::new(create_private(&tar_split.path)?);
         let facts =
-            archive::import(stream, staging.root(), staging.unpack_options(), Some(&mut file))?;
+            archive::import(stream, staging.root(), staging.unpack_options(), Some(&mut file))
+                .map_err(|e| self.cause_of(e, &*staging))?;
         file.flush().map_err(|e| Error::io("writing the tar-split", &tar_split.path, e))?;
         if facts.root_entry {
             staging.keep_root();
         }
         Ok(StagedLayer { facts, staging, tar_split, maps })
+    }
+
+    /// Of a failure to unpack, and that another program was deleting what was unpacked, the latter.
+    fn cause_of(&self, failure: Error, staging: &dyn Staging) -> Error {
+        if failure.os_error() == Some(std::io::ErrorKind::NotFound) {
+            // Whoever deletes holds the lock of the layers, and is through when it can be had.
+            drop(self.layers.read(&Held::nothing()));
+        }
+        staging.check().err().unwrap_or(failure)
     }
 
     /// Makes staged content a layer.

@@ -55,6 +55,15 @@ impl Store {
         Ok(found.into_iter().map(|(record, read_only)| ImageInfo { record, read_only }).collect())
     }
 
+    /// The ids of the layers that the driver has in the store's own home, whether or not there is a record of them.
+    ///
+    /// # Errors
+    /// When the home cannot be read.
+    pub fn driver_layers(&self) -> Result<Vec<String>> {
+        let _layers = self.layers.read(&Held::nothing())?;
+        self.driver.list_layers()
+    }
+
     /// All layers, those of additional stores last. Layers that a cut-short operation left incomplete are not among them.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ pub(crate) mod atomic;
 pub(crate) mod beneath;
 pub(crate) mod erofs;
 pub(crate) mod exclusive;
+pub(crate) mod fs_features;
 pub(crate) mod idmapped;
 pub(crate) mod lock;
 pub(crate) mod mount;

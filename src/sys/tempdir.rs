@@ -111,6 +111,11 @@ impl TempDir {
         }
     }
 
+    /// Whether nobody has deleted the lock file, which stands for the directory.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| is_at(lock, &self.lock_path))
+    }
+
     /// Removes the directory with its content and gives up the lock.
     ///
     /// # Errors

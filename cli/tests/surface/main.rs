@@ -5,10 +5,12 @@
 
 mod beside_go;
 mod changing;
+mod doctor;
 mod id_maps;
 mod images;
 mod mistakes;
 mod normal;
 mod output;
 mod sandbox;
+mod unfit;
 mod usage;

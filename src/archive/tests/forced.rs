@@ -123,6 +123,7 @@ fn forced_trees_are_those_that_go_makes() {
 // FMK-3
 #[test]
 fn what_files_note_is_packed() {
+    // ARC-9
     let whole =
         Tar::default().add(Header { mode: 0o1755, uid: 5, gid: 6, ..header("d/", b'5') }, b"");
     let whole =
@@ -171,6 +172,7 @@ fn what_files_note_is_packed() {
 
 #[test]
 fn a_file_that_cannot_note_its_owner_is_an_error() {
+    // ARC-9
     // UNP-17 forgives attributes that the file system does not have; this one is the owner.
     if !rustix::process::geteuid().is_root() {
         println!(

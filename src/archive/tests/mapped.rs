@@ -87,6 +87,7 @@ fn owners_in_a_tar_become_those_of_the_host() {
 
 #[test]
 fn an_owner_that_is_not_mapped_is_refused_by_name() {
+    // ARC-7
     let refused = |tar: &[u8], whiteouts: Whiteouts| {
         let dir = scratch();
         mapped(dir.path(), tar, whiteouts, both(0, 5)).unwrap_err()
@@ -192,6 +193,7 @@ fn mapped_trees_are_packed_as_go_does() {
 
 #[test]
 fn no_deletion_is_lost_for_its_owner() {
+    // ARC-8
     if !is_root() {
         return;
     }

@@ -80,6 +80,7 @@ fn assert_same(ours: &[u8], theirs: &[u8]) {
 
 #[test]
 fn trees_are_packed_as_go_does() {
+    // TAR-1, TAR-2, TAR-3, TAR-6, TAR-7, TAR-8, TAR-9
     let Some(go) = go() else { return };
     let dir = tempfile::tempdir().unwrap();
     zoo(dir.path());

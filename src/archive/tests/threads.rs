@@ -120,6 +120,7 @@ fn tangled(seed: u64) -> Vec<u8> {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
+    // DEF-15
     let old = |root: &Path| {
         fs::create_dir_all(root.join("old/x1")).unwrap();
         fs::write(root.join("old/x1/deep"), "old").unwrap();

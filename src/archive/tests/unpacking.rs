@@ -200,6 +200,7 @@ fn what_comes_in_goes_out() {
 
 #[test]
 fn sizes_and_owners_are_counted() {
+    // DEF-15
     let dir = tempfile::tempdir().unwrap();
     let tar = Tar::default()
         .add(Header { uid: 3, gid: 4, ..header("a", b'0') }, b"12345")

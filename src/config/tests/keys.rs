@@ -51,6 +51,7 @@ pull_options={enable_partial_images='true'}")
 
 #[test]
 fn warnings_say_what_has_no_effect() {
+    // IDN-3
     let old = etc(&driver("overlay2")).unwrap();
     assert_eq!(old.options.driver, "overlay");
     assert!(old.warnings[0].contains("overlay2"));

@@ -11,6 +11,7 @@ mod diff;
 pub(super) mod fuzzing;
 mod get;
 mod ids;
+mod known;
 mod layout;
 mod mount;
 mod partial;
@@ -35,6 +36,7 @@ use std::sync::{Mutex, OnceLock};
 
 use self::chain::{Heal, Place};
 use self::get::Counts;
+pub(in crate::driver) use self::known::{Feature, Known};
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
 use self::quota::Quotas;
 use super::options::{OverlayOptions, parse_overlay};

@@ -422,6 +422,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_nothing_of_overlay() {
+        // INI-6
         for (errno, passing) in [(libc::ENOSPC, true), (libc::EIO, true), (libc::EPERM, false)] {
             assert_eq!(is_passing(&io::Error::from_raw_os_error(errno)), passing, "{errno}");
         }

@@ -6,6 +6,7 @@ mod composefs;
 mod diffs;
 mod ids;
 mod ids_beside_go;
+mod items;
 mod kernels;
 mod layers;
 mod mounts;

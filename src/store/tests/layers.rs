@@ -14,6 +14,7 @@ fn reading_creates_nothing() {
 
 #[test]
 fn an_imported_layer_gives_its_bytes_back() {
+    // IDN-8
     for driver in ["overlay", "vfs"] {
         if driver == "overlay" && !rustix::process::geteuid().is_root() {
             println!("skipped: the kernel's overlay needs root");
@@ -58,6 +59,7 @@ fn a_taken_id_or_name_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_damaged_stream_leaves_nothing() {
+    // DEF-26
     let fixture = Fixture::new();
     let store = fixture.store();
     import(&store, "base", None, &[("a", "a")]);

@@ -52,6 +52,7 @@ fn what_exists_is_what_a_lookup_finds() {
 
 #[test]
 fn what_exists_is_told_without_reading_again() {
+    // DEF-33
     let fixture = Fixture::new();
     let (store, other) = (fixture.store(), fixture.store());
     fill(&store);

@@ -115,6 +115,7 @@ fn a_failing_reader_is_what_applying_a_diff_fails_with() {
 
 #[test]
 fn a_failing_writer_is_what_an_export_fails_with() {
+    // DEF-29, TAR-10
     for driver in [Fixture::new().driver, "vfs"] {
         let f = Fixture::with_driver(driver);
         let store = f.store();

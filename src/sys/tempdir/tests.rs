@@ -49,6 +49,7 @@ time.sleep(600)
 
 #[test]
 fn members_and_cleanup() {
+    // REM-5
     let base = tempfile::tempdir().unwrap();
     let root = base.path().join("a/tmp");
     let mut temp = TempDir::create(&root).unwrap();

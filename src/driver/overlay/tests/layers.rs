@@ -15,7 +15,7 @@ fn text(path: impl AsRef<std::path::Path>) -> String {
 
 #[test]
 fn a_chain_has_the_files_and_modes_of_the_format() {
-    // CRE-6 to CRE-13, store-format 12.1 to 12.3, store-format.md 16.10
+    // DEF-36, CRE-6 to CRE-13, store-format 12.1 to 12.3, store-format.md 16.10
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
@@ -126,7 +126,7 @@ fn an_existing_directory_goes_with_its_link() {
 
 #[test]
 fn a_layer_with_a_damaged_link_file_goes_with_its_own_links_alone() {
-    // ADD-1: as a crash leaves it; others follow its text out of the directory of links
+    // REM-1, ADD-1: as a crash leaves it; others follow its text out of the directory of links
     for bad in ["", "../../../../../../../../..", "l/../../x"] {
         let store = TestStore::new();
         let driver = store.overlay(&[]);

@@ -110,7 +110,7 @@ fn volatile_is_asked_for_and_its_marker_cleared() {
 
 #[test]
 fn chains_up_to_the_kernels_limit_mount_with_their_options() {
-    // GET-14, MNT-2, MNT-3, DEF-1, DEF-3
+    // CRE-14, GET-26, GET-14, MNT-2, MNT-3, DEF-1, DEF-3
     let store = TestStore::new();
     let driver = store.overlay(&["mountopt=nodev"]);
     deep(&*driver, 501);
@@ -252,7 +252,7 @@ fn escaped_separators_pass_mount_2() {
 
 #[test]
 fn lost_links_are_made_again_or_bypassed() {
-    // GET-12, DEF-5, ADD-6, store-format.md 16.11
+    // GET-11, GET-12, DEF-5, ADD-6, store-format.md 16.11
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
@@ -334,7 +334,7 @@ fn a_lost_diff_is_made_again_and_a_present_one_keeps_its_owner() {
 
 #[test]
 fn uses_are_counted_and_must_agree() {
-    // GET-4, DEF-16, PUT-1, PUT-7, PUT-9
+    // GET-3, GET-4, DEF-16, PUT-1, PUT-7, PUT-9
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["a"]);
@@ -376,6 +376,7 @@ fn uses_are_counted_and_must_agree() {
 
 #[test]
 fn many_threads_mount_one_layer() {
+    // GET-2
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "a"]);

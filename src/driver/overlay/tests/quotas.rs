@@ -165,7 +165,7 @@ fn limits_hold_for_what_is_written_through_the_mount() {
 #[test]
 #[ignore = "needs project quotas on /var/tmp: tests/vm/run"]
 fn a_project_is_not_given_twice_and_its_old_limits_go() {
-    // QUO-5, REM-3, DEF-32
+    // QUO-10, QUO-5, REM-3, DEF-32
     let store = TestStore::new();
     let small = sized(&[("size", "2m"), ("inodes", "20")]);
     let first = store.overlay(&[]);
@@ -206,7 +206,7 @@ fn a_project_is_not_given_twice_and_its_old_limits_go() {
 #[test]
 #[ignore = "needs project quotas on /var/tmp: tests/vm/run"]
 fn kernels_without_quotactl_fd_are_asked_through_the_node() {
-    // QUO-3
+    // QUO-8, QUO-3
     const XFS: u64 = 0x5846_5342;
     let store = TestStore::new();
     let home = store.home("backingFsBlockDev");
@@ -261,7 +261,7 @@ fn a_homes_own_project_is_where_the_layers_begin() {
 #[test]
 #[ignore = "needs project quotas on /var/tmp: tests/vm/run"]
 fn staged_content_counts_for_the_layer_that_gets_it() {
-    // CRE-7, APL-4
+    // QUO-11, CRE-7, APL-4
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     driver.create_read_write(&id("a"), None, &sized(&[("size", "4m")])).unwrap();
@@ -286,6 +286,7 @@ fn staged_content_counts_for_the_layer_that_gets_it() {
 #[test]
 #[ignore = "needs /var/tmp with project quotas that are not enforced: tests/vm/run"]
 fn where_quotas_are_only_counted_limits_are_refused() {
+    // QUO-9
     let store = TestStore::new();
     let limited = store.overlay(&["size=5m"]);
     let e = limited.prepare().unwrap_err();

@@ -1,0 +1,2 @@
+// Package storage153 pins the old version of the Go library whose command the tests run beside orlop.
+package storage153
