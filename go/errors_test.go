@@ -161,6 +161,8 @@ func onMemory(t *testing.T) error {
 	options := "lowerdir=" + dir + "/lower,upperdir=" + dir + "/upper,workdir=" + dir + "/work"
 	must(t, syscall.Mount("overlay", merged, "overlay", 0, options))
 	defer syscall.Unmount(merged, syscall.MNT_DETACH)
+	// Layers there belong to the kernel: no program takes its place.
+	must(t, os.MkdirAll(merged+"/g/overlay/layer", 0o755))
 	config := got(orlop.LoadConfig(&orlop.ConfigOptions{OnlyGiven: true, GraphRoot: merged + "/g", RunRoot: dir + "/r", Driver: "overlay"}))(t)
 	defer config.Close()
 	store, err := orlop.Open(config)

@@ -90,7 +90,11 @@ pub(crate) fn report(error: &clap::Error, typed: &Typed) -> io::Result<u8> {
             let flag = context(error, ContextKind::InvalidArg);
             let flag = flag.split([' ', '[', '=']).next().unwrap_or_default();
             let value = context(error, ContextKind::InvalidValue);
-            bad_flag(&mut out, name, &format!("invalid boolean value {value:?} for {flag}"))
+            let text = match std::error::Error::source(error) {
+                Some(why) => format!("invalid value {value:?} for {flag}: {why}"),
+                None => format!("invalid boolean value {value:?} for {flag}"),
+            };
+            bad_flag(&mut out, name, &text)
         }
         _ => {
             let text = error.to_string();

@@ -19,7 +19,7 @@ impl Store {
     /// ```no_run
     /// # fn main() -> orlop::Result<()> {
     /// let options = orlop::config::StoreOptions::default();
-    /// let store = orlop::store::Store::open(&options)?;
+    /// let store = orlop::store::Store::open(options)?;
     /// let bytes = store.dedup(orlop::driver::DedupMethod::default())?;
     /// # Ok(()) }
     /// ```

@@ -269,7 +269,8 @@ fn what_overlay_refuses() {
 
     // An overlay upon an overlay.
     let nested = std::path::Path::new(&path).join("nested");
-    fs::create_dir(&nested).unwrap();
+    // Layers there belong to the kernel: no program takes its place.
+    fs::create_dir_all(nested.join("graph/overlay/layer")).unwrap();
     let store = open(&nested, "overlay", &[]).unwrap();
     fails("INCOMPATIBLE_FS", text!(orlop_create_layer(store, std::ptr::null())));
     // SAFETY: opened above.

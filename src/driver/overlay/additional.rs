@@ -105,7 +105,9 @@ impl Overlay {
             std::fs::read_link(&diff).map_err(|e| Error::io("reading the link", &diff, e))?;
         let place =
             target.parent().filter(|_| target.ends_with("diff")).ok_or_else(|| elsewhere(&target));
-        place.and_then(|place| self.check_place(place)).map_err(|e| e.id(layer.id.as_str()))?;
+        place
+            .and_then(|place| self.check_place(place))
+            .map_err(|e| e.context(format!("following the link {diff:?}")).id(layer.id.as_str()))?;
         match target.symlink_metadata() {
             Ok(m) if m.is_dir() => Ok(target),
             Ok(_) => Err(layout::damaged(&target, "it is not a directory")),

@@ -36,13 +36,15 @@ impl Overlay {
         let layer = self.locate(id)?;
         self.check_content(&layer)?;
         let lowers = self.lowers(&layer, Heal::No)?;
-        // What a change of owners moved to diff1 and so on is part of the layer (DEF-8).
+        // What a change of owners moved to diff1 and so on is part of the layer (DEF-8), among files that are the parent's but for their
+        // owners: only a comparison tells.
         let own = self.open_contents(std::slice::from_ref(&layer))?;
         // Only a mount shows what composefs layers have.
         let composed = std::iter::once(&layer).chain(&lowers).any(LayerDir::has_image);
         // Sizes are those of the files there (DIF-2).
         let readable = sizes_only || !self.is_by_program()?;
-        if Self::is_parent(&lowers, parent) && readable && !composed {
+        let one_upper = own.len() == 1;
+        if Self::is_parent(&lowers, parent) && one_upper && readable && !composed {
             for lower in &lowers {
                 self.check_content(lower)?;
             }

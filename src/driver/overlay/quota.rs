@@ -54,7 +54,16 @@ pub(super) struct Wanted {
     by: Option<String>,
 }
 
+/// Opens a directory of the administrator's, who may have put a link in its place.
+fn open_real(dir: &Path) -> Result<OwnedFd> {
+    open_dir(&dir.canonicalize().map_err(|e| Error::io("examining", dir, e))?)
+}
+
 impl Overlay {
+    fn open_home(&self) -> Result<OwnedFd> {
+        open_real(&self.home)
+    }
+
     /// What a new layer is limited to: as its own options say, else as the driver's do (CRE-2, CRE-3, CRE-18). `None` for image
     /// content, which has no limits.
     ///
@@ -189,7 +198,7 @@ impl Overlay {
         if !self.may_have_projects() {
             return Ok(());
         }
-        let inherited = match inherits_project(open_dir(&self.home)?.as_fd()) {
+        let inherited = match inherits_project(self.open_home()?.as_fd()) {
             Err(e) if is_unknown(&e) => false,
             done => done.map_err(|e| Error::io("asking for the project of", &self.home, e))?,
         };
@@ -227,7 +236,7 @@ impl Overlay {
 
     /// One more than the highest project of a layer, or of the home (QUO-2, QUO-5).
     fn first_project(&self) -> Result<u32> {
-        let home = open_dir(&self.home)?;
+        let home = self.open_home()?;
         let own = project_of(home.as_fd()).unwrap_or(0);
         let inode =
             rustix::fs::fstat(&home).map_err(|e| Error::io("examining", &self.home, e))?.st_ino;
@@ -276,7 +285,7 @@ impl Overlay {
         }
         // A home that is still to be made lies where the directory above it does; only an old kernel needs a place for a node.
         let place = self.home.ancestors().find(|dir| dir.is_dir()).unwrap_or(&self.home);
-        let dir = open_dir(&place.canonicalize().map_err(|e| Error::io("examining", place, e))?)?;
+        let dir = open_real(place)?;
         let there = place == self.home;
         let node = self.node().filter(|_| there);
         let fs = FileSystem { file: dir.as_fd(), node: node.as_deref() };

@@ -217,6 +217,11 @@ static void incompatible_fs(void) {
     char words[2048];
     snprintf(words, sizeof words, "lowerdir=%s,upperdir=%s,workdir=%s", in_folder("lower"), in_folder("upper"), in_folder("work"));
     CHECK_ERRNO(mount("overlay", merged, "overlay", 0, words) == 0);
+    // Layers there belong to the kernel: no program takes its place.
+    const char *home[] = {"merged/root", "merged/root/overlay", "merged/root/overlay/layer"};
+    for (size_t i = 0; i < sizeof home / sizeof *home; i++) {
+        CHECK_ERRNO(mkdir(in_folder("%s", home[i]), 0755) == 0);
+    }
     orlop_config *config = config_of(in_folder("merged/root"), in_folder("run-merged"), driver_name);
     orlop_driver *driver = NULL;
     FAILS(ORLOP_ERR_INCOMPATIBLE_FS, orlop_driver_open(config, &driver, &failure));

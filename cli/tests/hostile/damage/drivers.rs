@@ -206,7 +206,7 @@ pub const SUBJECTS: &[Subject] = &[
     Subject {
         // Whether a layer's changes can be read from its own content.
         file: "r/overlay/native-diff(redirect_dir=off)-true",
-        usage: "--storage-opt overlay.mountopt=redirect_dir=off diff -u -f /dev/null {vol}",
+        usage: "--storage-opt overlay.mountopt=redirect_dir=off status",
         write: WRITE,
         delete: DELETE,
         cells: &[
@@ -221,7 +221,7 @@ pub const SUBJECTS: &[Subject] = &[
     },
     Subject {
         file: "r/overlay/native-diff(redirect_dir=on)-false",
-        usage: "--storage-opt overlay.mountopt=redirect_dir=on diff -u -f /dev/null {vol}",
+        usage: "--storage-opt overlay.mountopt=redirect_dir=on status",
         write: WRITE,
         delete: DELETE,
         cells: &[

@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 const FOR_ROOT: [&str; 10] = [
     "a_description_is_what_would_be_mounted",
     "overlay::ids::",
-    "overlay::tests::ids::",
+    "overlay::tests::ids",
     "overlay::tests::shifting::",
     "tests::composefs",
     "metacopy_words_follow_the_kernel",
