@@ -133,13 +133,11 @@ func TestErrors(t *testing.T) {
 	d := newRoots(t).open(t)
 	must(t, d.Create("one", "", nil))
 	_, getMissing := d.Get("missing", drivers.MountOpts{})
-	_, dedup := d.Dedup(drivers.DedupArgs{})
 	for what, test := range map[string]struct {
 		err  error
 		want []error
 	}{
 		"get of a missing layer": {getMissing, []error{types.ErrLayerUnknown, drivers.ErrLayerUnknown}},
-		"dedup":                  {dedup, []error{drivers.ErrNotSupported}},
 	} {
 		for _, want := range test.want {
 			if !errors.Is(test.err, want) {
