@@ -301,7 +301,8 @@ typedef struct orlop_mount_options {
     size_t size;
     // SELinux label; may be NULL.
     const char *mount_label;
-    // User id map; anything but an empty one is refused by this version.
+    // User id map: the layers below are shown with mapped owners, where orlop_driver_supports_shifting says that mounts can.
+    // orlop_driver_describe_mount and orlop_driver_mount_detached refuse anything but an empty one.
     struct orlop_id_maps uid_map;
     // Group id map; likewise.
     struct orlop_id_maps gid_map;
@@ -321,7 +322,7 @@ typedef struct orlop_layer_options {
     const char *mount_label;
     // "key=value" options of a container's layer ("size", "inodes"); refused where the file system has no project quotas.
     struct orlop_strings storage_opt;
-    // User id map; anything but an empty one is refused by this version.
+    // User id map: its root owns the layer's directories, and vfs gives it all files.
     struct orlop_id_maps uid_map;
     // Group id map; likewise.
     struct orlop_id_maps gid_map;
@@ -712,7 +713,7 @@ int32_t orlop_driver_name(const struct orlop_driver *driver, struct orlop_buf *n
 // first call that writes does so.
 //
 // Threads: any.
-// Errors: ORLOP_ERR_NOT_SUPPORTED for an option that is not served, or where the file system does not serve; ORLOP_ERR_IO.
+// Errors: ORLOP_ERR_NOT_SUPPORTED and ORLOP_ERR_INCOMPATIBLE_FS where kernel, user or file system do not serve; ORLOP_ERR_IO.
 int32_t orlop_driver_prepare(const struct orlop_driver *driver,
                              struct orlop_error **error);
 
@@ -898,7 +899,8 @@ void orlop_files_free(struct orlop_files *files);
 //
 // Ownership: everything stays the caller's.
 // Threads: any, under the caller's lock.
-// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for an option that is not served. Nothing is left behind.
+// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for a limit where
+// the file system has no project quotas; ORLOP_ERR_INVALID_ARGUMENT for a map without root. Nothing is left behind.
 int32_t orlop_driver_create(const struct orlop_driver *driver,
                             const char *id,
                             const char *parent,
@@ -1016,7 +1018,7 @@ int32_t orlop_driver_update_id_maps(const struct orlop_driver *driver,
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any, under the caller's lock.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_BUSY where it is mounted with other options; ORLOP_ERR_CORRUPT for a damaged layer;
-// ORLOP_ERR_NOT_SUPPORTED for id maps; ORLOP_ERR_IO when the kernel refuses. Nothing is then counted.
+// ORLOP_ERR_INVALID_ARGUMENT for a map without root; ORLOP_ERR_IO when the kernel refuses. Nothing is then counted.
 int32_t orlop_driver_get(const struct orlop_driver *driver,
                          const char *id,
                          const struct orlop_mount_options *options,
@@ -1046,7 +1048,7 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
 //
 // Ownership: *target is the caller's, to be freed with orlop_buf_free; `partial` is the caller's struct, its size field set.
 // Threads: any.
-// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and for an option that is not served; ORLOP_ERR_IO.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs, whose layers cannot be made; ORLOP_ERR_IO.
 int32_t orlop_driver_begin_partial(const struct orlop_driver *driver,
                                    const struct orlop_apply_options *options,
                                    struct orlop_partial *partial,

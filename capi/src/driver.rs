@@ -84,7 +84,7 @@ pub unsafe extern "C" fn orlop_driver_name(
 /// first call that writes does so.
 ///
 /// Threads: any.
-/// Errors: ORLOP_ERR_NOT_SUPPORTED for an option that is not served, or where the file system does not serve; ORLOP_ERR_IO.
+/// Errors: ORLOP_ERR_NOT_SUPPORTED and ORLOP_ERR_INCOMPATIBLE_FS where kernel, user or file system do not serve; ORLOP_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_prepare(
     driver: *const orlop_driver,

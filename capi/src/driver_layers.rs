@@ -25,7 +25,7 @@ pub struct orlop_layer_options {
     pub mount_label: *const c_char,
     /// "key=value" options of a container's layer ("size", "inodes"); refused where the file system has no project quotas.
     pub storage_opt: orlop_strings,
-    /// User id map; anything but an empty one is refused by this version.
+    /// User id map: its root owns the layer's directories, and vfs gives it all files.
     pub uid_map: orlop_id_maps,
     /// Group id map; likewise.
     pub gid_map: orlop_id_maps,
@@ -99,7 +99,8 @@ pub(crate) unsafe fn create_options(given: *const orlop_layer_options) -> Result
 ///
 /// Ownership: everything stays the caller's.
 /// Threads: any, under the caller's lock.
-/// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for an option that is not served. Nothing is left behind.
+/// Errors: ORLOP_ERR_LAYER_UNKNOWN for the parent; ORLOP_ERR_NOT_SUPPORTED for a limit where
+/// the file system has no project quotas; ORLOP_ERR_INVALID_ARGUMENT for a map without root. Nothing is left behind.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_create(
     driver: *const orlop_driver,

@@ -25,7 +25,8 @@ pub struct orlop_mount_options {
     pub size: usize,
     /// SELinux label; may be NULL.
     pub mount_label: *const c_char,
-    /// User id map; anything but an empty one is refused by this version.
+    /// User id map: the layers below are shown with mapped owners, where orlop_driver_supports_shifting says that mounts can.
+    /// orlop_driver_describe_mount and orlop_driver_mount_detached refuse anything but an empty one.
     pub uid_map: orlop_id_maps,
     /// Group id map; likewise.
     pub gid_map: orlop_id_maps,
@@ -67,7 +68,7 @@ pub(crate) unsafe fn mount_options(given: *const orlop_mount_options) -> Result<
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any, under the caller's lock.
 /// Errors: ORLOP_ERR_LAYER_UNKNOWN; ORLOP_ERR_BUSY where it is mounted with other options; ORLOP_ERR_CORRUPT for a damaged layer;
-/// ORLOP_ERR_NOT_SUPPORTED for id maps; ORLOP_ERR_IO when the kernel refuses. Nothing is then counted.
+/// ORLOP_ERR_INVALID_ARGUMENT for a map without root; ORLOP_ERR_IO when the kernel refuses. Nothing is then counted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_get(
     driver: *const orlop_driver,

@@ -71,7 +71,7 @@ fn pulls(driver: &dyn Driver) -> Result<&dyn PartialPulls> {
 ///
 /// Ownership: *target is the caller's, to be freed with orlop_buf_free; `partial` is the caller's struct, its size field set.
 /// Threads: any.
-/// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and for an option that is not served; ORLOP_ERR_IO.
+/// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs, whose layers cannot be made; ORLOP_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_begin_partial(
     driver: *const orlop_driver,

@@ -29,8 +29,7 @@ struct Roots<'a> {
 /// is touched until [`Driver::prepare`] or the first operation that writes.
 ///
 /// # Errors
-/// [`ErrorKind::NotSupported`] for another driver or an option that this version does not serve, [`ErrorKind::Config`] for a
-/// malformed option.
+/// [`ErrorKind::NotSupported`] for another driver, [`ErrorKind::Config`] for a malformed option.
 ///
 /// ```
 /// # fn main() -> orlop::Result<()> {
@@ -94,7 +93,7 @@ pub fn choose(
         if !SERVED.contains(&name) {
             continue;
         }
-        // An option that is not served must not silently end in another driver.
+        // A malformed option must not silently end in another driver.
         let driver = roots.open(name)?;
         match driver.check() {
             Ok(()) => return Ok(driver),

@@ -473,16 +473,6 @@ pub trait Driver: Send + Sync {
     fn sync_filesystem(&self) -> bool;
 }
 
-/// Refuses id maps, which no driver applies yet; `what` they are of reads as `layer x`.
-pub(crate) fn refuse_id_maps(maps: &IdMaps, what: &str) -> Result<()> {
-    if maps.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::NotSupported, format!("applying the id maps of {what}"))
-        .detail("user and group id maps (uidmap, gidmap) are not supported yet")
-        .hint("leave them out"))
-}
-
 /// Whether anything, a link included, stands in the place of the layer `id`. What cannot be looked at is an error: taken for absent, the
 /// layer would be struck off the list and stay on the disk.
 fn is_there(path: &Path, id: &LayerId) -> Result<bool> {

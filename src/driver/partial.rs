@@ -25,7 +25,7 @@ pub trait PartialPulls {
     /// Begins a layer's content (APL-5). No lock is needed.
     ///
     /// # Errors
-    /// When an option is not served, or a system call fails.
+    /// With `use_composefs`, whose layers cannot be made; when a system call fails.
     fn begin(&self, options: &ApplyOptions) -> Result<Partial>;
 
     /// Makes `target`, which [`PartialPulls::begin`] has given to this process, the content of the freshly created layer `id` (APL-6);

@@ -7,7 +7,7 @@ use super::chain::Heal;
 use super::composefs::Images;
 use super::get::lock;
 use super::mount::Plan;
-use crate::driver::{MountDescription, MountOptions, refuse_id_maps};
+use crate::driver::{MountDescription, MountOptions};
 use crate::sys::mount::is_overlay_mount;
 use crate::{Error, ErrorKind, LayerId, Result};
 
@@ -62,7 +62,15 @@ impl Overlay {
         options: &MountOptions,
         then: impl FnOnce(Plan, bool) -> Result<T>,
     ) -> Result<T> {
-        refuse_id_maps(&options.maps(), &format!("layer {id}"))?;
+        if !options.maps().is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("mounting layer {id} elsewhere"),
+            )
+            .id(id.as_str())
+            .detail("owners are mapped only where the layer is mounted at its own place")
+            .hint("leave the id maps out, and map the mount yourself (mount_setattr(2))"));
+        }
         let layer = self.locate(id)?;
         self.ready()?;
         if let Some(program) = self.program() {
