@@ -10,6 +10,8 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::mount::detach;
+#[cfg(test)]
+use super::refused::{self, Call};
 
 /// `struct mount_attr` (mount_setattr(2)).
 #[repr(C)]
@@ -58,6 +60,8 @@ impl Drop for IdMappedMount {
 }
 
 fn map_ids(tree: &OwnedFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(test)]
+    refused::check(Call::MountSetattr)?;
     let attr = MountAttr {
         set: MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY,
         propagation: libc::MS_PRIVATE,

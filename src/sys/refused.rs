@@ -17,6 +17,8 @@ pub(crate) enum Call {
     Statx,
     /// `quotactl_fd`: missing before Linux 5.14.
     QuotactlFd,
+    /// `mount_setattr`: missing before Linux 5.12, and refused by file systems that map no ids.
+    MountSetattr,
 }
 
 thread_local! {

@@ -54,26 +54,3 @@ fn without_entry_types_there_is_no_overlay_and_nothing_stays() {
     assert!(run.stderr.contains("d_type"), "{run:?}");
     assert!(!left, "neither home nor links");
 }
-
-#[test]
-fn a_user_who_can_make_no_whiteouts_is_told() {
-    // INI-8, INI-9: the probe makes one, and nothing of its failure is remembered
-    let sandbox = without_programs();
-    let path = |name: &str| sandbox.path().join(name).to_str().unwrap().to_owned();
-    let run = Command::new("/usr/bin/setpriv")
-        .args(["--bounding-set", "-mknod", "--inh-caps", "-mknod", ORLOP])
-        .args(["-g", &path("g"), "-R", &path("r"), "-s", "overlay", "create-layer", "-i", "a"])
-        .env("PATH", "/nonexistent")
-        .env("CONTAINERS_STORAGE_CONF", path("storage.conf"))
-        .output();
-    let Ok(run) = run else {
-        println!("skipped: dropping a capability: setpriv is not installed");
-        return;
-    };
-    let text = String::from_utf8_lossy(&run.stderr);
-    if !served(&sandbox) {
-        return;
-    }
-    assert_eq!(run.status.code(), Some(1));
-    assert!(text.contains("unable to create kernel-style whiteout"), "{text}");
-}

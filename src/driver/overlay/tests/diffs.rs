@@ -295,7 +295,7 @@ fn metacopy_words_follow_the_kernel() {
 
 #[test]
 fn probes_leave_their_answers_under_the_common_names() {
-    // DEF-20, ADD-5, INI-10
+    // INI-8, DEF-20, ADD-5, INI-10
     // 2.3, REM-10, REM-11, DEF-17
     let store = TestStore::new();
     let driver = store.overlay(&["mountopt=nodev,metacopy=on"]);
