@@ -141,6 +141,9 @@ fn digest(mut file: File, method: DedupMethod) -> io::Result<Vec<u8>> {
     })
 }
 
+/// Unequal files of one size and sum that others are compared with.
+const MOST_SOURCES: usize = 8;
+
 /// Has each file share with the first before it that is equal; `None` where the file system does not do it.
 fn share_equal(trees: &[OwnedFd], size: u64, files: Vec<Candidate>) -> Option<u64> {
     let mut total = 0u64;
@@ -160,7 +163,8 @@ fn share_equal(trees: &[OwnedFd], size: u64, files: Vec<Candidate>) -> Option<u6
                 Err(e) => tracing::debug!(path = %name(&file), error = %e, "not deduplicated"),
             }
         }
-        if !shared {
+        // Equal sums of unequal files are chance, or an attempt to keep us busy.
+        if !shared && sources.len() < MOST_SOURCES {
             sources.push(file);
         }
     }

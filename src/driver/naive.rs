@@ -14,19 +14,16 @@ use crate::archive::{self, Change, ChangeKind, PackOptions};
 use crate::sys::beneath::{Beneath, Found};
 use crate::{Error, Result};
 
-/// Writes the changes from `old` to `new`, or all of `new`.
+/// Writes the changes from `old` to `new`, or all of `new`. With `override_stat`, files are what their notes say (FMK-3); else what they
+/// seem to be, as in what a program shows or in a full tree.
 pub(super) fn write_diff(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
     options: &DiffOptions,
+    override_stat: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    // What a mount shows, or a full tree holds, is what it seems to be.
-    let pack = PackOptions {
-        maps: options.maps.clone(),
-        compat: options.compat,
-        ..PackOptions::default()
-    };
+    let pack = PackOptions { maps: options.maps.clone(), compat: options.compat, override_stat };
     match old {
         None => archive::pack_tree(new, &pack, out),
         Some(_) => {

@@ -167,7 +167,8 @@ impl StagedDir {
         }
     }
 
-    fn is_held_here(&self) -> bool {
+    /// Whether this process has begun it, and not ended it.
+    pub(crate) fn is_held_here(&self) -> bool {
         let about = self.lock_path().symlink_metadata();
         about.is_ok_and(|about| HELD.lock().1.contains_key(&key(&about)))
     }

@@ -17,8 +17,8 @@ impl Overlay {
         id: &LayerId,
         options: &MountOptions,
     ) -> Result<MountDescription> {
-        self.plan_apart(id, options, |plan, _| {
-            if !plan.data.is_empty() {
+        self.plan_apart(id, options, |plan, _, composed| {
+            if composed {
                 return Err(Error::new(
                     ErrorKind::NotSupported,
                     format!("describing the mount of layer {id}"),
@@ -40,7 +40,7 @@ impl Overlay {
     }
 
     pub(super) fn mount_apart(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
-        self.plan_apart(id, options, |plan, mounted| {
+        self.plan_apart(id, options, |plan, mounted, _| {
             // Two mounts of one upper directory would not see each other's changes.
             let made = if mounted && plan.upper.is_some() {
                 Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
@@ -54,13 +54,13 @@ impl Overlay {
         })
     }
 
-    /// Plans a mount and uses the plan, which is told whether the layer is mounted now, while this process neither mounts nor unmounts
+    /// Plans a mount and uses the plan, which is told whether the layer is mounted now and whether there are composefs layers in it, while this process neither mounts nor unmounts
     /// it. Nothing of a mounted layer is changed: the kernel's marks in its work directory are those of the mount that runs.
     fn plan_apart<T>(
         &self,
         id: &LayerId,
         options: &MountOptions,
-        then: impl FnOnce(Plan, bool) -> Result<T>,
+        then: impl FnOnce(Plan, bool, bool) -> Result<T>,
     ) -> Result<T> {
         if !options.maps().is_empty() {
             return Err(Error::new(
@@ -87,7 +87,9 @@ impl Overlay {
         let heal = if mounted { Heal::No } else { Heal::OnDisk };
         let mut images = Images::beside(&merged);
         let plan = self.plan(&layer, &merged, &how, heal, &mut images);
-        let done = plan.and_then(|plan| then(plan, mounted));
+        let done = plan.and_then(|plan| then(plan, mounted, !images.is_empty()));
+        // The next user of the layer mounts images at the same places.
+        drop(images);
         drop(uses);
         self.counts.tidy(id, slot);
         done

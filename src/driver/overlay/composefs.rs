@@ -85,6 +85,11 @@ impl Images {
         Self { dir: merged.with_file_name(LAYERS), mounted: Vec::new() }
     }
 
+    /// Whether no layer of the mount is a composefs layer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mounted.is_empty()
+    }
+
     /// Mounts the image of the layer that is the `n`th from the top, and tells where.
     pub(super) fn mount(&mut self, layer: &LayerDir, n: usize) -> Result<PathBuf> {
         let image = layer.open_image()?;

@@ -132,9 +132,7 @@ impl Overlay {
         let (uid, gid) = maps.root()?;
         let shown = DirLook { mode, uid, gid };
         layout::make_dir(diff, shown)?;
-        let note = format!("{}:{}:{:04o}:dir", look.uid, look.gid, look.mode);
-        rustix::fs::lsetxattr(diff, OVERRIDE_XATTR, note.as_bytes(), XattrFlags::empty())
-            .map_err(|e| Error::io("setting an xattr of", diff, e))?;
+        write_override(diff, look)?;
         Ok(shown)
     }
 
@@ -204,10 +202,17 @@ struct ParentFiles {
 }
 
 /// The owner and mode that a store with `force_mask` keeps in an xattr: `uid:gid:octal mode[:type]`.
-fn read_override(path: &Path) -> Option<DirLook> {
+pub(super) fn read_override(path: &Path) -> Option<DirLook> {
     let mut buffer = [0u8; 256];
     let length = rustix::fs::lgetxattr(path, OVERRIDE_XATTR, &mut buffer).ok()?;
     parse_override(OsStr::from_bytes(buffer.get(..length)?).to_str()?)
+}
+
+/// Writes what [`read_override`] reads, of a directory.
+pub(super) fn write_override(dir: &Path, look: DirLook) -> Result<()> {
+    let note = format!("{}:{}:{:04o}:dir", look.uid, look.gid, look.mode);
+    rustix::fs::lsetxattr(dir, OVERRIDE_XATTR, note.as_bytes(), XattrFlags::empty())
+        .map_err(|e| Error::io("setting an xattr of", dir, e))
 }
 
 fn parse_override(text: &str) -> Option<DirLook> {

@@ -108,7 +108,9 @@ impl Overlay {
                 self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
             }
             Source::Trees { new, old } => {
-                with_trees(new, old, |new, old| naive::write_diff(new, old, options, out))
+                // A program shows what the notes say.
+                let notes = self.force_mask().is_some() && self.program().is_none();
+                with_trees(new, old, |new, old| naive::write_diff(new, old, options, notes, out))
             }
         }
     }

@@ -227,7 +227,7 @@ impl Overlay {
                 plan.mount_by(program, &More { maps, modes_apart: self.force_mask().is_some() })
             }
             None => {
-                let _mapped = self.map_lowers(layer, how, &mut plan)?;
+                let _mapped = self.map_lowers(layer, how, &mut plan, &images)?;
                 plan.mount()
             }
         }

@@ -12,6 +12,7 @@ use rustix::fs::RenameFlags;
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
 use super::composefs::Images;
+use super::create::{read_override, write_override};
 use super::get::lock;
 use super::layout::{self, DirLook, make_dir, open_dir};
 use super::mount::{Lower, Plan, Upper};
@@ -98,6 +99,15 @@ impl Overlay {
         let new_work = fresh(DirLook { mode: 0o555, ..root })?;
         let (work, target) = (fresh(DirLook::root(0o700))?, fresh(DirLook::root(0o700))?);
         let (old_work, old_diff) = (temp.addition(), temp.addition());
+        // Files cannot be moved from one project to another, and the copies count, too.
+        for dir in [&upper, &new_diff, &new_work, &work] {
+            self.adopt_content(open_dir(dir)?.as_fd(), layer)?;
+        }
+        if let Some(look) = read_override(&diff) {
+            let look = DirLook { mode: look.mode, ..root };
+            write_override(&upper, look)?;
+            write_override(&new_diff, look)?;
+        }
 
         // With an empty `diff` among them, a chain of full length would be one too long.
         let chain = Chain { layer, below: &below, older: &older, heal };

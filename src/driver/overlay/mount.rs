@@ -134,7 +134,12 @@ impl Plan {
     fn mount_by_numbers(&self, words: &Words) -> Result<()> {
         let opened: HashMap<&Path, OwnedFd> = self
             .layers()
-            .map(|l| Ok((l.absolute.as_path(), open_dir(&l.absolute)?)))
+            .map(|l| {
+                // A layer of an additional layer store is a link there, which was looked at before.
+                let real = l.absolute.canonicalize();
+                let real = real.map_err(|e| Error::io("examining", &l.absolute, e))?;
+                Ok((l.absolute.as_path(), open_dir(&real)?))
+            })
             .collect::<Result<_>>()?;
         let number = |layer: &Lower, out: &mut Vec<u8>| {
             if let Some(fd) = opened.get(layer.absolute.as_path()) {

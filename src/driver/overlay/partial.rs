@@ -45,6 +45,15 @@ impl PartialPulls for Overlay {
         keeps_mode: bool,
     ) -> Result<()> {
         let staged = StagedDir::of_content(&self.partials(), target)?;
+        if !staged.is_held_here() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("committing content to layer {id}"),
+            )
+            .id(id.as_str())
+            .path(target)
+            .detail("this process has not begun a partial pull there"));
+        }
         let outcome = self.put_in_place(id, parent, &staged.content(), keeps_mode);
         match &outcome {
             // The content is in place: the rest is for the next one who prunes, and no failure.
@@ -92,10 +101,17 @@ impl Overlay {
             let mode = self.root_look(Some(parent), &IdMaps::default())?.mode;
             DirLook { mode, ..own }.apply(root.as_fd(), content)?;
         }
+        self.adopt_content(root.as_fd(), &layer)?;
         let diff = layer.diff();
         let failed = |e| Error::io("moving staged content to", &diff, e).id(id.as_str());
         match relocate(content, &diff, RenameFlags::empty()) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            // xfs says that the directory exists.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
                 relocate(content, &diff, RenameFlags::EXCHANGE).map_err(failed)
             }
             done => done.map_err(failed),

@@ -101,9 +101,21 @@ impl Overlay {
         layer: &LayerDir,
         how: &How,
         plan: &mut Plan,
+        images: &Images,
     ) -> Result<Option<Mapped>> {
         let both = !how.maps.uids.is_empty() && !how.maps.gids.is_empty();
         if both && self.shifts(&how.maps)? {
+            let elsewhere = |l: &Lower| l.absolute.is_symlink();
+            if !images.is_empty() || plan.lowers.iter().any(elsewhere) {
+                // Neither is in the home, which is what is mapped.
+                return Err(Error::new(
+                    ErrorKind::NotSupported,
+                    "mapping the owners of the layers below",
+                )
+                .id(layer.id.as_str())
+                .detail("composefs layers, or layers of an additional layer store, are among them")
+                .hint("set disable_idmap=true, so that layers are copied with other owners"));
+            }
             let read_only = plan.upper.is_none();
             self.map_plan(layer, &how.maps, read_only, plan).map(Some)
         } else {

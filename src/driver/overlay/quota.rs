@@ -208,7 +208,7 @@ impl Overlay {
         // What was made in it meanwhile, first: should this be cut short, the home still tells that it is to be done.
         let made = [layout::LINKS, layout::TEMP_DIRS, layout::STAGING].map(|n| self.home.join(n));
         for dir in made.iter().filter(|d| d.is_dir()).chain([&self.home]) {
-            stop_inheriting(open_dir(dir)?.as_fd())
+            stop_inheriting(open_real(dir)?.as_fd())
                 .map_err(|e| Error::io("clearing the inherited project of", dir, e))?;
         }
         Ok(())
@@ -315,15 +315,13 @@ const NOT_ENFORCED: &str =
 
 /// The project of a layer's directory; `None` without one, and if it only inherited the home's.
 fn own_project(layer: &Path, home: &Path) -> Result<Option<u32>> {
-    let project = |path: &Path| {
-        let dir: OwnedFd = open_dir(path)?;
-        match project_of(dir.as_fd()) {
-            Err(e) if is_unknown(&e) => Ok(0),
-            done => done.map_err(|e| Error::io("asking for the project of", path, e)),
-        }
+    let project = |path: &Path, dir: OwnedFd| match project_of(dir.as_fd()) {
+        Err(e) if is_unknown(&e) => Ok(0),
+        done => done.map_err(|e| Error::io("asking for the project of", path, e)),
     };
-    let found = project(layer)?;
-    Ok(if found == 0 || found == project(home)? { None } else { Some(found) })
+    let found = project(layer, open_dir(layer)?)?;
+    let inherited = |found| Ok(found == project(home, open_real(home)?)?);
+    Ok(if found == 0 || inherited(found)? { None } else { Some(found) })
 }
 
 fn is_unknown(e: &std::io::Error) -> bool {

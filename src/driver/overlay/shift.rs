@@ -42,7 +42,11 @@ impl Overlay {
         }
         match self.recall(FEATURE) {
             Some(answer) => Ok(answer == Answer::Yes),
-            None => self.ready().and_then(|()| self.maps_lowers()),
+            None => {
+                self.ready()?;
+                // A program may have been chosen just now.
+                if self.program().is_some() { Ok(maps.is_contiguous()) } else { self.maps_lowers() }
+            }
         }
     }
 

@@ -284,7 +284,7 @@ impl Driver for Vfs {
         out: &mut dyn Write,
     ) -> Result<()> {
         let (new, old) = self.trees(id, parent)?;
-        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, out)
+        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, false, out)
     }
 
     fn changes(

@@ -327,8 +327,14 @@ fn check(seed: u64) {
     let trees = changes_between(new.as_fd(), Some(old.as_fd()), DiffOptions::default().both_maps())
         .unwrap();
     let mut by_trees = Vec::new();
-    naive::write_diff(new.as_fd(), Some(old.as_fd()), &DiffOptions::default(), &mut by_trees)
-        .unwrap();
+    naive::write_diff(
+        new.as_fd(),
+        Some(old.as_fd()),
+        &DiffOptions::default(),
+        false,
+        &mut by_trees,
+    )
+    .unwrap();
     drop((new, old));
     driver.put(&ctr).unwrap();
     driver.put(&low).unwrap();
