@@ -251,7 +251,9 @@ impl Command {
     pub(crate) fn reads_records(&self) -> bool {
         matches!(
             self,
-            Self::Layers(_)
+            // That, and how the user stands.
+            Self::Doctor(_)
+                | Self::Layers(_)
                 | Self::Images(_)
                 | Self::ImagesByDigest(_)
                 | Self::Containers(_)

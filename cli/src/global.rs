@@ -127,7 +127,15 @@ impl Context {
             }
             None if namespace::is_needed() && !command.reads_records() => {
                 // Without it the store tells what it cannot do, and a store on vfs may manage.
-                namespace::enter().inspect_err(|e| tracing::warn!("no user namespace: {e}")).ok()
+                let before = namespace::id();
+                match namespace::enter() {
+                    Err(e) if namespace::id() == before => {
+                        tracing::warn!("no user namespace: {e}");
+                        None
+                    }
+                    // Half inside, this process would take another user's store for its own.
+                    entered => Some(entered?),
+                }
             }
             None => None,
         };

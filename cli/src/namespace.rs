@@ -29,10 +29,16 @@ pub(crate) fn is_needed() -> bool {
     !Uid::effective().is_root()
 }
 
+/// What tells the user namespace of this process from others.
+pub(crate) fn id() -> Option<std::path::PathBuf> {
+    fs::read_link("/proc/self/ns/user").ok()
+}
+
 /// Puts this process into a user namespace and a mount namespace of its own; returns the user that it then is.
 ///
 /// # Errors
-/// When the kernel or its administrator allows none; nothing has changed then.
+/// When the kernel or its administrator allows none, and when ids cannot be mapped; [`id`] tells whether the process is somebody else then,
+/// who must not go on.
 pub(crate) fn enter() -> orlop::Result<User> {
     let outside = User::of_process(&Environment::of_process());
     let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
@@ -61,7 +67,9 @@ pub(crate) fn enter() -> orlop::Result<User> {
             .map_err(|e| failed("starting what maps ids", e))
             .map(Some)?
     };
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| failed("making a user namespace", e.into()))?;
+    // At once: what is refused is refused before anything has changed.
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+        .map_err(|e| failed("making a user namespace", e.into()))?;
     let mapped = mapper.map_or(Ok((false, false)), Mapper::map);
     let (groups, users) = mapped.map_err(|e| failed("mapping ids", e))?;
     if !groups {
@@ -72,7 +80,6 @@ pub(crate) fn enter() -> orlop::Result<User> {
     if !users {
         write_map("uid_map", &format!("0 {uid} 1")).map_err(|e| failed("mapping the user", e))?;
     }
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| failed("making a mount namespace", e.into()))?;
     tracing::debug!("working in a user namespace");
     Ok(User { uid: 0, is_rootless: true, ..outside })
 }

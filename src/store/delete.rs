@@ -241,7 +241,12 @@ fn unneeded_layers(
     }
     let mut next = image.layer.as_str();
     while let Some(layer) = layers.by_id(next).filter(|_| !unneeded.iter().any(|u| u == next)) {
-        if !free(next, &unneeded) {
+        // Copies with other owners lie on the image's own layer, whatever their records say.
+        let copy_stays = |id: &String| {
+            id != next && layers.by_id(id).is_some() && !unneeded.iter().any(|u| u == id)
+        };
+        let is_template = next == image.layer && image.mapped_layers.iter().any(copy_stays);
+        if is_template || !free(next, &unneeded) {
             break;
         }
         unneeded.push(next.to_owned());

@@ -176,11 +176,11 @@ impl Comparison<'_> {
         };
         let same_device = old.as_ref().is_some_and(|old| old.id.dev == new.id.dev);
         let names = merged(new_names, old_names, same_device).into_iter();
-        if let Some(level) =
-            self.levels.len().checked_sub(OPEN_LEVELS).and_then(|n| self.levels.get_mut(n))
-        {
+        let far = self.levels.len().checked_sub(OPEN_LEVELS);
+        if let Some([level, below, ..]) = far.and_then(|n| self.levels.get_mut(n..)) {
             level.new.fd = None;
-            if let Some(old) = &mut level.old {
+            // Where the old tree ends above the new one, nothing below leads back to its last directory.
+            if let (Some(old), Some(_)) = (&mut level.old, &below.old) {
                 old.fd = None;
             }
         }
@@ -194,7 +194,7 @@ impl Comparison<'_> {
         };
         reopen(&mut above.new, Some(done.new))?;
         if let Some(old) = &mut above.old {
-            // The old tree may end above the new one; then its level is still open, or is opened again by path.
+            // The old tree may end above the new one; then its level is still open.
             reopen(old, done.old)?;
         }
         Ok(())

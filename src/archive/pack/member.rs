@@ -126,6 +126,10 @@ impl<'o> Packer<'o> {
         if !owner::translate(&mut header, subject.path, is_whiteout, self.options) {
             return Ok(Ok(()));
         }
+        if compat == Compat::V1_24 {
+            // A note has none (TAR-4).
+            header.mode |= subject.stat.st_mode & 0o170_000;
+        }
         let marker = match whiteouts.convert(subject, &mut header) {
             Ok(marker) => marker,
             Err(e) => return Ok(Err(e)),

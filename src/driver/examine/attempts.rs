@@ -88,8 +88,8 @@ fn native_diff(known: Known) -> Finding {
             finding(Answer::Yes, "a layer's own directory tells its changes".to_owned())
         }
         Known::No(why) => finding(Answer::No, why).change(
-            "leave metacopy=on and redirect_dir=on out of mountopt, and off in /sys/module/overlay/parameters: two trees need not be \
-             compared then",
+            "leave metacopy=on and redirect_dir=on out of mountopt, and off in /sys/module/overlay/parameters, if other programs than \
+             orlop build images here: they compare two trees",
         ),
         Known::Not(why) => finding(Answer::Unknown, why).change(PROBE),
     }

@@ -53,12 +53,12 @@ fn words(set: &OverlayOptions) -> Vec<Finding> {
     if has("metacopy=on") {
         findings.push(setting(
             "mountopt has metacopy=on: changed owners and modes copy no data",
-            "but each diff and commit reads two trees in place of one directory; leave it out where images are built",
+            "but other programs than orlop read two trees for each diff and commit; leave it out where they build images",
         ));
     } else if has("redirect_dir=on") {
         findings.push(setting(
             "mountopt has redirect_dir=on: renamed directories copy no data",
-            "but each diff and commit reads two trees in place of one directory; leave it out where images are built",
+            "but other programs than orlop read two trees for each diff and commit; leave it out where they build images",
         ));
     }
     if has("volatile") {

@@ -16,7 +16,7 @@ use crate::archive::{
     self, Change, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
 };
 use crate::driver::{DiffOptions, naive};
-use crate::{LayerId, Result};
+use crate::{IdMaps, LayerId, Result};
 
 /// Where the changes are read from.
 enum Source<'a> {
@@ -31,6 +31,7 @@ impl Overlay {
         &self,
         id: &LayerId,
         parent: Option<&LayerId>,
+        options: &DiffOptions,
         sizes_only: bool,
     ) -> Result<Source<'_>> {
         let layer = self.locate(id)?;
@@ -60,8 +61,13 @@ impl Overlay {
                 break;
             }
         }
-        let new = self.view(id, words)?;
-        let old = parent.map(|p| self.view(p, words)).transpose()?;
+        // A mount that maps shows the owners that the maps of the comparison are for; what was copied with other owners has them.
+        let maps = |maps: &IdMaps, copied: bool| -> Result<IdMaps> {
+            let shown = !maps.is_empty() && !copied && self.shifts(maps)?;
+            Ok(if shown { maps.clone() } else { IdMaps::default() })
+        };
+        let new = self.view(id, words, maps(&options.maps, !one_upper)?)?;
+        let old = parent.map(|p| self.view(p, words, IdMaps::default())).transpose()?;
         Ok(Source::Trees { new, old })
     }
 
@@ -98,7 +104,7 @@ impl Overlay {
         options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
-        match self.source(id, parent, false)? {
+        match self.source(id, parent, options, false)? {
             Source::Upper { own, lowers } => {
                 let pack = PackOptions {
                     maps: options.maps.clone(),
@@ -121,7 +127,7 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
-        match self.source(id, parent, false)? {
+        match self.source(id, parent, options, false)? {
             Source::Upper { own, lowers } => {
                 self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
@@ -137,7 +143,7 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<u64> {
-        match self.source(id, parent, true)? {
+        match self.source(id, parent, options, true)? {
             Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
             Source::Trees { new, old } => {
                 with_trees(new, old, |new, old| naive::diff_size(new, old, options))

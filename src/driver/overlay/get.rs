@@ -136,12 +136,12 @@ impl Overlay {
 
     /// The layer's tree for reading: the mount that there is, whatever its options, or a read-only one, to which `more`
     /// words are given.
-    pub(super) fn view(&self, id: &LayerId, more: &[&str]) -> Result<View<'_>> {
+    pub(super) fn view(&self, id: &LayerId, more: &[&str], maps: IdMaps) -> Result<View<'_>> {
         let layer = self.locate(id)?;
         self.ready()?;
         let mut words = self.effective_words(&["ro".to_owned()])?;
         words.extend(more.iter().map(|&w| w.to_owned()));
-        let how = How { words, label: String::new(), volatile: false, maps: IdMaps::default() };
+        let how = How { words, label: String::new(), volatile: false, maps };
         let path = self.use_mount(&layer, |_, _| Ok(()), how)?;
         Ok(View { driver: self, id: id.clone(), path, given_back: false })
     }
