@@ -146,3 +146,20 @@ fn usage_counts_each_file_once() {
     let usage = disk_usage(open_dir(dir.path()).as_fd()).unwrap();
     assert_eq!((usage.size, usage.inodes), (8, 4));
 }
+
+#[test]
+fn new_directories_of_any_depth_are_told() {
+    // ARC-2: deeper than descriptors are kept open, where the old tree has nothing
+    let dir = tempfile::tempdir().unwrap();
+    let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+    let deep: std::path::PathBuf = std::iter::repeat_n("d", 200).collect();
+    fs::create_dir_all(new.join(&deep)).unwrap();
+    fs::write(new.join("z"), "").unwrap();
+    fs::create_dir(&old).unwrap();
+    for _ in 0..20 {
+        let (new, old) = (open_dir(&new), open_dir(&old));
+        let found = changes_between(new.as_fd(), Some(old.as_fd()), NO_MAPS).unwrap();
+        assert_eq!(found.len(), 201);
+        assert!(found.iter().all(|change| change.kind == ChangeKind::Add));
+    }
+}
