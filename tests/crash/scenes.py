@@ -32,7 +32,7 @@ class Scene:
 
 
 # What a command says of a thing that is there, or is gone, already.
-THERE, GONE = ("already", "in use"), ("not known", "no such", "not a ", "unknown", "does not exist")
+THERE, GONE = ("already", "in use"), ("not known", "no such", "not a ", "not an ", "unknown", "does not exist")
 
 SCENES = (
     Scene("load into no store", ["load", "-q", "-i", "{archive}"], start="nothing"),
