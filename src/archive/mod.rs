@@ -17,7 +17,7 @@ mod gzip;
 mod import;
 mod merged;
 mod names;
-mod override_stat;
+pub(crate) mod override_stat;
 mod owners;
 mod pack;
 mod pool;

@@ -1,9 +1,7 @@
 //! Making a layer directory: all of it or nothing (`overlay-driver.md` 5).
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -13,15 +11,13 @@ use super::Overlay;
 use super::chain::{Heal, LayerDir, Place, is_reserved};
 use super::layout::{self, DirLook, LinkId};
 use super::remove::remove_links;
+use crate::archive::override_stat::{self, Kind, OverrideStat};
 use crate::driver::CreateOptions;
 use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// The mode of a base layer's root.
 pub(super) const BASE_MODE: u32 = 0o555;
-
-/// The real owner and mode of a file under `force_mask` (`store-format.md` 12.12).
-const OVERRIDE_XATTR: &str = "user.containers.override_stat";
 
 /// Takes a half-made layer away again unless it is told that the layer is whole.
 struct Undo {
@@ -204,23 +200,17 @@ struct ParentFiles {
 /// The owner and mode that a store with `force_mask` keeps in an xattr: `uid:gid:octal mode[:type]`.
 pub(super) fn read_override(path: &Path) -> Option<DirLook> {
     let mut buffer = [0u8; 256];
-    let length = rustix::fs::lgetxattr(path, OVERRIDE_XATTR, &mut buffer).ok()?;
-    parse_override(OsStr::from_bytes(buffer.get(..length)?).to_str()?)
+    let length = rustix::fs::lgetxattr(path, override_stat::KEY, &mut buffer).ok()?;
+    let OverrideStat { uid, gid, mode, .. } = OverrideStat::parse(buffer.get(..length)?)?;
+    Some(DirLook { mode, uid, gid })
 }
 
 /// Writes what [`read_override`] reads, of a directory.
 pub(super) fn write_override(dir: &Path, look: DirLook) -> Result<()> {
-    let note = format!("{}:{}:{:04o}:dir", look.uid, look.gid, look.mode);
-    rustix::fs::lsetxattr(dir, OVERRIDE_XATTR, note.as_bytes(), XattrFlags::empty())
+    let DirLook { uid, gid, mode } = look;
+    let note = OverrideStat { uid, gid, mode, kind: Some(Kind::Directory) }.to_string();
+    rustix::fs::lsetxattr(dir, override_stat::KEY, note.as_bytes(), XattrFlags::empty())
         .map_err(|e| Error::io("setting an xattr of", dir, e))
-}
-
-fn parse_override(text: &str) -> Option<DirLook> {
-    let mut fields = text.split(':');
-    let uid = fields.next()?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
-    let mode = u32::from_str_radix(fields.next()?, 8).ok()? & 0o7777;
-    Some(DirLook { mode, uid, gid })
 }
 
 /// Refuses a layer that would be taken for one of the home's own files, and a parent whose id would be two in a list of ids.
@@ -238,22 +228,5 @@ fn check_names(id: &LayerId, parent: Option<&LayerId>) -> Result<()> {
             wrong(p, "a layer with ':' in its id cannot be a parent")
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn override_stat_is_read_in_both_forms() {
-        // FMK-3
-        let look = |mode, uid, gid| Some(DirLook { mode, uid, gid });
-        assert_eq!(parse_override("0:5:0755:dir"), look(0o755, 0, 5));
-        assert_eq!(parse_override("7:0:01777"), look(0o1777, 7, 0));
-        assert_eq!(parse_override("1:2:4755:file:x"), look(0o4755, 1, 2));
-        for bad in ["", "1:2", "a:b:0755", "1:2:9"] {
-            assert_eq!(parse_override(bad), None, "{bad}");
-        }
     }
 }

@@ -9,6 +9,7 @@ mod ids_beside_go;
 mod items;
 mod kernels;
 mod layers;
+mod masks;
 mod mounts;
 mod partial;
 mod program;

@@ -174,7 +174,7 @@ fn mapped_layers_that_something_else_needs_stay() {
     fixture.write_records("images", &text);
     let store = fixture.store();
     // As in Go, the layer that the copies were made of stays as long as one of them does.
-    assert_eq!(store.delete_image(&made.id, false).unwrap(), [free.id.clone()]);
+    assert_eq!(store.delete_image(&made.id, false).unwrap(), std::slice::from_ref(&free.id));
     let left: Vec<String> = store.layers().unwrap().iter().map(|l| l.id.clone()).collect();
     assert_eq!(left, [top.id.clone(), needed.id.clone(), child.id.clone()]);
 }
