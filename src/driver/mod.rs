@@ -7,6 +7,7 @@ mod additional;
 mod choose;
 mod dedup;
 pub mod examine;
+mod file_systems;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod naive;

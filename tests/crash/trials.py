@@ -19,9 +19,12 @@ BEST_EFFORT = (
     ("", "", r"/(tempdirs|tmp)/(lock-N|temp-dir-N)", "what is on its way out stays for the next writer to remove"),
     ("", "", r"/run/overlay/[.a-z(),-]*(true|false)", "what is not remembered is probed again"),
     ("", "write", "standard error", "there is nobody left to tell"),
-    ("", "mkdirat|fchmod|fchown", r"/merged\.1$", "a layer on a full disk is unmounted without a fresh mount point"),
     ("^create-container", "", r"overlay-layers(/(layers.lock|\.tmp-layers\.json|layers\.json)|$)",
      "the container is there; the next writer takes its last flag away"),
+)
+# What a full disk alone does not hinder.
+FULL = (
+    ("", "mkdirat|fchmod|fchown", r"/merged\.1$", "a layer on a full disk is unmounted without a fresh mount point"),
 )
 # Where a command may fail though it has done its work, or a part that the next writer or the repeat finishes.
 LATE = (
@@ -174,7 +177,8 @@ class Sweep:
         store, words, done = self.strike(point, f"error={error}")
         check(done.code in (0, 1), f"ended with code {done.code}: {done.error}")
         if done.code == 0:
-            why = "retried" if error == "EINTR" else reason(BEST_EFFORT, self.scene, point)
+            table = BEST_EFFORT + (FULL if error in ("ENOSPC", "EDQUOT") else ())
+            why = "retried" if error == "EINTR" else reason(table, self.scene, point)
             check(why, f"the error went unnoticed: {done.error}")
             outcome = "retried" if error == "EINTR" else "ignored"
             self.note([why] if outcome == "ignored" else [])

@@ -9,32 +9,10 @@ use rustix::fs::{Dir, FileType};
 
 use super::scratch::Scratch;
 use super::{Answer, Area, Finding, nearest};
+use crate::driver::file_systems::NETWORK;
 use crate::sys::fs_features::{has_verity, xfs_has_reflink};
 use crate::sys::mount::{MountEntry, fs_magic, mount_table};
 use crate::{Error, Result};
-
-/// Where locks, short renames or whiteouts cannot be relied upon (`overlay-driver.md` 4.1).
-const NETWORK: [(u64, &str); 19] = [
-    (0x6969, "nfs"),
-    (0x517b, "smb"),
-    (0x6163_6673, "acfs"),
-    (0x5346_414f, "afs"),
-    (0x00c3_6400, "ceph"),
-    (0xff53_4d42, "cifs"),
-    (0x4750_4653, "gpfs"),
-    (0x0130_11a8, "ibrix"),
-    (0x6b41_4653, "kafs"),
-    (0x0bd0_0bd0, "lustre"),
-    (0x564c, "ncp"),
-    (0x6e66_7364, "nfsd"),
-    (0x7461_636f, "ocfs2"),
-    (0xaad7_aaea, "panfs"),
-    (0x7c7c_6673, "prl"),
-    (0xfe53_4d42, "smb2"),
-    (0xbeef_dead, "snfs"),
-    (0x786f_4256, "vboxsf"),
-    (0xa501_fcf5, "vxfs"),
-];
 
 /// Those on which overlay has no upper layer.
 const STACKED: [(u64, &str); 3] =

@@ -9,6 +9,7 @@ use super::layout::{self, DirLook};
 use super::probe::{Answer, is_unhindered};
 use super::program::usual_program;
 use super::{Overlay, shift, traces};
+use crate::driver::file_systems::NETWORK;
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
 };
@@ -29,29 +30,6 @@ const NAMED: [(u64, &str); 9] = [
     (0xe0f5_e1e2, "erofs"),
     (0x7371_7368, "squashfs"),
     (0x6573_5546, "fuse"),
-];
-
-/// File systems on which a user without the rights of the machine's root cannot keep owners and modes.
-const NETWORK: [(u64, &str); 19] = [
-    (0x6969, "nfs"),
-    (0x517b, "smb"),
-    (0x6163_6673, "acfs"),
-    (0x5346_414f, "afs"),
-    (0x00c3_6400, "ceph"),
-    (0xff53_4d42, "cifs"),
-    (0x4750_4653, "gpfs"),
-    (0x0131_11a8, "ibrix"),
-    (0x6b41_4653, "kafs"),
-    (0x0bd0_0bd0, "lustre"),
-    (0x564c, "ncp"),
-    (0x6e66_7364, "nfsd"),
-    (0x7461_636f, "ocfs2"),
-    (0xaad7_aaea, "panfs"),
-    (0x7c7c_6673, "prl"),
-    (0xfe53_4d42, "smb2"),
-    (0xbeef_dead, "snfs"),
-    (0x786f_4256, "vboxsf"),
-    (0xa501_fcf5, "vxfs"),
 ];
 
 /// The mode of everything on such a file system, where a program mounts (4.1).
