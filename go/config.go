@@ -37,6 +37,9 @@ type ConfigOptions struct {
 	Driver string
 	// DriverOptions are "key=value".
 	DriverOptions []string
+	// Dialect is whose layout the overlay driver's layers have: "containers", or "moby" for Docker's overlay2 with the graph root
+	// /var/lib/docker. Empty: as they show.
+	Dialect string
 }
 
 // StoreOptions are a configuration, with the JSON names of StoreOptions in go.podman.io/storage/types.

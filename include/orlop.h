@@ -293,6 +293,9 @@ typedef struct orlop_config_options {
     struct orlop_id_maps uid_map;
     // Group id map of the store; only with only_given.
     struct orlop_id_maps gid_map;
+    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin) or "moby" (Docker's overlay2, with the graph
+    // root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
+    const char *dialect;
 } orlop_config_options;
 
 // What a layer is mounted with. NULL in its place, and zero in each field: nothing special.
@@ -702,12 +705,19 @@ int32_t orlop_driver_open(const struct orlop_config *config,
 // Threads: any; no call on the driver may be running, and nobody may use the pointer any more.
 void orlop_driver_free(struct orlop_driver *driver);
 
-// The driver's name, "overlay" or "vfs", as text.
+// The driver's name, "overlay" or "vfs" (or as a foreign home's engine calls it: "overlay2"), as text.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
 // Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
 int32_t orlop_driver_name(const struct orlop_driver *driver, struct orlop_buf *name, struct orlop_error **error);
+
+// Whose layout the driver's layers have, "containers" or "moby", as text; empty for vfs.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+int32_t orlop_driver_dialect(const struct orlop_driver *driver, struct orlop_buf *dialect, struct orlop_error **error);
 
 // Makes what the driver needs on disk (its directories, for overlay the private mount of its home), as Go's Init does. Without it the
 // first call that writes does so.

@@ -55,6 +55,9 @@ pub struct orlop_config_options {
     pub uid_map: orlop_id_maps,
     /// Group id map of the store; only with only_given.
     pub gid_map: orlop_id_maps,
+    /// Whose layout the overlay driver's layers have: "containers" (podman's and its kin) or "moby" (Docker's overlay2, with the graph
+    /// root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
+    pub dialect: *const c_char,
 }
 
 // SAFETY: numbers and pointers which may be NULL, `size` first.
@@ -79,6 +82,7 @@ unsafe fn resolve(given: orlop_config_options) -> Result<StoreOptions> {
         )
     };
     let driver = optional(given.driver, "driver")?;
+    let dialect = optional(given.dialect, "dialect")?.map(|name| name.parse()).transpose()?;
     // SAFETY: as the caller promises.
     let driver_options = unsafe { strings(given.driver_options, "driver_options") }?;
     let transient = flag(given.transient_store, "transient_store")?;
@@ -101,6 +105,7 @@ unsafe fn resolve(given: orlop_config_options) -> Result<StoreOptions> {
             run_root: run_root.unwrap_or_default(),
             image_store,
             driver: driver.unwrap_or_default(),
+            dialect,
             driver_options,
             transient_store: transient,
             driver_priority: alone.driver_priority,
@@ -129,6 +134,7 @@ unsafe fn resolve(given: orlop_config_options) -> Result<StoreOptions> {
         image_store,
         driver,
         driver_options,
+        dialect,
         transient,
     })
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orlop::IdMaps;
 use orlop::driver::{self, Driver};
+use orlop::{Dialect, IdMaps};
 
 use crate::buffer::{BufferOut, PointerOut, orlop_buf};
 use crate::config::orlop_config;
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn orlop_driver_free(driver: *mut orlop_driver) {
     unsafe { handle::free(driver) };
 }
 
-/// The driver's name, "overlay" or "vfs", as text.
+/// The driver's name, "overlay" or "vfs" (or as a foreign home's engine calls it: "overlay2"), as text.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.
@@ -75,6 +75,27 @@ pub unsafe extern "C" fn orlop_driver_name(
         run(error, || {
             let out = BufferOut::new(name);
             out.put(handle::borrow(driver)?.name());
+            Ok(())
+        })
+    }
+}
+
+/// Whose layout the driver's layers have, "containers" or "moby", as text; empty for vfs.
+///
+/// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+/// Threads: any.
+/// Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_driver_dialect(
+    driver: *const orlop_driver,
+    dialect: *mut orlop_buf,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let out = BufferOut::new(dialect);
+            out.put(handle::borrow(driver)?.dialect().map_or("", Dialect::name));
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, StoreOptions, User};
 use orlop::store::Store;
-use orlop::{Error, ErrorKind};
+use orlop::{Dialect, Error, ErrorKind};
 
 use crate::command::{Command, GoBool};
 use crate::output::Output;
@@ -28,6 +28,10 @@ pub(crate) struct GlobalArgs {
     /// Storage driver to use ($STORAGE_DRIVER)
     #[arg(short = 's', long, value_name = "NAME")]
     pub(crate) storage_driver: Option<String>,
+    /// Whose layout the layers have: containers (podman's and its kin), or moby (Docker's overlay2); where it is not given, the layers
+    /// tell
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dialect: Option<Dialect>,
     /// Set storage driver options ($STORAGE_OPTS)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) storage_opt: Vec<String>,
@@ -57,6 +61,7 @@ impl GlobalArgs {
         self.run = after.run.or_else(|| self.run.take());
         self.image_store = after.image_store.or_else(|| self.image_store.take());
         self.storage_driver = after.storage_driver.or_else(|| self.storage_driver.take());
+        self.dialect = after.dialect.or(self.dialect);
         self.storage_opt.extend(after.storage_opt);
         self.transient_store |= after.transient_store;
         self.debug |= after.debug;
@@ -72,6 +77,7 @@ impl GlobalArgs {
             image_store: self.image_store.clone(),
             driver: self.storage_driver.clone(),
             driver_options: self.storage_opt.clone(),
+            dialect: self.dialect,
             transient: self.transient_store,
         }
     }

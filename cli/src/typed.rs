@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// The global flags that take the next word as their value.
-const WITH_VALUE: [&str; 10] = [
+const WITH_VALUE: [&str; 11] = [
     "-g",
     "--graph",
     "--root",
@@ -14,6 +14,7 @@ const WITH_VALUE: [&str; 10] = [
     "-s",
     "--storage-driver",
     "--storage-opt",
+    "--dialect",
 ];
 
 /// A command line and where in it the command's name stands.

@@ -35,17 +35,32 @@ func Init(home string, options drivers.Options) (drivers.Driver, error) {
 	if filepath.Base(home) != name {
 		return nil, fmt.Errorf("opening the overlay driver in %q: its folder has to be called %q", home, name)
 	}
-	if err := setLog(); err != nil {
-		return nil, err
-	}
-	config, err := capi.LoadConfig(capi.ConfigOptions{
-		OnlyGiven:     true,
+	return open(capi.ConfigOptions{
 		GraphRoot:     filepath.Dir(home),
 		RunRoot:       options.RunRoot,
 		ImageStore:    options.ImageStore,
 		Driver:        name,
 		DriverOptions: options.DriverOptions,
 	})
+}
+
+// OpenDialect opens a driver of layers that another engine has laid out: with "moby" those of Docker's overlay2, below
+// graphRoot/overlay2. What it writes, that engine reads.
+func OpenDialect(dialect, graphRoot, runRoot string, options []string) (drivers.Driver, error) {
+	return open(capi.ConfigOptions{
+		GraphRoot:     graphRoot,
+		RunRoot:       runRoot,
+		DriverOptions: options,
+		Dialect:       dialect,
+	})
+}
+
+func open(options capi.ConfigOptions) (drivers.Driver, error) {
+	if err := setLog(); err != nil {
+		return nil, err
+	}
+	options.OnlyGiven = true
+	config, err := capi.LoadConfig(options)
 	if err != nil {
 		return nil, err
 	}
@@ -58,21 +73,27 @@ func Init(home string, options drivers.Options) (drivers.Driver, error) {
 		opened.Close()
 		return nil, err
 	}
-	return wrap(opened), nil
+	name, err := opened.Name()
+	if err != nil {
+		opened.Close()
+		return nil, err
+	}
+	return wrap(name, opened), nil
 }
 
 // wrap finds the types that a package outside of go.podman.io/storage cannot name.
-func wrap(opened *capi.Driver) drivers.Driver {
-	return newDriver(drivers.ProtoDriver.DeferredRemove, drivers.ApplyDiffStaging.CommitStagedLayer, opened)
+func wrap(name string, opened *capi.Driver) drivers.Driver {
+	return newDriver(drivers.ProtoDriver.DeferredRemove, drivers.ApplyDiffStaging.CommitStagedLayer, name, opened)
 }
 
 // newDriver infers the types of tempdir, an internal package, from methods that have them.
 func newDriver[Cleanup ~func() error, Addition ~struct{ Path string }](
 	_ func(drivers.ProtoDriver, string) (Cleanup, error),
 	_ func(drivers.ApplyDiffStaging, string, *Addition) error,
+	name string,
 	opened *capi.Driver,
 ) *driver[Cleanup, Addition] {
-	d := &driver[Cleanup, Addition]{opened: opened, staged: map[string]*capi.Staged{}}
+	d := &driver[Cleanup, Addition]{name: name, opened: opened, staged: map[string]*capi.Staged{}}
 	// A driver has no end in its interface: Cleanup is the end of its mounts, and calls may still follow.
 	// Not Close, which waits for a tar that is being made: the runtime's own goroutines are not to wait.
 	runtime.AddCleanup(d, (*capi.Driver).Drop, opened)
@@ -81,6 +102,7 @@ func newDriver[Cleanup ~func() error, Addition ~struct{ Path string }](
 
 // driver is a driver of liborlop; Cleanup is tempdir.CleanupTempDirFunc, Addition is tempdir.StagedAddition.
 type driver[Cleanup ~func() error, Addition ~struct{ Path string }] struct {
+	name   string
 	opened *capi.Driver
 
 	lock   sync.Mutex
@@ -89,7 +111,7 @@ type driver[Cleanup ~func() error, Addition ~struct{ Path string }] struct {
 }
 
 // String is the name.
-func (d *driver[Cleanup, Addition]) String() string { return name }
+func (d *driver[Cleanup, Addition]) String() string { return d.name }
 
 // Status gives rows for "status".
 func (d *driver[Cleanup, Addition]) Status() [][2]string {

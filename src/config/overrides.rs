@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::load::IDMAP_DISABLED;
 use super::{Loaded, StoreOptions};
-use crate::{Error, ErrorKind, Result};
+use crate::{Dialect, Error, ErrorKind, Result};
 
 /// A caller's own choice of roots and driver; an empty path or name counts as none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub struct Overrides {
     pub driver: Option<String>,
     /// `key=value` options for the driver.
     pub driver_options: Vec<String>,
+    /// Whose layout the overlay driver's layers have; the configured name of a driver then does not count.
+    pub dialect: Option<Dialect>,
     /// Container records under the run root.
     pub transient: bool,
 }
@@ -48,6 +50,10 @@ impl Loaded {
             let mut options = self.options.clone();
             options.image_store = image_store.or(options.image_store);
             options.transient_store |= choice.transient;
+            if choice.dialect.is_some() {
+                options.driver.clear();
+                options.dialect = choice.dialect;
+            }
             return Ok(options);
         }
         // The Go driver itself reads the variable that this stands for, whatever a caller chooses.
@@ -57,6 +63,7 @@ impl Loaded {
             run_root: run_root.unwrap_or_else(|| self.options.run_root.clone()),
             image_store,
             driver,
+            dialect: choice.dialect,
             driver_options: choice.driver_options.into_iter().chain(switches).collect(),
             transient_store: choice.transient,
             ..StoreOptions::default()
@@ -68,6 +75,16 @@ impl Loaded {
 mod tests {
     use super::super::{Provenance, StoreOptions};
     use super::*;
+
+    #[test]
+    fn a_dialect_takes_the_place_of_the_configured_driver() {
+        let choice = || Overrides { dialect: Some(Dialect::Moby), ..Overrides::default() };
+        let upon = loaded().with_overrides(choice()).unwrap();
+        assert_eq!((upon.dialect, upon.driver.as_str()), (Some(Dialect::Moby), ""));
+        let root = Overrides { graph_root: Some("/var/lib/docker".into()), ..choice() };
+        let alone = loaded().with_overrides(root).unwrap();
+        assert_eq!((alone.dialect, alone.driver.as_str()), (Some(Dialect::Moby), ""));
+    }
 
     fn loaded() -> Loaded {
         Loaded {

@@ -28,6 +28,8 @@ type ConfigOptions struct {
 	Driver string
 	// DriverOptions are "key=value".
 	DriverOptions []string
+	// Dialect is whose layout the layers have; empty: as they show.
+	Dialect string
 }
 
 // Config is what a store or a driver is opened with.
@@ -51,6 +53,7 @@ func LoadConfig(o ConfigOptions) (*Config, error) {
 		driver_priority:  a.strings(o.DriverPriority),
 		uid_map:          a.idMaps(o.UIDMap),
 		gid_map:          a.idMaps(o.GIDMap),
+		dialect:          a.optional(o.Dialect),
 	}
 	if a.err != nil {
 		return nil, a.err

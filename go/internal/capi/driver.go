@@ -35,6 +35,13 @@ func (d *Driver) Name() (string, error) {
 	})
 }
 
+// Dialect is whose layout the layers have, "containers" or "moby"; empty for vfs.
+func (d *Driver) Dialect() (string, error) {
+	return d.text(nil, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
+		return C.orlop_driver_dialect(driver, buf, e)
+	})
+}
+
 // Prepare makes what the driver needs on disk before its first layer.
 func (d *Driver) Prepare() error {
 	return d.handle.do(nil, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {

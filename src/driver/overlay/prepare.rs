@@ -176,8 +176,12 @@ impl Overlay {
 
     /// The file system below the home, or below what will be its parent.
     pub(super) fn backing_magic(&self) -> Option<u64> {
-        let parent = self.home.parent()?;
-        parent.ancestors().find_map(|dir| fs_magic(dir).ok())
+        // A foreign home may be a mount of somebody's; today's is one of the driver's own.
+        let place = match self.rules.shape().private_home {
+            true => self.home.parent()?,
+            false => &self.home,
+        };
+        place.ancestors().find_map(|dir| fs_magic(dir).ok())
     }
 
     pub(super) fn backing_name(&self) -> &'static str {

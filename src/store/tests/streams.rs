@@ -176,7 +176,8 @@ impl<T> Watching<T> {
     fn check(&self) {
         let seen = self.seen.lock().unwrap();
         for (name, mask) in seen.iter() {
-            assert_eq!(*mask, ALL, "{name} blocks {mask:x} only");
+            // The C library blocks two signals of its own besides, while a thread begins or ends.
+            assert_eq!(mask & ALL, ALL, "{name} blocks {mask:x} only");
         }
         for name in self.wanted {
             assert!(seen.iter().any(|(found, _)| found == name), "{name} was not seen");

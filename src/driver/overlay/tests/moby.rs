@@ -69,7 +69,7 @@ fn layers_have_dockers_files() {
 
 #[test]
 fn only_a_layer_on_others_is_mounted() {
-    // MOB-13, MOB-14, MOB-15, MOB-19
+    // MOB-6, MOB-13, MOB-14, MOB-15, MOB-19
     let store = TestStore::new();
     let driver = image(&store);
     let home = driver.home().to_path_buf();
@@ -233,7 +233,7 @@ fn options_have_its_name_and_are_two() {
 
 #[test]
 fn a_layer_too_deep_is_refused_when_it_is_made() {
-    // MOB-11, ADD-10
+    // MOB-11, MOB-16, ADD-10
     let store = TestStore::new();
     let driver = docker(&store, &[]).unwrap();
     let ids: Vec<String> = (0..=128).map(|n| format!("layer{n}")).collect();
@@ -251,7 +251,7 @@ fn a_layer_too_deep_is_refused_when_it_is_made() {
 
 #[test]
 fn its_layers_are_removed_one_by_one() {
-    // MOB-20: what an empty `link` names is never taken for the directory of links
+    // MOB-8, MOB-20: what an empty `link` names is never taken for the directory of links
     let store = TestStore::new();
     let driver = image(&store);
     let home = driver.home().to_path_buf();
@@ -269,4 +269,84 @@ fn its_layers_are_removed_one_by_one() {
     driver.cleanup().unwrap();
     let about = home.join("base").metadata().unwrap();
     assert_eq!((about.uid(), about.gid()), (0, 0));
+}
+
+#[test]
+fn a_home_may_be_a_file_system_of_its_own() {
+    // MOB-3, MOB-4
+    let store = TestStore::new();
+    let home = store.graph.join("overlay2");
+    fs::create_dir_all(&home).unwrap();
+    let tmpfs = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("home", &home, "tmpfs", tmpfs, None).unwrap();
+    let driver = image(&store);
+    let rows = driver.status();
+    assert_eq!(rows[0], ("Backing Filesystem".to_owned(), "tmpfs".to_owned()));
+    let merged = driver.get(&id("box"), &MountOptions::default()).unwrap();
+    assert_eq!(fs::read_to_string(merged.join("etc/mid")).unwrap(), "mid");
+    // MOB-21, DEF-23: what is in use stays.
+    driver.cleanup().unwrap();
+    assert!(mounted_at(&merged).is_some());
+    driver.put(&id("box")).unwrap();
+    assert!(mounted_at(&home).is_some(), "the home's own mount is not the driver's");
+    assert_eq!(names(&home), ["base", "box", "l", "mid"]);
+}
+
+#[test]
+fn the_words_of_a_mount_are_the_callers() {
+    // MOB-17; MOB-26: what the kernel notes in an upper by them is read truly, without a comparison (DEF-2)
+    let store = TestStore::new();
+    let driver = image(&store);
+    let options = MountOptions {
+        options: ["nodev", "redirect_dir=on"].map(str::to_owned).into(),
+        ..MountOptions::default()
+    };
+    let merged = driver.get(&id("box"), &options).unwrap();
+    assert!(mounted_at(&merged).unwrap().options.split(',').any(|w| w == "nodev"));
+    fs::rename(merged.join("etc"), merged.join("moved")).unwrap();
+    driver.put(&id("box")).unwrap();
+    let mut tar = Vec::new();
+    driver.diff(&id("box"), Some(&id("mid")), &DiffOptions::default(), &mut tar).unwrap();
+    let members: Vec<String> = tar_members(&tar).into_iter().map(|m| m.0).collect();
+    assert_eq!(members, [".wh.etc", "moved/", "moved/.wh..wh..opq", "moved/base", "moved/mid"]);
+}
+
+#[test]
+fn the_work_directory_is_roots_of_the_container() {
+    // MOB-18
+    let store = TestStore::new();
+    let driver = docker(&store, &[]).unwrap();
+    let map = vec![crate::IdMap { container_id: 0, host_id: 100_000, size: 65_536 }];
+    let created =
+        CreateOptions { uid_map: map.clone(), gid_map: map.clone(), ..CreateOptions::default() };
+    driver.create(&id("base"), None, &created).unwrap();
+    driver.create_read_write(&id("box"), Some(&id("base")), &created).unwrap();
+    let mapped = MountOptions { uid_map: map.clone(), gid_map: map, ..MountOptions::default() };
+    driver.get(&id("box"), &mapped).unwrap();
+    let owner = |path: &str| {
+        let about = driver.home().join(path).metadata().unwrap();
+        (about.uid(), about.gid())
+    };
+    for path in ["box/work/work", "box/work", "box/diff", "box/merged"] {
+        assert_eq!(owner(path), (100_000, 100_000), "{path}");
+    }
+    assert_eq!(owner("box"), (0, 0), "the layer's directory is the daemon's");
+    driver.put(&id("box")).unwrap();
+    let maps = crate::IdMaps::new(&created.uid_map, &created.gid_map);
+    let e = driver.update_id_maps(&id("box"), &maps, &crate::IdMaps::default(), "").unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported);
+    assert!(!driver.supports_shifting(&maps).unwrap());
+}
+
+#[test]
+fn a_mount_that_somebody_else_ended_is_made_again() {
+    // MOB-30
+    let store = TestStore::new();
+    let driver = image(&store);
+    let merged = driver.get(&id("box"), &MountOptions::default()).unwrap();
+    crate::sys::mount::detach(&merged).unwrap();
+    let again = driver.get(&id("box"), &MountOptions::default()).unwrap();
+    assert!(mounted_at(&again).is_some());
+    driver.put(&id("box")).unwrap();
+    assert!(mounted_at(&again).is_none() && !again.exists());
 }
