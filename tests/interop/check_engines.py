@@ -3,6 +3,7 @@
 import os
 
 import fixtures
+import users
 from harness import check, equal, need, test
 from stores import PODMAN_RUN, Store
 
@@ -74,9 +75,9 @@ def _(area):
     for layer in store.records("layers"):
         equal(store.orlop("diff", "-u", layer["id"]).out == store.go("diff", "-u", layer["id"]).out,
               True, f"diff of {layer['id']} equals Go's")
-        changes = [sorted(map(str, program("changes", "-j", layer["id"]).json))
-                   for program in (store.orlop, store.go)]
-        equal(changes[0], changes[1], f"changes of {layer['id']}")
+        ours, theirs = (program("changes", "-j", layer["id"]).json for program in (store.orlop, store.go))
+        ours = users.forgotten_by_go(area, ours, theirs)
+        equal(sorted(map(str, ours)), sorted(map(str, theirs)), f"changes of {layer['id']}")
     wanted = [layer["diff-digest"] for layer in store.chain(store.image("localhost/built:1"))]
     for kind in fixtures.FORMATS:
         path = area.file("saved-" + kind)

@@ -4,11 +4,21 @@ import io
 import tarfile
 
 import fixtures
-from harness import equal, need, test
+from harness import check, equal, need, test
 from stores import PODMAN_RUN, Store
 
-HOST, SIZE = 100000, 65536
-MAPS = ["--uidmap", f"0:{HOST}:{SIZE}", "--gidmap", f"0:{HOST}:{SIZE}"]
+SIZE = 30000
+
+
+def _host(area):
+    """Where the mapped range begins: a user has 65536 ids in all."""
+    return 20000 if area.is_users else 100000
+
+
+def _maps(area):
+    return [word for kind in ("uid", "gid") for word in (f"--{kind}map", f"0:{_host(area)}:{SIZE}")]
+
+
 SCRIPT = ("cat /proc/self/uid_map; ls -ldn /bin/busybox | tr -s ' ' | cut -d' ' -f3,4; "
           "echo x > /root/x; chown 7:8 /root/x; rm /etc/motd")
 
@@ -17,16 +27,22 @@ def _members(store, layer):
     """What is in the tar of a layer's changes, about which orlop and Go must agree."""
     found = []
     for program in (store.orlop, store.go):
-        with tarfile.open(fileobj=io.BytesIO(program("diff", "-u", layer).out)) as tar:
+        told = program("diff", "-u", layer)
+        with tarfile.open(fileobj=io.BytesIO(told.out)) as tar:
             found.append({m.name: (m.uid, m.gid, m.mode, m.type, m.size, m.linkname) for m in tar})
-    equal(found[0], found[1], "the tar of a mapped layer by orlop and by Go")
+    agreed = found[0]
+    if "cannot be mapped to a container ID; skipping" in told.error:
+        # The kernel's mark of a deletion is root's, whom the maps do not know: Go forgets the deletion (ARC-8).
+        agreed = {name: facts for name, facts in agreed.items() if "/.wh." not in name}
+        check(agreed != found[0], f"Go says so without a deletion: {told.error}")
+    equal(agreed, found[1], "the tar of a mapped layer by orlop and by Go")
     return found[0]
 
 
 def _run(store, image, name):
     need("podman")
-    said = store.podman(*PODMAN_RUN, *MAPS, "--name", name, image, "/bin/sh", "-c", SCRIPT).text
-    equal([line.split() for line in said.splitlines()], [["0", str(HOST), str(SIZE)], ["0", "0"]],
+    said = store.podman(*PODMAN_RUN, *_maps(store.area), "--name", name, image, "/bin/sh", "-c", SCRIPT).text
+    equal([line.split() for line in said.splitlines()], [["0", str(_host(store.area)), str(SIZE)], ["0", "0"]],
           "what a container in a user namespace sees")
     return next(c["layer"] for c in store.records("containers") if name in c["names"])
 
@@ -42,7 +58,7 @@ def _(area):
     store.orlop("load", "-i", fixtures.write(area, "docker-archive"))
     image = store.image(fixtures.NAME)["id"]
     # The copy of the layer with other owners is made here, and found there.
-    store.orlop("create-container", "-n", "here", *MAPS, image)
+    store.orlop("create-container", "-n", "here", *_maps(area), image)
     copies = store.image(fixtures.NAME)["mapped-layers"]
     equal(len(copies), 1, "mapped copies")
     layer = _run(store, fixtures.NAME, "mapped")
@@ -71,9 +87,9 @@ def _(area):
     layer = _run(store, fixtures.NAME, "mapped")
     _same_lists(store)
     members = _members(store, layer)
-    # podman 4.3 maps at the mount and does not note that in the layer's record.
-    noted = "uidmap" in store.by_id("layers")[layer]
-    equal(members["root/x"][:2], (7, 8) if noted else (HOST + 7, HOST + 8), "an owner")
+    # podman 4.3 maps at the mount and does not note that in the layer's record; fuse-overlayfs keeps the owners of inside.
+    noted = "uidmap" in store.by_id("layers")[layer] or area.options.as_user == "fuse-overlayfs"
+    equal(members["root/x"][:2], (7, 8) if noted else (_host(area) + 7, _host(area) + 8), "an owner")
     changes = {c["Path"]: c["Kind"] for c in store.orlop("changes", "-j", layer).json}
     equal({p: changes.get(p) for p in ("/root/x", "/etc/motd")}, {"/root/x": 1, "/etc/motd": 2},
           "changes of a container in a user namespace")

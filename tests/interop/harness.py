@@ -115,6 +115,11 @@ class Area:
                 '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
                 f'runtime = "runc"\ntmp_dir = "{self.path}/libpod-tmp"\n').encode()))
 
+    @property
+    def is_users(self):
+        """Whether all of it is done by a user without privileges."""
+        return bool(self.options.as_user)
+
     def file(self, name):
         return os.path.join(self.path, name)
 

@@ -6,6 +6,7 @@ import os
 import stat
 import zlib
 
+import users
 from harness import Failed, check
 
 PODMAN_RUN = ["run", "--network", "none", "--ulimit", "nofile=1024:1024",
@@ -21,11 +22,12 @@ class Store:
         self.run_root = area.file(name + "/run")
         os.makedirs(self.graph)
         os.makedirs(self.run_root)
+        self.options = users.storage_options(area.options.as_user) if driver == "overlay" else []
 
     # The three implementations of one command line.
     def _command(self, program, *words, **how):
         return self.area.run(program, "-g", self.graph, "-R", self.run_root,
-                             "-s", self.driver, *words, **how)
+                             "-s", self.driver, *self.options, *words, **how)
 
     def orlop(self, *words, **how):
         return self._command(self.area.options.orlop, *words, **how)
@@ -40,13 +42,13 @@ class Store:
     def podman(self, *words, **how):
         return self.area.run(
             "podman", "--root", self.graph, "--runroot", self.run_root,
-            "--storage-driver", self.driver, "--runtime", "runc",
+            "--storage-driver", self.driver, *self.options, "--runtime", "runc",
             "--cgroup-manager", "cgroupfs", "--events-backend", "file", *words, **how)
 
     def buildah(self, *words, **how):
         return self.area.run(
             "buildah", "--root", self.graph, "--runroot", self.run_root,
-            "--storage-driver", self.driver, *words, **how)
+            "--storage-driver", self.driver, *self.options, *words, **how)
 
     def reference(self, name):
         """The image `name` of this store in skopeo's spelling."""

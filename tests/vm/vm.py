@@ -146,10 +146,11 @@ def _module(path):
 MODULES = ("crc32c_generic", "virtio_pci", "virtio_blk", "overlay", "ext4", "xfs", "loop")
 
 
-def run(initramfs, arguments=(), on_line=None, timeout=600, memory=1024, cpus=1, package="linux-image-amd64"):
+def run(initramfs, arguments=(), on_line=None, timeout=600, memory=1024, cpus=1, package="linux-image-amd64",
+        parameters=""):
     """Boot it, wait for the end of its script and return what it printed.
 
-    `arguments` are qemu's, for disks; `on_line` is called with each line. Raises Failed if the script does, if the kernel
+    `arguments` are qemu's, for disks, `parameters` the kernel's; `on_line` is called with each line. Raises Failed if the script does, if the kernel
     panics, or if there is no end within `timeout` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="orlop-vm-") as folder:
@@ -159,7 +160,7 @@ def run(initramfs, arguments=(), on_line=None, timeout=600, memory=1024, cpus=1,
         argv = [QEMU, "-accel", "tcg", "-cpu", "max", "-m", str(memory), "-smp", str(cpus), "-display", "none",
                 "-monitor", "none", "-serial", "stdio", "-nic", "none", "-no-reboot",
                 "-kernel", os.path.join(kernel(package), "vmlinuz"), "-initrd", image,
-                "-append", "console=ttyS0 quiet panic=-1 no_timer_check", *arguments]
+                "-append", f"console=ttyS0 quiet panic=-1 no_timer_check {parameters}", *arguments]
         machine = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace")
         late = threading.Event()

@@ -13,6 +13,7 @@ pub(super) mod fuzzing;
 mod get;
 mod ids;
 mod known;
+mod label;
 mod layout;
 mod mount;
 mod partial;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::label;
 use super::layout::{MAX_LOWERS, open_dir};
 use super::words::{self, Words};
 use crate::sys::mount::{
@@ -302,12 +303,18 @@ impl Plan {
             |start| format!("{}…", String::from_utf8_lossy(start)),
         );
         let said = said.filter(|s| !s.is_empty()).map(|s| format!("; the kernel says: {s}"));
-        Error::io(
+        let labelled = !self.label.is_empty();
+        let advice = labelled.then(|| label::advice(&self.label, &cause)).flatten();
+        let error = Error::io(
             format!("mounting an overlay of {} lower directories at", self.lowers.len()),
             &self.target,
             cause,
         )
-        .detail(format!("{shown:?}{}", said.unwrap_or_default()))
+        .detail(format!("{shown:?}{}", said.unwrap_or_default()));
+        match advice {
+            Some(advice) => error.hint(advice),
+            None => error,
+        }
     }
 }
 

@@ -17,5 +17,6 @@ mod program;
 mod quotas;
 mod redirects;
 mod rootless;
+mod selinux;
 mod shifting;
 mod stores;

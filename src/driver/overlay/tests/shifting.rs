@@ -15,7 +15,7 @@ use crate::sys::refused::{self, Call};
 use crate::sys::userns::user_namespace;
 use crate::{ErrorKind, IdMap, IdMaps};
 
-fn mapped(maps: &IdMaps, options: &[&str]) -> MountOptions {
+pub(super) fn mapped(maps: &IdMaps, options: &[&str]) -> MountOptions {
     MountOptions {
         uid_map: maps.uids.clone(),
         gid_map: maps.gids.clone(),

@@ -3,11 +3,14 @@
 // records with what "orlop load" records. The flag -option KEY=VALUE, as often
 // as needed, sets a driver option.
 //
-//	imagecopy -graph DIR -run DIR [-driver NAME] SOURCE NAME
+//	imagecopy -graph DIR -run DIR [-driver NAME] [-partial] SOURCE NAME
 //	imagecopy -graph DIR -run DIR [-driver NAME] -hold DIGEST
-//	imagecopy -graph DIR -run DIR [-driver NAME] -out NAME oci:DIR[:TAG]
+//	imagecopy -graph DIR -run DIR [-driver NAME] [-chunked] -out NAME oci:DIR[:TAG]
 //
-// SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF].
+// SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF]
+// or docker://HOST:PORT/NAME:TAG, a registry without TLS; with -partial, of its
+// layers only what the store lacks is fetched. With -chunked, layers that go
+// out are compressed as zstd:chunked, which such a pull needs.
 // NAME may be empty ("-"): the image is then stored without a name.
 // The second form takes the lock of a digest, says so, and holds it until its
 // standard input ends. The third form copies an image out of the store.
@@ -19,13 +22,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/copy"
+	"go.podman.io/image/v5/docker"
 	dockerarchive "go.podman.io/image/v5/docker/archive"
 	ociarchive "go.podman.io/image/v5/oci/archive"
 	ocilayout "go.podman.io/image/v5/oci/layout"
+	"go.podman.io/image/v5/pkg/compression"
 	"go.podman.io/image/v5/signature"
 	imagestorage "go.podman.io/image/v5/storage"
 	"go.podman.io/image/v5/types"
@@ -47,6 +53,8 @@ func main() {
 	driver := flag.String("driver", "overlay", "storage driver")
 	held := flag.String("hold", "", "digest whose lock to hold")
 	out := flag.String("out", "", "image to copy out of the store")
+	partial := flag.Bool("partial", false, "fetch what the store lacks")
+	chunked := flag.Bool("chunked", false, "compress as zstd:chunked")
 	flag.Parse()
 	if *held != "" && *graph != "" && *run != "" {
 		if err := hold(*graph, *run, *driver, *held); err != nil {
@@ -56,7 +64,7 @@ func main() {
 		return
 	}
 	if *out != "" && *graph != "" && *run != "" && flag.NArg() == 1 {
-		if err := save(*graph, *run, *driver, options, *out, flag.Arg(0)); err != nil {
+		if err := save(*graph, *run, *driver, options, *chunked, *out, flag.Arg(0)); err != nil {
 			fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
 			os.Exit(1)
 		}
@@ -66,7 +74,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	id, err := load(*graph, *run, *driver, options, flag.Arg(0), flag.Arg(1))
+	id, err := load(*graph, *run, *driver, options, *partial, flag.Arg(0), flag.Arg(1))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "imagecopy: %v\n", err)
 		os.Exit(1)
@@ -108,13 +116,16 @@ func source(text string) (types.ImageReference, error) {
 		return ociarchive.ParseReference(rest)
 	case "docker-archive":
 		return dockerarchive.ParseReference(rest)
+	case "docker":
+		return docker.ParseReference(rest)
 	}
 	return nil, fmt.Errorf("unknown transport %q", transport)
 }
 
-func load(graph, run, driver string, options []string, from, name string) (string, error) {
+func load(graph, run, driver string, options []string, partial bool, from, name string) (string, error) {
 	store, err := storage.GetStore(storage.StoreOptions{
 		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
+		PullOptions: map[string]string{"enable_partial_images": strconv.FormatBool(partial)},
 	})
 	if err != nil {
 		return "", err
@@ -131,7 +142,9 @@ func load(graph, run, driver string, options []string, from, name string) (strin
 	if err != nil {
 		return "", err
 	}
-	if err := copyImage(dst, src); err != nil {
+	if err := copyImage(dst, src, &copy.Options{
+		SourceCtx: &types.SystemContext{DockerInsecureSkipTLSVerify: types.OptionalBoolTrue},
+	}); err != nil {
 		return "", err
 	}
 	stored, err := store.Image(dst.DockerReference().String())
@@ -141,7 +154,7 @@ func load(graph, run, driver string, options []string, from, name string) (strin
 	return stored.ID, nil
 }
 
-func save(graph, run, driver string, options []string, name, to string) error {
+func save(graph, run, driver string, options []string, chunked bool, name, to string) error {
 	store, err := storage.GetStore(storage.StoreOptions{
 		GraphRoot: graph, RunRoot: run, GraphDriverName: driver, GraphDriverOptions: options,
 	})
@@ -157,10 +170,15 @@ func save(graph, run, driver string, options []string, name, to string) error {
 	if err != nil {
 		return err
 	}
-	return copyImage(dst, src)
+	how := &copy.Options{}
+	if chunked {
+		how.DestinationCtx = &types.SystemContext{CompressionFormat: &compression.ZstdChunked}
+		how.ForceCompressionFormat = true
+	}
+	return copyImage(dst, src, how)
 }
 
-func copyImage(dst, src types.ImageReference) error {
+func copyImage(dst, src types.ImageReference, how *copy.Options) error {
 	policy, err := signature.NewPolicyContext(&signature.Policy{
 		Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()},
 	})
@@ -168,6 +186,6 @@ func copyImage(dst, src types.ImageReference) error {
 		return err
 	}
 	defer func() { _ = policy.Destroy() }()
-	_, err = copy.Image(context.Background(), policy, dst, src, &copy.Options{})
+	_, err = copy.Image(context.Background(), policy, dst, src, how)
 	return err
 }

@@ -1,0 +1,50 @@
+//! What is wrong with a SELinux label: the kernel answers "Invalid argument" to a mount with one, whatever it dislikes.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Where the kernel's policy is asked and configured.
+const SELINUX: &str = "/sys/fs/selinux";
+
+/// What to do about a mount with this label that failed so; `None` if the label is not to blame.
+pub(super) fn advice(label: &str, cause: &io::Error) -> Option<String> {
+    match cause.raw_os_error()? {
+        libc::EACCES => Some(format!(
+            "the SELinux policy may not let this process give the label {label:?} to a mount (filesystem relabelto); the audit log tells"
+        )),
+        libc::EINVAL if !Path::new(SELINUX).join("enforce").exists() => {
+            Some("SELinux is not enabled here: leave the label out".to_owned())
+        }
+        libc::EINVAL => is_unknown(label).then(|| {
+            format!("the loaded SELinux policy does not know the label {label:?}: see user, role, type and levels")
+        }),
+        _ => None,
+    }
+}
+
+/// Whether the loaded policy says that it does not know the label.
+fn is_unknown(label: &str) -> bool {
+    let ask = || {
+        let mut asked = OpenOptions::new().write(true).open(Path::new(SELINUX).join("context"))?;
+        asked.write_all(label.as_bytes())
+    };
+    ask().is_err_and(|e: io::Error| e.raw_os_error() == Some(libc::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: i32) -> Option<String> {
+        advice("a:b:c:s0", &io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn only_what_a_label_may_cause_is_blamed_on_it() {
+        // GET-21; with a policy: `tests::selinux`
+        assert!(of(libc::EACCES).unwrap().contains("a:b:c:s0"));
+        assert!(of(libc::EINVAL).unwrap().contains("SELinux"));
+        assert_eq!((of(libc::ENOENT), of(libc::E2BIG)), (None, None));
+    }
+}
