@@ -26,7 +26,7 @@ const PIECE: usize = 64 << 20;
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let mut walk = Walk::new(from).map_err(|e| failed(b".", e))?;
     let mut copy = Copy {
-        parents: Parents::new(to, Implied::Ours { full: false }).map_err(|e| failed(b".", e))?,
+        parents: Parents::new(to, Implied::default()).map_err(|e| failed(b".", e))?,
         directories: Directories::default(),
         links: HashMap::new(),
     };

@@ -39,8 +39,8 @@ pub use merged::Upper;
 pub use owners::change_owners;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
-    Change, ChangeKind, Compat, Compression, DiskUsage, FileSource, LayerFacts, PackOptions,
-    UnpackOptions, Whiteouts,
+    Change, ChangeKind, CompareOptions, Compat, Compression, DiskUsage, FileSource, LayerFacts,
+    PackOptions, UnpackOptions, Whiteouts,
 };
 pub use usage::{disk_usage, upper_size};
 pub(crate) use walk::each_file;

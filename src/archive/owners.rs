@@ -1,7 +1,9 @@
 //! Other owners for all that is in a tree: from one pair of id maps to another (`overlay-driver.md` MAP-3 to MAP-6, DEF-6).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
@@ -12,7 +14,7 @@ use super::names::{show, split};
 use super::pool::{Pool, processors};
 use super::walk::{Item, Walk};
 use super::xattrs;
-use crate::sys::beneath::{Beneath, Identity};
+use crate::sys::beneath::{Beneath, Found, Identity};
 use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// Files of a directory that one thread takes at once.
@@ -196,9 +198,24 @@ fn stopped() -> Error {
 /// Files of several names: the first one met is changed, the others are joined to it again in the end.
 #[derive(Default)]
 struct Links {
-    first: HashMap<Identity, Vec<u8>>,
-    /// Another name and the first one.
-    others: Vec<(Vec<u8>, Vec<u8>)>,
+    first: HashMap<Identity, First>,
+    /// The directory of the last name, which the next one is often in too.
+    dir: Rc<[u8]>,
+}
+
+/// The first name of a file. Nothing is kept of its others, which may be many.
+struct First {
+    dir: Rc<[u8]>,
+    name: Box<[u8]>,
+    /// Whether another one was met.
+    has_others: bool,
+}
+
+impl First {
+    fn path(&self) -> Vec<u8> {
+        let slash: &[u8] = if self.dir.is_empty() { b"" } else { b"/" };
+        [&self.dir, slash, &self.name].concat()
+    }
 }
 
 impl Links {
@@ -206,44 +223,65 @@ impl Links {
         if item.stat.st_nlink < 2 || item.kind() == FileType::Directory {
             return false;
         }
-        let id = Identity::from(&item.stat);
-        match self.first.get(&id) {
-            Some(first) => {
-                self.others.push((path.to_vec(), first.clone()));
+        match self.first.entry(Identity::from(&item.stat)) {
+            Entry::Occupied(first) => {
+                first.into_mut().has_others = true;
                 true
             }
-            None => {
-                self.first.insert(id, path.to_vec());
+            Entry::Vacant(vacant) => {
+                let (dir, name) = split(path);
+                if *self.dir != *dir {
+                    self.dir = dir.into();
+                }
+                let dir = Rc::clone(&self.dir);
+                vacant.insert(First { dir, name: name.into(), has_others: false });
                 false
             }
         }
     }
 
     /// MAP-6: without an index, an overlay copies up one name of a file, and the others are left with the file below.
-    fn join_again(self, root: BorrowedFd<'_>) -> Result<()> {
+    fn join_again(mut self, root: BorrowedFd<'_>) -> Result<()> {
+        self.first.retain(|_, first| first.has_others);
         let below = Beneath::new(root);
-        self.others
-            .iter()
-            .try_for_each(|(path, first)| join(below, path, first).map_err(|e| failed(path, e)))
+        let mut apart = HashMap::new();
+        for (id, first) in self.first {
+            let path = first.path();
+            match below.look(&path).map_err(|e| failed(&path, e))? {
+                // In any other tree all names have the new owner with the first.
+                Found::File(stat) if Identity::from(&*stat) == id => {}
+                Found::File(_) => drop(apart.insert(id, first)),
+                Found::Missing | Found::Hidden => {}
+            }
+        }
+        if apart.is_empty() {
+            return Ok(());
+        }
+        let mut walk = Walk::new(root).map_err(|e| failed(b".", e))?;
+        // Not by how many names a file has: that number falls meanwhile.
+        while let Some(item) = walk.next().map_err(|e| failed(walk.path(), e))? {
+            if let Some(first) = apart.get(&Identity::from(&item.stat)) {
+                let joined = walk.dir().and_then(|dir| join(below, (dir, &item.name), first));
+                joined.map_err(|e| failed(walk.path(), e))?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn join(below: Beneath<'_>, path: &[u8], first: &[u8]) -> std::result::Result<(), Errno> {
-    let ((parent, name), (first_parent, first_name)) = (split(path), split(first));
-    let dir = below.directory(parent, None)?;
-    let first_dir = below.directory(first_parent, None)?;
-    let look = |dir: &OwnedFd, name: &[u8]| {
-        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|s| Identity::from(&s))
-    };
-    if look(&dir, name)? == look(&first_dir, first_name)? {
-        return Ok(());
-    }
-    let about = rustix::fs::fstat(&dir)?;
-    rustix::fs::unlinkat(&dir, name, AtFlags::empty())?;
-    rustix::fs::linkat(&first_dir, first_name, &dir, name, AtFlags::empty())?;
+/// Makes an entry another name of the file that the first one is now.
+fn join(
+    below: Beneath<'_>,
+    (dir, name): (BorrowedFd<'_>, &[u8]),
+    first: &First,
+) -> std::result::Result<(), Errno> {
+    let first_dir = below.directory(&first.dir, None)?;
+    let about = rustix::fs::fstat(dir)?;
+    rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+    rustix::fs::linkat(&first_dir, &*first.name, dir, name, AtFlags::empty())?;
     // The directory was not changed as far as its users can tell.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(&dir, ".", flags, Mode::empty())?;
+    let dir = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
     rustix::fs::futimens(&dir, &times(&about))
 }
 

@@ -100,6 +100,15 @@ pub struct PackOptions {
     pub each_opaque: bool,
 }
 
+/// How to compare two trees.
+#[derive(Debug, Clone, Copy)]
+pub struct CompareOptions<'a> {
+    /// Those of the new tree and of the old one: owners are compared as they are inside.
+    pub maps: (&'a IdMaps, &'a IdMaps),
+    /// Owner, mode and type of a file are what its note says, as in [`PackOptions::override_stat`].
+    pub override_stat: bool,
+}
+
 /// What was learnt of a layer while it went by.
 #[derive(Debug, Clone)]
 pub struct LayerFacts {

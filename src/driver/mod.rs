@@ -30,7 +30,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Change, Compat, DiskUsage, FileSource, UnpackOptions};
+use crate::archive::{Change, CompareOptions, Compat, DiskUsage, FileSource, UnpackOptions};
 use crate::{Dialect, Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
 
 /// What a layer is created with.
@@ -134,9 +134,9 @@ pub struct DiffOptions {
 }
 
 impl DiffOptions {
-    /// The maps of the layer and of its parent.
-    pub fn both_maps(&self) -> (&IdMaps, &IdMaps) {
-        (&self.maps, &self.parent_maps)
+    /// How to compare the layer's tree with its parent's, by the notes of a forced mode or by what is on the disk.
+    pub(crate) fn comparison(&self, override_stat: bool) -> CompareOptions<'_> {
+        CompareOptions { maps: (&self.maps, &self.parent_maps), override_stat }
     }
 }
 

@@ -28,22 +28,24 @@ pub(super) fn write_diff(
     match old {
         None => archive::pack_tree(new, &pack, out),
         Some(_) => {
-            let changes = archive::changes_between(new, old, options.both_maps())?;
+            let changes = archive::changes_between(new, old, options.comparison(override_stat))?;
             archive::pack_changes(new, &changes, &pack, out)
         }
     }
 }
 
-/// The sizes of the files that `new` has and `old` has not, or has otherwise; hard links count once.
+/// The sizes of the files that `new` has and `old` has not, or has otherwise, by `override_stat` as in [`write_diff`]; hard links count
+/// once.
 pub(super) fn diff_size(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
     options: &DiffOptions,
+    override_stat: bool,
 ) -> Result<u64> {
     if old.is_none() {
         return Ok(archive::disk_usage(new)?.size);
     }
-    sum(new, &archive::changes_between(new, old, options.both_maps())?)
+    sum(new, &archive::changes_between(new, old, options.comparison(override_stat))?)
 }
 
 fn sum(root: BorrowedFd<'_>, changes: &[Change]) -> Result<u64> {

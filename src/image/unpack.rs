@@ -1,6 +1,7 @@
 //! Unpacking the layers of a loading: several at the same time where the driver can take them apart, and behind whatever else wants
 //! the processors, so that a container starts while an image is loaded.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,7 @@ pub(super) fn stage(
         source,
         items,
         jobs,
+        grounds: grounds(jobs),
         next: AtomicUsize::new(0),
         failed: AtomicUsize::new(usize::MAX),
         failure: Mutex::new(None),
@@ -70,12 +72,24 @@ pub(super) fn stage(
     jobs.iter().zip(staged).map(|(job, staged)| Ok((job.new.clone(), staged?))).collect()
 }
 
+/// For each job the layer of the store on which its chain begins, if it does on one.
+fn grounds<'a>(jobs: &'a [Job<'_>]) -> HashMap<&'a str, Option<&'a str>> {
+    let mut grounds = HashMap::with_capacity(jobs.len());
+    for job in jobs {
+        let parent = job.new.parent.as_deref();
+        let before = parent.and_then(|parent| grounds.get(parent).copied());
+        grounds.insert(job.id.as_str(), before.unwrap_or(parent));
+    }
+    grounds
+}
+
 /// What the threads share.
 struct Bench<'a> {
     store: &'a Store,
     source: &'a ImageSource,
     items: &'a Items<'a>,
     jobs: &'a [Job<'a>],
+    grounds: HashMap<&'a str, Option<&'a str>>,
     /// The job that is to be begun next.
     next: AtomicUsize,
     /// The first job that has failed so far, and why.
@@ -136,7 +150,12 @@ impl Bench<'_> {
     }
 
     fn stage(&self, job: &Job<'_>, stream: &mut (dyn Read + Send)) -> Result<StagedLayer> {
-        let parent = job.new.parent.as_deref().filter(|_| !self.store.stages_apart());
+        let parent = if self.store.stages_apart() {
+            // The parent may not be staged yet. Its id maps, which are this layer's too, are those of the layer below them all.
+            self.grounds.get(job.id.as_str()).copied().flatten()
+        } else {
+            job.new.parent.as_deref()
+        };
         let Some(parent) = parent else { return self.store.stage_layer(None, stream) };
         let before = self.jobs.iter().zip(&self.staged).find(|(job, _)| job.id == parent);
         if let Some(staged) = before.and_then(|(_, slot)| slot.get()) {

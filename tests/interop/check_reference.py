@@ -20,10 +20,14 @@ def _without_signatures(record):
     return kept
 
 
-def compare(area, source, path, name, label):
+def compare(area, source, path, name, label, base=None, env=None):
+    """Load an image into one store, copy it with the library into another. `base` makes what both find there."""
     ours, theirs = Store(area, "ours-" + label), Store(area, "theirs-" + label)
-    ours.orlop("load", "-i", path)
-    area.run(area.options.imagecopy, "-graph", theirs.graph, "-run", theirs.run_root, source, name)
+    if base:
+        base(ours.orlop)
+        base(theirs.go)
+    ours.orlop("load", "-i", path, env=env)
+    area.run(area.options.imagecopy, "-graph", theirs.graph, "-run", theirs.run_root, source, name, env=env)
 
     mine, other = ours.by_id("layers"), theirs.by_id("layers")
     equal(list(mine), list(other), f"layer ids, in order ({label})")
@@ -100,6 +104,22 @@ def _(area):
         path = area.file("history-" + kind)
         imagefile.write_image([image], kind, path)
         compare(area, fixtures.skopeo_name(kind, path), path, fixtures.NAME, "history-" + kind)
+
+
+@test("load-records-the-same-on-a-base-with-id-maps")
+def _(area):
+    # Where no mount maps ids, layers have the maps of those that they lie on.
+    env = {"_CONTAINERS_OVERLAY_DISABLE_IDMAP": "yes"}
+    lowest = fixtures.layers()[0]
+    stream = area.write("lowest.tar", lowest)
+    maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"]
+
+    def base(program):
+        program("import-layer", "-r", "-i", imagefile.digest(lowest)[7:], *maps, "-f", stream, env=env)
+
+    for kind in fixtures.FORMATS:
+        path = fixtures.write(area, kind)
+        compare(area, fixtures.skopeo_name(kind, path), path, fixtures.NAME, "mapped-" + kind, base, env)
 
 
 @test("load-records-the-same-for-files-of-podman")

@@ -7,11 +7,12 @@ use std::sync::atomic::{self, AtomicBool};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::noted::{is_note, noted};
 use super::{failed, in_order, same_time};
 use crate::archive::crew::Crew;
 use crate::archive::walk::{Name, is_change, sorted_names};
 use crate::archive::xattrs;
-use crate::archive::{Change, ChangeKind, capability};
+use crate::archive::{Change, ChangeKind, CompareOptions, capability};
 use crate::sys::beneath::{Identity, open_parent};
 use crate::{Error, ErrorKind, IdMaps, Result};
 
@@ -19,14 +20,14 @@ use crate::{Error, ErrorKind, IdMaps, Result};
 const OPEN_LEVELS: usize = 64;
 
 /// Lists what leads from the tree `old` (an empty one if there is none) to the tree `new`, depth first, in the byte order
-/// of names. `maps` are those of `new` and of `old`: owners are compared as they are inside.
+/// of names.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Io`] when something cannot be read, which it names.
 pub fn changes_between(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
-    maps: (&IdMaps, &IdMaps),
+    options: CompareOptions<'_>,
 ) -> Result<Vec<Change>> {
     let root = |fd| open(fd, b".").map_err(|e| failed(b".", e));
     let first = Pair { new: root(new)?, old: old.map(root).transpose()?, path: Vec::new() };
@@ -34,7 +35,8 @@ pub fn changes_between(
     let done = Crew::run("orlop-compare", first, |pair, crew| {
         let mut found = Found { crew, stop: &stop, changes: Vec::new() };
         let mut path = pair.path.clone();
-        match compare(&mut Comparison { levels: Vec::new(), maps }, &mut found, &mut path, pair) {
+        match compare(&mut Comparison { levels: Vec::new(), options }, &mut found, &mut path, pair)
+        {
             Ok(()) => Ok(found.changes),
             Err(e) => {
                 stop.store(true, atomic::Ordering::Relaxed);
@@ -83,10 +85,9 @@ struct Level {
     path: usize,
 }
 
-struct Comparison<'m> {
+struct Comparison<'o> {
     levels: Vec<Level>,
-    /// Of the new tree and of the old one.
-    maps: (&'m IdMaps, &'m IdMaps),
+    options: CompareOptions<'o>,
 }
 
 fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -124,7 +125,7 @@ fn compare(
             (Some(_), None) => Some(ChangeKind::Add),
             (Some(new), Some(old)) => {
                 let old_dir = old_dir.ok_or(Errno::BADF)?;
-                match differs((new_dir, new), (old_dir, old), &name, walk.maps) {
+                match differs((new_dir, new), (old_dir, old), &name, walk.options) {
                     Ok(differs) => differs.then_some(ChangeKind::Modify),
                     // It is being changed at this moment.
                     Err(e) if is_change(e) => Some(ChangeKind::Modify),
@@ -256,13 +257,19 @@ fn differs(
     (new_dir, new): (BorrowedFd<'_>, &Stat),
     (old_dir, old): (BorrowedFd<'_>, &Stat),
     name: &[u8],
-    maps: (&IdMaps, &IdMaps),
+    options: CompareOptions<'_>,
 ) -> rustix::io::Result<bool> {
+    let CompareOptions { maps, override_stat } = options;
+    let for_readers = |dir, stat: &Stat| match override_stat {
+        true => noted(dir, name, *stat),
+        false => Ok(*stat),
+    };
+    let (new, old) = (for_readers(new_dir, new)?, for_readers(old_dir, old)?);
     if new.st_mode != old.st_mode
-        || has_other_owner(new, old, maps)
+        || has_other_owner(&new, &old, maps)
         || new.st_rdev != old.st_rdev
-        || !same_time(new, old)
-        || !is_dir(new) && new.st_size != old.st_size
+        || !same_time(&new, &old)
+        || !is_dir(&new) && new.st_size != old.st_size
     {
         return Ok(true);
     }
@@ -275,6 +282,8 @@ fn differs(
     let counts = |key: &[u8]| key == capability::KEY || key.starts_with(b"user.");
     let attributes = |dir, maps| -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut found = xattrs::select(dir, name, counts)?;
+        // What it says has been compared, and it can be said in two ways.
+        found.retain(|(key, value)| !(override_stat && is_note(key, value)));
         for (_, value) in found.iter_mut().filter(|(key, _)| key == capability::KEY) {
             *value = capability::inside(value, maps).unwrap_or_else(|| value.clone());
         }

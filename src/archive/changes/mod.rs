@@ -1,6 +1,7 @@
 //! What changed: in an overlay's upper directory, or between two trees (`overlay-driver.md` 9).
 
 mod between;
+mod noted;
 mod upper;
 
 pub use between::changes_between;

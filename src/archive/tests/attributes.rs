@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::{OVERLAY, Tar, header, import_to, open_dir, options};
 use crate::archive::pack::Header;
-use crate::archive::{UnpackOptions, import, unpack};
+use crate::archive::{UnpackOptions, Whiteouts, import, unpack};
 use crate::sys::beneath::testing::in_both_modes;
+use crate::{IdMap, IdMaps};
 
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -83,6 +84,51 @@ fn an_owner_that_cannot_be_set_is_refused_with_advice_or_passed_over() {
                 let file = dir.path().join("others");
                 assert_eq!(owner(&file), (USER, 0));
                 assert_eq!(fs::read(&file).unwrap(), b"content");
+            }
+            other => panic!("{ignore}: {other:?}"),
+        }
+    }
+}
+
+// UNP-7, UNP-14
+#[test]
+fn the_owner_of_an_implied_directory_is_forgiven_with_the_others() {
+    if !is_root() {
+        return;
+    }
+    const USER: u32 = 54321;
+    // Of the user himself: only what nobody listed would belong to another.
+    let tar = Tar::default().add(Header { uid: 1, gid: 0, ..header("a/b/own", b'0') }, b"").end();
+    let maps = IdMaps::new(
+        &[(0, 7000), (1, USER)].map(|(container_id, host_id)| IdMap {
+            container_id,
+            host_id,
+            size: 1,
+        }),
+        &[IdMap { container_id: 0, host_id: 0, size: 1 }],
+    );
+    for (ignore, whiteouts) in [(false, OVERLAY), (true, OVERLAY), (true, Whiteouts::Execute)] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(USER), Some(0)).unwrap();
+        let outcome = std::thread::scope(|scope| {
+            let work = || {
+                nix::unistd::setfsuid(nix::unistd::Uid::from_raw(USER));
+                let root = open_dir(dir.path());
+                let options = UnpackOptions {
+                    ignore_chown_errors: ignore,
+                    maps: maps.clone(),
+                    ..options(whiteouts)
+                };
+                import(&mut tar.as_slice(), root.as_fd(), &options, Some(&mut Vec::new()))
+            };
+            scope.spawn(work).join().unwrap()
+        });
+        match outcome {
+            Err(e) if !ignore => assert!(e.to_string().contains("a/b/own"), "{e}"),
+            Ok(_) if ignore => {
+                for name in ["a", "a/b", "a/b/own"] {
+                    assert_eq!(owner(&dir.path().join(name)), (USER, 0), "{name}");
+                }
             }
             other => panic!("{ignore}: {other:?}"),
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::packing::{upper_and_lowers, zoo};
-use super::{NO_MAPS, go, listing, open_dir, plain, run_go, set_mtime, set_xattr};
+use super::{AS_IT_IS, go, listing, open_dir, plain, run_go, set_mtime, set_xattr};
 use crate::archive::{
     Change, ChangeKind, PackOptions, changes_between, changes_in_upper, copy_tree, disk_usage,
     pack_changes,
@@ -79,7 +79,7 @@ fn changes_between_trees_are_gos() {
     zoo(&old);
     changed_copy(&old, &new);
     let (old_fd, new_fd) = (open_dir(&old), open_dir(&new));
-    let ours = changes_between(new_fd.as_fd(), Some(old_fd.as_fd()), NO_MAPS).unwrap();
+    let ours = changes_between(new_fd.as_fd(), Some(old_fd.as_fd()), AS_IT_IS).unwrap();
     let args = ["between".as_ref(), new.as_os_str(), old.as_os_str()];
     let theirs: BTreeSet<_> = text_lines(&run_go(go, &args, b"")).into_iter().collect();
     assert_eq!(lines(&ours).into_iter().collect::<BTreeSet<_>>(), theirs);
@@ -108,10 +108,10 @@ fn changes_between_trees_are_gos() {
     }
     assert!(whiteouts >= 2);
     assert!(ours_tar == theirs_tar, "the exported tars differ");
-    let all = changes_between(new_fd.as_fd(), None, NO_MAPS).unwrap();
+    let all = changes_between(new_fd.as_fd(), None, AS_IT_IS).unwrap();
     assert!(all.iter().all(|c| c.kind == ChangeKind::Add));
     assert_eq!(all.len(), listing(&new).len());
-    assert_eq!(changes_between(new_fd.as_fd(), Some(new_fd.as_fd()), NO_MAPS).unwrap(), []);
+    assert_eq!(changes_between(new_fd.as_fd(), Some(new_fd.as_fd()), AS_IT_IS).unwrap(), []);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn new_directories_of_any_depth_are_told() {
     fs::create_dir(&old).unwrap();
     for _ in 0..20 {
         let (new, old) = (open_dir(&new), open_dir(&old));
-        let found = changes_between(new.as_fd(), Some(old.as_fd()), NO_MAPS).unwrap();
+        let found = changes_between(new.as_fd(), Some(old.as_fd()), AS_IT_IS).unwrap();
         assert_eq!(found.len(), 201);
         assert!(found.iter().all(|change| change.kind == ChangeKind::Add));
     }

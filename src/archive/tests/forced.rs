@@ -1,16 +1,21 @@
 //! One mode forced upon all files, what they are beside it (`overlay-driver.md` 11.4), and packing by that.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::{
-    OVERLAY, Tar, go, header, import_to, listing, open_dir, options, run_go, set_mtime, xattrs,
+    AS_IT_IS, OVERLAY, Tar, go, header, import_to, listing, open_dir, options, run_go, set_mtime,
+    xattrs,
 };
 use crate::archive::pack::Header;
-use crate::archive::{PackOptions, UnpackOptions, Whiteouts, import, pack_tree};
+use crate::archive::{
+    ChangeKind, CompareOptions, PackOptions, UnpackOptions, Whiteouts, changes_between, import,
+    pack_tree,
+};
 use crate::{ErrorKind, IdMap, IdMaps, Result};
 
 const KEY: &str = "user.containers.override_stat";
@@ -168,6 +173,69 @@ fn what_files_note_is_packed() {
     assert!(find("strange").unwrap().ends_with('0'), "what lies there is a file");
     assert!(find("socket").is_none());
     assert!(holds(&packed, "override_stat=8:9:a"));
+}
+
+// FMK-4: what counts is what readers are told.
+#[test]
+fn trees_are_compared_by_what_their_files_note() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+    fs::create_dir_all(&new).unwrap();
+    fs::create_dir_all(&old).unwrap();
+    // Mode and note in the new tree, and in the old one; whether the disk says that they differ, and whether the notes do.
+    let me = rustix::process::geteuid().as_raw();
+    let plain = format!("{me}:{}:0600:file", rustix::process::getegid().as_raw());
+    let cases = [
+        ("disk", (0o700, "5:6:0644:file"), (0o755, "5:6:0644:file"), true, false),
+        ("form", (0o700, "5:6:0644"), (0o700, "5:6:0644:file"), true, false),
+        ("alike", (0o700, "5:6:0644:file"), (0o700, "5:6:0644:file"), false, false),
+        ("mode", (0o700, "5:6:0644:file"), (0o700, "5:6:0640:file"), true, true),
+        ("suid", (0o700, "5:6:4755:file"), (0o700, "5:6:0755:file"), true, true),
+        ("owner", (0o700, "5:6:0644:file"), (0o700, "5:7:0644:file"), true, true),
+        ("kind", (0o700, "5:6:0644:pipe"), (0o700, "5:6:0644:file"), true, true),
+        ("device", (0o700, "5:6:0644:char-1-3"), (0o700, "5:6:0644:char-1-5"), true, true),
+        ("same-device", (0o700, "5:6:0644:char-1-3"), (0o755, "5:6:0644:char-1-3"), true, false),
+        ("dir/", (0o700, "5:6:1777:dir"), (0o755, "5:6:1777:dir"), true, false),
+        ("other-dir/", (0o700, "5:6:1777:dir"), (0o700, "5:6:0777:dir"), true, true),
+        ("none", (0o600, ""), (0o640, ""), true, true),
+        ("one", (0o600, ""), (0o700, plain.as_str()), true, false),
+        ("odd", (0o700, "5:6:x"), (0o700, "5:6:y"), true, true),
+        ("odd-mode", (0o700, "5:6:x"), (0o755, "5:6:x"), true, true),
+    ];
+    for (name, new_side, old_side, ..) in &cases {
+        for (root, (mode, note)) in [(&new, new_side), (&old, old_side)] {
+            let path = root.join(name);
+            match name.ends_with('/') {
+                true => fs::create_dir(&path).unwrap(),
+                false => fs::write(&path, "content").unwrap(),
+            }
+            if !note.is_empty() {
+                super::set_xattr(&path, KEY, note.as_bytes());
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+            set_mtime(&path, 1_600_000_000, 0);
+        }
+    }
+    let changed = |override_stat| -> BTreeSet<String> {
+        let options = CompareOptions { override_stat, ..AS_IT_IS };
+        let (new, old) = (open_dir(&new), open_dir(&old));
+        let changes = changes_between(new.as_fd(), Some(old.as_fd()), options).unwrap();
+        assert!(changes.iter().all(|c| c.kind == ChangeKind::Modify));
+        changes.iter().map(|c| String::from_utf8_lossy(&c.path).into_owned()).collect()
+    };
+    let expected = |wanted: fn(&(bool, bool)) -> bool| -> BTreeSet<String> {
+        let those = cases.iter().filter(|(.., disk, notes)| wanted(&(*disk, *notes)));
+        those.map(|(name, ..)| format!("/{}", name.trim_end_matches('/'))).collect()
+    };
+    assert_eq!(changed(true), expected(|(_, notes)| *notes));
+    assert_eq!(changed(false), expected(|(disk, _)| *disk));
+    // Go compares what is on the disk, and the notes as text.
+    let Some(go) = go() else { return };
+    let said = run_go(go, &["between".as_ref(), new.as_os_str(), old.as_os_str()], b"");
+    let said = String::from_utf8(said).unwrap();
+    let theirs: BTreeSet<String> =
+        said.lines().map(|line| line.strip_prefix("C ").unwrap().to_owned()).collect();
+    assert_eq!(theirs, changed(false));
 }
 
 #[test]

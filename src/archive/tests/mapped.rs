@@ -15,8 +15,8 @@ use super::{
 };
 use crate::archive::pack::Header;
 use crate::archive::{
-    ChangeKind, LayerFacts, PackOptions, UnpackOptions, Whiteouts, change_owners, changes_between,
-    import, pack_changes, pack_tree, pack_upper,
+    ChangeKind, CompareOptions, LayerFacts, PackOptions, UnpackOptions, Whiteouts, change_owners,
+    changes_between, import, pack_changes, pack_tree, pack_upper,
 };
 use crate::{ErrorKind, IdMap, IdMaps, Result};
 
@@ -252,8 +252,9 @@ fn owners_are_compared_as_they_are_inside() {
         set_mtime(&root.join("unmapped"), 1_600_000_000, 0);
     }
     let maps = (&both(100_000, 100), &both(200_000, 100));
+    let options = CompareOptions { maps, override_stat: false };
     let (new_fd, old_fd) = (open_dir(&new), open_dir(&old));
-    let changes = changes_between(new_fd.as_fd(), Some(old_fd.as_fd()), maps).unwrap();
+    let changes = changes_between(new_fd.as_fd(), Some(old_fd.as_fd()), options).unwrap();
     let found: Vec<_> = changes.iter().map(|c| (c.kind, c.path.as_slice())).collect();
     assert_eq!(found, [(ChangeKind::Modify, &b"/other"[..])]);
     let parent = "parent-map=0:200000:100";

@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 use std::process::Command;
 
 use super::{OVERLAY, header, open_dir, options};
+use crate::IdMaps;
 use crate::archive::import::import_with;
 use crate::archive::pack::Header;
-use crate::archive::{Compression, Compressor, import};
+use crate::archive::{Compression, Compressor, change_owners, import};
 
 const SIZE: u64 = 1 << 30;
 const MARK: &str = "ORLOP_TEST_MEMORY_DIR";
@@ -100,6 +101,30 @@ fn few_files_are_open() {
                 });
             }
         });
+    });
+}
+
+/// A file of very many names costs as much as one of two.
+#[test]
+fn many_names_of_one_file_need_little_memory() {
+    // MAP-6
+    again("many_names_of_one_file_need_little_memory", || {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d".repeat(200));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("first"), "").unwrap();
+        for n in 0..20 {
+            let sub = path.join(format!("{n:02}"));
+            fs::create_dir(&sub).unwrap();
+            for m in 0..1000 {
+                fs::hard_link(path.join("first"), sub.join(format!("{m:0200}"))).unwrap();
+            }
+        }
+        let root = open_dir(dir.path());
+        let before = high_water();
+        change_owners(root.as_fd(), &IdMaps::default(), &IdMaps::default()).unwrap();
+        let used = high_water() - before;
+        assert!(used < 10 << 10, "{used} KiB");
     });
 }
 

@@ -25,13 +25,16 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 
 use super::pack::Header;
-use super::{Compat, LayerFacts, PackOptions, UnpackOptions, Upper, Whiteouts, import};
+use super::{
+    CompareOptions, Compat, LayerFacts, PackOptions, UnpackOptions, Upper, Whiteouts, import,
+};
 use crate::{IdMaps, Result};
 
 const EVERY_ID: IdMaps = IdMaps { uids: Vec::new(), gids: Vec::new() };
 
 /// For comparisons of trees whose owners are what they seem.
-pub(super) const NO_MAPS: (&IdMaps, &IdMaps) = (&EVERY_ID, &EVERY_ID);
+pub(super) const AS_IT_IS: CompareOptions<'static> =
+    CompareOptions { maps: (&EVERY_ID, &EVERY_ID), override_stat: false };
 
 pub(super) const OVERLAY: Whiteouts = Whiteouts::Overlay("trusted.overlay.");
 

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use super::{NO_MAPS, form, go, go_1_24, mknod, open_dir, os, plain, run_go, set_mtime, set_xattr};
+use super::{
+    AS_IT_IS, form, go, go_1_24, mknod, open_dir, os, plain, run_go, set_mtime, set_xattr,
+};
 use crate::archive::{Compat, PackOptions, pack_tree, pack_upper};
 use crate::sys::beneath::testing::in_both_modes;
 
@@ -155,7 +157,8 @@ fn the_form_of_1_24_is_its_own() {
     fs::write(old.join("only-old"), "").unwrap();
     let theirs = run_go(go, &["export".as_ref(), new.as_os_str(), old.as_os_str()], b"");
     let (new, old) = (open_dir(&new), open_dir(&old));
-    let changes = crate::archive::changes_between(new.as_fd(), Some(old.as_fd()), NO_MAPS).unwrap();
+    let changes =
+        crate::archive::changes_between(new.as_fd(), Some(old.as_fd()), AS_IT_IS).unwrap();
     let mut ours = Vec::new();
     crate::archive::pack_changes(new.as_fd(), &changes, &form(Compat::V1_24), &mut ours).unwrap();
     let timeless = |tar: &[u8]| -> Vec<u8> {
@@ -276,7 +279,7 @@ fn trees_in_use_are_packed() {
                 let mut tar = Vec::new();
                 pack_tree(fd.as_fd(), &PackOptions::default(), &mut tar)?;
                 assert!(tar.windows(7).any(|w| w == b"content"));
-                crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()), NO_MAPS)?;
+                crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()), AS_IT_IS)?;
                 crate::archive::changes_in_upper(&plain(&[fd.as_fd()], &[fd.as_fd()]))?;
                 crate::archive::disk_usage(fd.as_fd())?;
             }

@@ -98,10 +98,12 @@ impl<'a> Unpacker<'a> {
             .map_err(|e| failed("opening the directory to unpack into", b".", e))?;
         let full = options.whiteouts == Whiteouts::Execute;
         // Full trees without maps keep what Go gives directories there: the process's own ids.
-        let implied = match options.maps.is_empty() {
-            true => Implied::Ours { full },
-            false => Implied::Mapped { full, root: options.maps.root()? },
+        let root_inside = match options.maps.is_empty() {
+            true => None,
+            false => Some(options.maps.root()?),
         };
+        let forgiving = options.ignore_chown_errors;
+        let implied = Implied { full, root: root_inside, forgiving };
         Ok(Self {
             options,
             parents: Parents::new(root, implied)

@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 
 use super::attributes::Present;
 use super::descriptors::Descriptors;
-use crate::archive::names::split;
+use crate::archive::names::{show, split};
 use crate::sys::beneath::{Beneath, Identity};
 
 /// How long the paths of those that are kept are together, about. Longer ones are made in ill will.
@@ -57,13 +57,15 @@ pub(crate) struct Parents<'fd> {
     implied: Implied,
 }
 
-/// What missing parents get: a mode of 0755 whatever the umask in a full tree, else 0777 less the umask; and an owner.
-#[derive(Clone, Copy)]
-pub(crate) enum Implied {
-    /// Root's as far as we may, in a full tree the process's.
-    Ours { full: bool },
-    /// The one that root inside is on the host (UNP-7).
-    Mapped { full: bool, root: (u32, u32) },
+/// What missing parents get.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Implied {
+    /// A mode of 0755 whatever the umask, as in a full tree; else 0777 less the umask.
+    pub(crate) full: bool,
+    /// Under id maps, the owner that root inside is on the host (UNP-7); else root's as far as we may, in a full tree the process's.
+    pub(crate) root: Option<(u32, u32)>,
+    /// An owner that cannot be set is passed over.
+    pub(crate) forgiving: bool,
 }
 
 impl<'fd> Parents<'fd> {
@@ -184,10 +186,7 @@ fn make_directory(at: BorrowedFd<'_>, name: &[u8], implied: Implied) -> Result<(
         Err(Errno::EXIST) => return Ok(()),
         other => other?,
     }
-    let (full, owner) = match implied {
-        Implied::Ours { full } => (full, None),
-        Implied::Mapped { full, root } => (full, Some(root)),
-    };
+    let Implied { full, root: owner, forgiving } = implied;
     let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
     // The group comes from the parent where that has the set-group-ID bit; root's is wanted (UNP-7).
     let wanted = owner.unwrap_or((0, 0));
@@ -197,6 +196,9 @@ fn make_directory(at: BorrowedFd<'_>, name: &[u8], implied: Implied) -> Result<(
             Ok(()) => {}
             // A user without privileges keeps what is his.
             Err(Errno::PERM) if owner.is_none() => {}
+            Err(error) if forgiving => {
+                tracing::warn!(name = %show(name), uid = wanted.0, gid = wanted.1, %error, "owner not set");
+            }
             Err(e) => return Err(e),
         }
     }
@@ -217,7 +219,7 @@ mod tests {
     fn long_paths_need_little_memory() {
         let dir = tempfile::tempdir().unwrap();
         let root: OwnedFd = std::fs::File::open(dir.path()).unwrap().into();
-        let mut parents = Parents::new(root.as_fd(), Implied::Ours { full: false }).unwrap();
+        let mut parents = Parents::new(root.as_fd(), Implied::default()).unwrap();
         let id = parents.root.id;
         for n in 0..30 {
             parents.put(&vec![n; 1 << 20], root.try_clone().unwrap(), id);

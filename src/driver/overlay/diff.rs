@@ -89,6 +89,11 @@ impl Overlay {
         }
     }
 
+    /// Whether a mounted tree has its files as notes say they are not (FMK-3): a program shows them as the notes say.
+    fn shows_notes(&self) -> bool {
+        self.force_mask().is_some() && self.program().is_none()
+    }
+
     /// Runs `work` on the layer's own content and what is below it.
     fn with_upper<T>(
         &self,
@@ -129,8 +134,7 @@ impl Overlay {
                 self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
             }
             Source::Trees { new, old } => {
-                // A program shows what the notes say.
-                let notes = self.force_mask().is_some() && self.program().is_none();
+                let notes = self.shows_notes();
                 with_trees(new, old, |new, old| naive::write_diff(new, old, options, notes, out))
             }
         }
@@ -147,7 +151,7 @@ impl Overlay {
                 self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
             Source::Trees { new, old } => with_trees(new, old, |new, old| {
-                archive::changes_between(new, old, options.both_maps())
+                archive::changes_between(new, old, options.comparison(self.shows_notes()))
             }),
         }
     }
@@ -161,7 +165,8 @@ impl Overlay {
         match self.source(id, parent, options, true, self.rules.shape().diff)? {
             Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
             Source::Trees { new, old } => {
-                with_trees(new, old, |new, old| naive::diff_size(new, old, options))
+                let notes = self.shows_notes();
+                with_trees(new, old, |new, old| naive::diff_size(new, old, options, notes))
             }
         }
     }

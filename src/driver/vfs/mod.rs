@@ -295,7 +295,7 @@ impl Driver for Vfs {
     ) -> Result<Vec<Change>> {
         let (new, old) = self.trees(id, parent)?;
         let old = old.as_ref().map(AsFd::as_fd);
-        archive::changes_between(new.as_fd(), old, options.both_maps())
+        archive::changes_between(new.as_fd(), old, options.comparison(false))
     }
 
     fn diff_size(
@@ -305,7 +305,7 @@ impl Driver for Vfs {
         options: &DiffOptions,
     ) -> Result<u64> {
         let (new, old) = self.trees(id, parent)?;
-        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd), options)
+        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, false)
     }
 
     fn update_id_maps(

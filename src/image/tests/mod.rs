@@ -4,6 +4,7 @@ mod beside;
 mod cancelling;
 mod committing;
 mod loading;
+mod mapped;
 mod refusing;
 mod saving;
 
@@ -45,14 +46,17 @@ impl Fixture {
         self.dir.path().join(below)
     }
 
-    fn store(&self) -> Store {
-        Store::open(StoreOptions {
+    fn options(&self) -> StoreOptions {
+        StoreOptions {
             graph_root: self.path("graph"),
             run_root: self.path("run"),
             driver: self.driver.to_owned(),
             ..StoreOptions::default()
-        })
-        .unwrap()
+        }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(self.options()).unwrap()
     }
 
     fn records(&self, kind: &str) -> Vec<Value> {
@@ -89,12 +93,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if let Ok(store) = Store::open(StoreOptions {
-            graph_root: self.path("graph"),
-            run_root: self.path("run"),
-            driver: self.driver.to_owned(),
-            ..StoreOptions::default()
-        }) {
+        if let Ok(store) = Store::open(self.options()) {
             let _ = store.shutdown(true);
         }
     }

@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::ErrorKind;
-use crate::driver::CreateOptions;
-use crate::driver::tests::{TestStore, id, mode};
+use crate::driver::tests::{TestStore, id, mode, tar_of};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions};
 
 const NOTE: &str = "user.containers.override_stat";
 
@@ -33,4 +33,42 @@ fn a_forced_mode_hides_what_a_note_keeps() {
     assert!(e.to_string().contains("mount_program"), "{e}");
     assert!(!driver.exists(&id("ctr")));
     assert_eq!(fs::read_dir(store.home("l")).unwrap().count(), 2);
+}
+
+#[test]
+fn layers_are_compared_by_what_their_files_note() {
+    // FMK-4, DIF-5, DIF-7
+    let store = TestStore::new();
+    let tar = tar_of(&[("d/", ""), ("d/same", "1234"), ("d/other", "123456")]);
+    // The second layer was made after the configuration had changed.
+    for (layer, mask) in [("one", "force_mask=shared"), ("two", "force_mask=0700")] {
+        let driver = store.overlay(&[mask]);
+        driver.create(&id(layer), None, &CreateOptions::default()).unwrap();
+        driver.apply_diff(&id(layer), &ApplyOptions::default(), &mut tar.as_slice()).unwrap();
+    }
+    let at = |layer: &str, name: &str| store.home(layer).join("diff").join(name);
+    assert_eq!((mode(at("one", "d/same")), mode(at("two", "d/same"))), (0o755, 0o700));
+    let flags = rustix::fs::XattrFlags::REPLACE;
+    rustix::fs::setxattr(at("two", "d/other"), NOTE, b"5:6:0640:file", flags).unwrap();
+
+    let driver = store.overlay(&["force_mask=0700"]);
+    let (two, one, options) = (id("two"), id("one"), DiffOptions::default());
+    let changes = driver.changes(&two, Some(&one), &options).unwrap();
+    let paths: Vec<_> = changes.iter().map(|c| String::from_utf8_lossy(&c.path)).collect();
+    assert_eq!(paths, ["/d", "/d/other"]);
+    assert_eq!(driver.diff_size(&two, Some(&one), &options).unwrap(), 6);
+    let mut out = Vec::new();
+    driver.diff(&two, Some(&one), &options, &mut out).unwrap();
+    let mut archive = tar::Archive::new(out.as_slice());
+    let members: Vec<_> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let head = entry.header();
+            let name = entry.path().unwrap().into_owned();
+            (name, head.uid().unwrap(), head.gid().unwrap(), head.mode().unwrap() & 0o7777)
+        })
+        .collect();
+    assert_eq!(members, [("d/".into(), 0, 0, 0o755), ("d/other".into(), 5, 6, 0o640)]);
 }
