@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
-use super::composefs::Images;
 use super::layout::{self, DirLook};
+use super::places::Places;
 use super::probe::METACOPY;
 use super::program::{self, More};
 use crate::driver::MountOptions;
@@ -214,8 +214,8 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
-        let mut images = Images::beside(merged);
-        let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut images)?;
+        let mut places = Places::of(&self.home, self.owners_below(&how.maps)?);
+        let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut places)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
@@ -227,7 +227,7 @@ impl Overlay {
                 plan.mount_by(program, &More { maps, modes_apart: self.force_mask().is_some() })
             }
             None => {
-                let _mapped = self.map_lowers(layer, how, &mut plan, &images)?;
+                self.map_plan(layer, &mut plan, &mut places)?;
                 plan.mount()
             }
         }
@@ -253,7 +253,7 @@ impl Overlay {
     }
 
     fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
-        self.clear_mapped(layer)?;
+        self.clear_parts(layer)?;
         if is_fuse_mount(merged) && program::unmount(merged) {
             tracing::debug!(path = ?merged, "unmounted by a program");
         } else {

@@ -15,6 +15,7 @@ mod known;
 mod layout;
 mod mount;
 mod partial;
+mod places;
 mod plan;
 mod prepare;
 mod probe;
