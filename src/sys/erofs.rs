@@ -6,11 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::CWD;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 /// Linux 5.8.
@@ -44,7 +42,7 @@ struct LoopConfig {
     reserved: [u64; 8],
 }
 
-/// Mounts the image that `image` is, read-only and nowhere in the tree: [`attach`] gives it a place, and it ends with its last user.
+/// Mounts the image that `image` is, read-only and nowhere in the tree: it ends with its last user.
 ///
 /// # Errors
 /// The system call's, with the kernel's words where it has some: `ENODEV` without EROFS, `EPERM` without privileges, `EINVAL` for what
@@ -84,15 +82,6 @@ fn mount_source(source: &str, with_acls: bool) -> io::Result<OwnedFd> {
         rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     Ok(make()?)
-}
-
-/// Puts a detached mount at `target`.
-///
-/// # Errors
-/// The system call's.
-pub(crate) fn attach(mount: &OwnedFd, target: &Path) -> io::Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(mount, "", CWD, target, flags)?)
 }
 
 /// A free loop device that reads the file, and forgets it when nobody has the device any more.
@@ -142,6 +131,8 @@ const _: () = assert!(size_of::<LoopConfig>() == 8 + (5 * 8 + 4 * 4 + 64 + 64 + 
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

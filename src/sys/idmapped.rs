@@ -4,12 +4,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::OpenTreeFlags;
 
-use super::mount::detach;
 #[cfg(test)]
 use super::refused::{self, Call};
 
@@ -26,40 +25,25 @@ struct MountAttr {
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
-/// A directory seen with mapped owners, at another place, until this is dropped. What was mounted upon it meanwhile keeps it alive.
-#[derive(Debug)]
-pub(crate) struct IdMappedMount(PathBuf);
-
-impl IdMappedMount {
-    /// Shows `source`, without what is mounted below it, at `target`, with the maps of `namespace`.
-    ///
-    /// It is private and read-only: were it left behind by a crash, a removal of the tree around it could not reach the files it shows.
-    ///
-    /// # Errors
-    /// The system call's: `EINVAL` if the file system of `source` or the kernel maps no ids, `EPERM` without the right to.
-    pub(crate) fn attach(
-        source: &Path,
-        target: &Path,
-        namespace: BorrowedFd<'_>,
-    ) -> io::Result<Self> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = rustix::mount::open_tree(CWD, source, flags)?;
-        map_ids(&tree, namespace)?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        rustix::mount::move_mount(&tree, "", CWD, target, flags)?;
-        Ok(Self(target.to_path_buf()))
-    }
+/// A mount of the directory `source`, without what is mounted below it, that stands nowhere in the tree and shows the owners that the
+/// maps of `namespace` give.
+///
+/// It is private and read-only: were it left behind by a crash, a removal of the tree around it could not reach the files it shows.
+///
+/// # Errors
+/// As [`map_owners`].
+pub(crate) fn mapped_clone(source: &Path, namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    map_owners(&tree, namespace)?;
+    Ok(tree)
 }
 
-impl Drop for IdMappedMount {
-    fn drop(&mut self) {
-        if let Err(e) = detach(&self.0) {
-            tracing::warn!(path = ?self.0, error = %e, "detaching a mount that maps ids");
-        }
-    }
-}
-
-fn map_ids(tree: &OwnedFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+/// Maps the owners that a mount shows, which stands nowhere in the tree yet.
+///
+/// # Errors
+/// The system call's: `EINVAL` if the file system or the kernel maps no ids, `EPERM` without the right to.
+pub(crate) fn map_owners(tree: &OwnedFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
     #[cfg(test)]
     refused::check(Call::MountSetattr)?;
     let attr = MountAttr {

@@ -90,7 +90,6 @@ impl TempDir {
     }
 
     /// The directory.
-    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::Overlay;
 use super::chain::Heal;
-use super::composefs::Images;
 use super::dialect::LayerView;
 use super::get::lock;
 use super::mount::Plan;
+use super::places::Places;
 use crate::driver::{MountDescription, MountOptions};
 use crate::sys::mount::is_overlay_mount;
 use crate::{Error, ErrorKind, LayerId, Result};
@@ -103,11 +103,10 @@ impl Overlay {
         let uses = lock(&slot);
         let mounted = is_overlay_mount(&merged);
         let heal = if mounted { Heal::No } else { Heal::OnDisk };
-        let mut images = Images::beside(&merged);
-        let plan = self.plan(&layer, &merged, &how, heal, &mut images);
-        let done = plan.and_then(|plan| then(plan, mounted, !images.is_empty()));
-        // The next user of the layer mounts images at the same places.
-        drop(images);
+        let mut places = Places::of(&self.home, None);
+        let plan = self.plan(&layer, &merged, &how, heal, &mut places);
+        let done = plan.and_then(|plan| then(plan, mounted, !places.is_empty()));
+        drop(places);
         drop(uses);
         self.counts.tidy(id, slot);
         done

@@ -4,16 +4,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::chain::LayerDir;
-use super::layout::{self, DirLook, open_dir};
+use super::layout::{self, open_dir};
 use crate::archive::FileSource;
 use crate::sys::beneath::Beneath;
-use crate::sys::mount::detach;
 use crate::sys::{erofs, regular};
 use crate::{Error, Result};
 
@@ -22,9 +21,6 @@ const DATA: &str = "composefs-data";
 
 /// The image in it.
 const BLOB: &str = "composefs.blob";
-
-/// Where in the home, or the run home, of the layer that is mounted the images are while it is.
-const LAYERS: &str = "composefs-layers";
 
 /// Where a file's content lies, from the root of the content's directory.
 const REDIRECT: &str = "trusted.overlay.redirect";
@@ -71,49 +67,6 @@ fn has_acls(image: &File) -> io::Result<bool> {
     (&mut &*image).read_exact(&mut header)?;
     let [.., a, b, c, d] = header;
     Ok(u32::from_le_bytes([a, b, c, d]) & 1 != 0)
-}
-
-/// The images that one mount needs, mounted beside it until the overlay has them (GET-40).
-pub(super) struct Images {
-    dir: PathBuf,
-    mounted: Vec<PathBuf>,
-}
-
-impl Images {
-    /// None yet; they are mounted beside `merged`.
-    pub(super) fn beside(merged: &Path) -> Self {
-        Self { dir: merged.with_file_name(LAYERS), mounted: Vec::new() }
-    }
-
-    /// Whether no layer of the mount is a composefs layer.
-    pub(super) fn is_empty(&self) -> bool {
-        self.mounted.is_empty()
-    }
-
-    /// Mounts the image of the layer that is the `n`th from the top, and tells where.
-    pub(super) fn mount(&mut self, layer: &LayerDir, n: usize) -> Result<PathBuf> {
-        let image = layer.open_image()?;
-        let private = DirLook::root(0o700);
-        layout::ensure_own_dir(&self.dir, private)?;
-        let target = self.dir.join(n.to_string());
-        layout::ensure_own_dir(&target, private)?;
-        // What a killed process has left there would be hidden, and stay.
-        let _ = detach(&target);
-        erofs::attach(&image, &target)
-            .map_err(|e| Error::io("mounting an image at", &target, e).id(layer.id.as_str()))?;
-        self.mounted.push(target.clone());
-        Ok(target)
-    }
-}
-
-impl Drop for Images {
-    fn drop(&mut self) {
-        for target in &self.mounted {
-            if let Err(e) = detach(target) {
-                tracing::warn!(path = ?target, error = %e, "unmounting a composefs image");
-            }
-        }
-    }
 }
 
 /// The files of a composefs layer under their names.

@@ -6,16 +6,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Gid, Uid};
+
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
-use super::composefs::Images;
 use super::dialect::{AfterUnmount, LayerView};
 use super::layout::{self, DirLook};
 use super::mount::Plan;
+use super::places::Places;
 use super::probe::METACOPY;
 use super::program::{self, More};
-use rustix::fs::{Gid, Uid};
-
 use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
@@ -224,8 +224,8 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
-        let mut images = Images::beside(merged);
-        let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut images)?;
+        let mut places = Places::of(&self.home, self.owners_below(&how.maps)?);
+        let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut places)?;
         if is_dead_mount(merged) {
             tracing::warn!(path = ?merged, "the program that had mounted this has died; it is unmounted");
             detach(merged).map_err(|e| Error::io("unmounting", merged, e))?;
@@ -237,7 +237,7 @@ impl Overlay {
                 plan.mount_by(program, &More { maps, modes_apart: self.force_mask().is_some() })
             }
             None => {
-                let _mapped = self.map_lowers(layer, how, &mut plan, &images)?;
+                self.map_plan(layer, &mut plan, &mut places)?;
                 plan.mount()
             }
         }
@@ -285,7 +285,7 @@ impl Overlay {
     }
 
     fn unmount(&self, layer: &LayerDir, merged: &Path) -> Result<()> {
-        self.clear_mapped(layer)?;
+        self.clear_parts(layer)?;
         if is_fuse_mount(merged) && program::unmount(merged) {
             tracing::debug!(path = ?merged, "unmounted by a program");
         } else {

@@ -11,11 +11,11 @@ use rustix::fs::RenameFlags;
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
-use super::composefs::Images;
 use super::create::{read_override, write_override};
 use super::get::lock;
 use super::layout::{self, DirLook, make_dir, open_dir};
 use super::mount::{Lower, Plan, Upper};
+use super::places::Places;
 use super::plan::Chain;
 use super::program::{self, More};
 use crate::archive::change_owners;
@@ -122,8 +122,8 @@ impl Overlay {
 
         // With an empty `diff` among them, a chain of full length would be one too long.
         let chain = Chain { layer, below: &below, older: &older, heal };
-        let mut images = Images::beside(&target);
-        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut images)?;
+        let mut places = Places::of(&self.home, None);
+        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut places)?;
         if !data.is_empty() {
             // Such a mount copies metadata without data, and the copies would depend on it.
             return Err(Error::new(ErrorKind::NotSupported, "changing the id maps of a layer")
@@ -153,7 +153,7 @@ impl Overlay {
             }
             None => plan.mount(),
         }?;
-        drop(images);
+        drop(places);
         let changed = open_dir(&target).and_then(|tree| change(tree.as_fd()));
         if !(is_fuse_mount(&target) && program::unmount(&target)) {
             detach(&target).map_err(|e| Error::io("unmounting", &target, e))?;

@@ -17,6 +17,7 @@ mod label;
 mod layout;
 mod mount;
 mod partial;
+mod places;
 mod plan;
 mod prepare;
 mod probe;

@@ -5,14 +5,15 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::chain::{Heal, LayerDir, Place};
-use super::composefs::Images;
 use super::dialect::LayerView;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
+use super::places::Places;
 use super::probe::METACOPY;
-use super::shift::Mapped;
+use super::shift::unmappable;
 use super::{Overlay, ids};
+use crate::sys::idmapped::map_owners;
 use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, Result};
 
@@ -28,15 +29,15 @@ pub(super) struct Chain<'a> {
 
 impl Overlay {
     /// What a mount of the layer is made of. With [`Heal::OnDisk`], for a layer that is not mounted, what a crash has taken from it is made
-    /// again, and its work directory is made ready; else nothing on the disk changes. `images` are to live until the mount is made: after
-    /// that the overlay keeps them itself.
+    /// again, and its work directory is made ready; else nothing of the layer changes. `places` are to live until the mount is made: after
+    /// that the overlay keeps what stands there itself.
     pub(super) fn plan(
         &self,
         layer: &LayerDir,
         merged: &Path,
         how: &How,
         heal: Heal,
-        images: &mut Images,
+        places: &mut Places,
     ) -> Result<Plan> {
         let own = layer.place == Place::Home;
         let dir = layer.path();
@@ -56,7 +57,7 @@ impl Overlay {
         }
 
         let chain = Chain { layer, below: &below, older: &older, heal };
-        let (mut lowers, mut data) = self.lower_dirs(&chain, read_only, images)?;
+        let (mut lowers, mut data) = self.lower_dirs(&chain, read_only, places)?;
         // Two lowers at least make a read-only overlay; N names the empty directory as well.
         if lowers.len() <= usize::from(read_only) {
             lowers.push(self.empty_lower(layer, heal)?);
@@ -97,35 +98,6 @@ impl Overlay {
         })
     }
 
-    /// Maps the owners of the lower directories, where the mount asks for it and the kernel can; what is returned keeps the mapped
-    /// directories until the mount is made (GET-33).
-    pub(super) fn map_lowers(
-        &self,
-        layer: &LayerDir,
-        how: &How,
-        plan: &mut Plan,
-        images: &Images,
-    ) -> Result<Option<Mapped>> {
-        let both = !how.maps.uids.is_empty() && !how.maps.gids.is_empty();
-        if both && self.shifts(&how.maps)? {
-            let elsewhere = |l: &Lower| l.absolute.is_symlink();
-            if !images.is_empty() || plan.lowers.iter().any(elsewhere) {
-                // Neither is in the home, which is what is mapped.
-                return Err(Error::new(
-                    ErrorKind::NotSupported,
-                    "mapping the owners of the layers below",
-                )
-                .id(layer.id.as_str())
-                .detail("composefs layers, or layers of an additional layer store, are among them")
-                .hint("set disable_idmap=true, so that layers are copied with other owners"));
-            }
-            let read_only = plan.upper.is_none();
-            self.map_plan(layer, &how.maps, read_only, plan).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
     /// Layers with the numbers of their older directories, each of them checked.
     pub(super) fn contents_below(
         &self,
@@ -143,13 +115,13 @@ impl Overlay {
         &self,
         chain: &Chain<'_>,
         with_diff: bool,
-        images: &mut Images,
+        places: &mut Places,
     ) -> Result<(Vec<Lower>, Vec<Lower>)> {
         let Chain { layer, below, older, heal } = *chain;
         let links = Self::listed_links(layer, below.len());
         let (mut lowers, mut data) = (Vec::new(), Vec::new());
         if with_diff {
-            lowers.push(self.top(layer, 0, None, images, &mut data)?);
+            lowers.push(self.top(layer, 0, None, places, &mut data)?);
         }
         lowers.extend(older.iter().map(|n| {
             let path = layer.older_dir(*n);
@@ -165,7 +137,7 @@ impl Overlay {
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
             let link = link.as_deref();
-            lowers.push(self.top(lower, n + 1, link, images, &mut data)?);
+            lowers.push(self.top(lower, n + 1, link, places, &mut data)?);
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
         Ok((lowers, data))
@@ -177,7 +149,7 @@ impl Overlay {
         layer: &LayerDir,
         n: usize,
         link: Option<&Path>,
-        images: &mut Images,
+        places: &mut Places,
         data: &mut Vec<Lower>,
     ) -> Result<Lower> {
         let diff = self.lower(layer, 0, link);
@@ -192,8 +164,15 @@ impl Overlay {
             .id(layer.id.as_str())
             .detail(format!("it is a composefs layer, which {program:?} cannot show")));
         }
+        let image = layer.open_image()?;
+        // What is the layer's own keeps its owners (GET-36).
+        if n > 0
+            && let Some(owners) = places.owners()
+        {
+            map_owners(&image, owners).map_err(|e| unmappable(&layer.path(), e, &layer.id))?;
+        }
         data.push(diff);
-        let image = images.mount(layer, n)?;
+        let image = places.put(&image).map_err(|e| e.id(layer.id.as_str()))?;
         Ok(Lower { short: self.shorten(&image), absolute: image })
     }
 

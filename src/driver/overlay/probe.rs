@@ -10,10 +10,11 @@ use rustix::fs::{FileType, Mode, XattrFlags};
 
 use super::layout::{self, DirLook, ensure_dir, make_dir};
 use super::mount::{Lower, Plan, Upper};
+use super::places::unmount_stale;
 use super::{Overlay, shift};
-use crate::sys::idmapped::IdMappedMount;
-use crate::sys::mount::{detach, mounts_below};
-use crate::sys::tempdir::{self, TempDir};
+use crate::sys::idmapped::mapped_clone;
+use crate::sys::mount::{attach, detach};
+use crate::sys::tempdir::TempDir;
 use crate::sys::userns::user_namespace;
 use crate::sys::{atomic, regular};
 use crate::{Error, ErrorKind, IdMap, IdMaps, Result};
@@ -280,11 +281,13 @@ fn probe_mapped_lower(scratch: &Scratch) -> Result<Answer> {
         Err(e) => return verdict("no user namespace", e),
     };
     let (lower, mapped) = (scratch.path("lower"), scratch.path("lower-mapped"));
-    let _mount = match IdMappedMount::attach(&lower, &mapped, namespace.as_fd()) {
-        Ok(mount) => mount,
-        Err(e) => return verdict("no mount that maps ids", Error::io("mapping", &lower, e)),
-    };
-    match scratch.mount(&["lower-mapped"], "upper", &[]) {
+    let shown = mapped_clone(&lower, namespace.as_fd()).and_then(|tree| attach(&tree, &mapped));
+    if let Err(e) = shown {
+        return verdict("no mount that maps ids", Error::io("mapping", &lower, e));
+    }
+    let made = scratch.mount(&["lower-mapped"], "upper", &[]);
+    detach(&mapped).map_err(|e| Error::io("unmounting", &mapped, e))?;
+    match made {
         Ok(()) => Ok(Answer::Yes),
         Err(e) => verdict("no overlay on a mount that maps ids", e),
     }
@@ -345,14 +348,7 @@ pub(super) struct Scratch {
 impl Scratch {
     fn new(home: &Path, xattr_prefix: &'static str) -> Result<Self> {
         let root = home.join(layout::TEMP_DIRS);
-        // First what a killed probe has left: once the home is a mount of itself, a mount made before is out of reach below it. What
-        // is not mounted waits for those who delete after the locks are released.
-        let cleared = mounts_below(&root).and_then(|mounts| {
-            if mounts.is_empty() { Ok(()) } else { tempdir::adopt(&root, drop) }
-        });
-        if let Err(e) = cleared {
-            tracing::warn!(error = %e, "removing what a killed probe has left");
-        }
+        unmount_stale(&root);
         let mut temp = TempDir::create(&root)?;
         let dir = temp.addition();
         make_dir(&dir, DirLook::root(0o700))?;

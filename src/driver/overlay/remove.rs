@@ -93,7 +93,7 @@ impl Overlay {
             // Nothing of ours is mounted in what a link in the layer's place leads to.
             return Ok(uses);
         }
-        self.clear_mapped(layer)?;
+        self.clear_parts(layer)?;
         let merged = self.merged(layer);
         if layer.place == Place::ImageStore && is_mount_point(&merged)? {
             detach_all(&merged)?;

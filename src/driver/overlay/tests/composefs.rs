@@ -48,7 +48,7 @@ fn no_image_is_mounted(store: &TestStore) {
         .unwrap()
         .into_iter()
         .chain(mounts_below(&store.run).unwrap())
-        .filter(|m| m.components().any(|c| c.as_os_str() == "composefs-layers"))
+        .filter(|m| m.components().any(|c| c.as_os_str() == "tempdirs"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -105,11 +105,8 @@ fn composefs_layers_are_mounted_and_compared() {
     let size = driver.diff_size(&id("base"), None, &compare).unwrap();
     assert_eq!(size, (CONTENT.len() + "of base".len()) as u64);
     no_image_is_mounted(&store);
-    let names = |list: Vec<String>| {
-        list.into_iter()
-            .filter(|l| !l.contains("composefs-layers") && !l.contains("merged"))
-            .collect::<Vec<_>>()
-    };
+    let names =
+        |list: Vec<String>| list.into_iter().filter(|l| !l.contains("merged")).collect::<Vec<_>>();
     assert_eq!(names(snapshot(&store.graph)), names(before));
 }
 
