@@ -88,7 +88,7 @@ def _(area):
     _same_lists(store)
     members = _members(store, layer)
     # podman 4.3 maps at the mount and does not note that in the layer's record; fuse-overlayfs keeps the owners of inside.
-    noted = "uidmap" in store.by_id("layers")[layer] or area.options.as_user == "fuse-overlayfs"
+    noted = "uidmap" in store.by_id("layers")[layer] or area.mounter == "fuse-overlayfs"
     equal(members["root/x"][:2], (7, 8) if noted else (_host(area) + 7, _host(area) + 8), "an owner")
     changes = {c["Path"]: c["Kind"] for c in store.orlop("changes", "-j", layer).json}
     equal({p: changes.get(p) for p in ("/root/x", "/etc/motd")}, {"/root/x": 1, "/etc/motd": 2},

@@ -33,8 +33,8 @@ def _(area):
     for mounts, other in ((store.orlop, store.go), (store.go, store.orlop)):
         point = store.mounted(mounts, "one")
         kind, options = _mount(point)
-        equal(kind, KINDS[area.options.as_user], "what mounts")
-        equal("userxattr" in options, area.options.as_user == "kernel", f"userxattr among {options}")
+        equal(kind, KINDS[area.mounter], "what mounts")
+        equal("userxattr" in options, area.mounter == "kernel", f"userxattr among {options}")
         folder = f"{point}/srv/opaque"
         for name in os.listdir(folder):
             os.remove(os.path.join(folder, name))
@@ -45,7 +45,7 @@ def _(area):
         other("unmount", "one")
         equal(_mount(point)[0], None, "mounted after the other has unmounted it")
         marks = os.listdir(f"{store.layer_dir(layer)}/srv/opaque")
-        if area.options.as_user == "kernel":
+        if area.mounter == "kernel":
             equal(os.getxattr(f"{store.layer_dir(layer)}/srv/opaque", "user.overlay.opaque"), b"y", "the mark of opacity")
         else:
             check(".wh..wh..opq" in marks, f"the mark of opacity: {marks}")

@@ -99,6 +99,8 @@ class Area:
 
     def __init__(self, options, parent="/tmp"):
         self.options = options
+        # Who mounts for a user without privileges, where one does it all.
+        self.mounter = getattr(options, "as_user", None)
         self.path = _folder_that_names_an_image(parent)
         self.log = []
         self.environment = dict(os.environ)
@@ -118,7 +120,7 @@ class Area:
     @property
     def is_users(self):
         """Whether all of it is done by a user without privileges."""
-        return bool(self.options.as_user)
+        return bool(self.mounter)
 
     def file(self, name):
         return os.path.join(self.path, name)

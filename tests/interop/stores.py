@@ -22,7 +22,7 @@ class Store:
         self.run_root = area.file(name + "/run")
         os.makedirs(self.graph)
         os.makedirs(self.run_root)
-        self.options = users.storage_options(area.options.as_user) if driver == "overlay" else []
+        self.options = users.storage_options(area.mounter) if driver == "overlay" else []
 
     # The three implementations of one command line.
     def _command(self, program, *words, **how):

@@ -48,7 +48,7 @@ def forgotten_by_go(area, ours, theirs):
 
     The files are gone in both programs' mounts, so that what Go tells is too little.
     """
-    if area.options.as_user != "fuse-overlayfs":
+    if area.mounter != "fuse-overlayfs":
         return ours
     return [told for told in ours if told in theirs or told["Kind"] != 2]
 
