@@ -81,7 +81,7 @@ powercut: build reference ## only the power cuts of a virtual machine
 	tests/powercut/run
 
 .PHONY: test-vm
-test-vm: capi ## only the tests on other kernels and file systems, each in a virtual machine
+test-vm: capi reference ## only the tests on other kernels and file systems, each in a virtual machine
 	CARGO="$(CARGO)" GO="$(GO)" tests/vm/run
 
 .PHONY: fuzz

@@ -5,7 +5,7 @@ import os
 
 import fixtures
 import imagefile
-from harness import check, equal, same_mapping, test
+from harness import Skip, check, equal, mounts_below, same_mapping, test
 from stores import Store
 
 
@@ -251,3 +251,24 @@ def _(area):
     for words in (["images"], ["layers", "-j"], ["containers"], ["version"], ["exists", "x"]):
         area.run(area.options.orlop, "-g", graph, "-R", run_root, "-s", "overlay", *words, ok=None)
     check(not os.path.exists(area.file("nowhere")), "a reading command created the store")
+
+
+@test("refuse-labels-without-selinux")
+def _(area):
+    # GET-21; with SELinux: tests/vm/run
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        raise Skip("SELinux is enabled here")
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    store = _stocked(area)
+    image = store.image("localhost/small:1")["id"]
+    layer = store.orlop("create-layer", "-l", label).text.split()[0]
+    store.orlop("create-container", "-n", "plain", image)
+    for words in (["-l", label, "plain"], [layer], ["-l", label, "--read-only", image]):
+        refused = store.orlop("mount", *words, ok=False)
+        equal(store.go("mount", *words, ok=False).code, refused.code, f"exit code of mount {words}")
+        check(label in refused.error and "SELinux is not enabled" in refused.error, f"mount {words}: {refused.error}")
+        equal(mounts_below(store.graph + "/overlay/" + layer), [], "mounts")
+    store.orlop("unmount", "plain", ok=None)
+    point = store.mounted(store.orlop, "plain")
+    check(os.path.exists(f"{point}/small"), "a mount without a label after refusals")
+    store.orlop("unmount", "plain")

@@ -22,11 +22,10 @@ NOT_FOR_USERS = {
     "stores-of-1.24-*": "1.24 writes xattrs that only root may write",
     "reckoning-*": "it has nothing to do with rights",
 }
-# What mounts nothing, or only reads what others mount, is the same for each mounter.
-NOT_BY_FUSE = {name: "nothing is mounted there" for name in (
+NOT_BY_FUSE = {name: "what mounts makes no difference there" for name in (
     "refuse-*", "records-*", "names-*", "same-*", "a-name-*", "unknown-*", "id-prefix-*", "go-check-*", "load-*",
     "import-*", "export-*", "empty-*", "odd-*", "unpacked-*", "policy-*", "reading-*", "save-*", "saved-*",
-    "two-loads-*", "a-killed-*", "a-collection-*", "loads-beside-*", "image-store-*", "*-on-vfs", "stores-of-1.53-*")}
+    "two-loads-*", "a-killed-*", "a-collection-*", "loads-beside-*", "*-on-vfs")}
 USERS_ALONE = {"mounts-are-those-of-a-user": "it is about users"}
 
 
