@@ -13,19 +13,22 @@ PODMAN_RUN = ["run", "--network", "none", "--ulimit", "nofile=1024:1024",
 
 
 class Store:
-    """A graph root and run root in a test's area, and the programs that open it."""
+    """A graph root and run root in a test's area, and the programs that open it, all with `options`."""
 
     def __init__(self, area, name="store", driver="overlay"):
         self.area, self.driver = area, driver
         self.graph = area.file(name + "/graph")
         self.run_root = area.file(name + "/run")
+        self.options = []
+        # Layers of additional stores.
+        self.foreign = set()
         os.makedirs(self.graph)
         os.makedirs(self.run_root)
 
     # The three implementations of one command line.
     def _command(self, program, *words, **how):
         return self.area.run(program, "-g", self.graph, "-R", self.run_root,
-                             "-s", self.driver, *words, **how)
+                             "-s", self.driver, *self.options, *words, **how)
 
     def orlop(self, *words, **how):
         return self._command(self.area.options.orlop, *words, **how)
@@ -40,13 +43,13 @@ class Store:
     def podman(self, *words, **how):
         return self.area.run(
             "podman", "--root", self.graph, "--runroot", self.run_root,
-            "--storage-driver", self.driver, "--runtime", "runc",
+            "--storage-driver", self.driver, *self.options, "--runtime", "runc",
             "--cgroup-manager", "cgroupfs", "--events-backend", "file", *words, **how)
 
     def buildah(self, *words, **how):
         return self.area.run(
             "buildah", "--root", self.graph, "--runroot", self.run_root,
-            "--storage-driver", self.driver, *words, **how)
+            "--storage-driver", self.driver, *self.options, *words, **how)
 
     def reference(self, name):
         """The image `name` of this store in skopeo's spelling."""
