@@ -8,7 +8,9 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, dedup, delete, diffs, doctor, images, list, mounts, names, store, unshare};
+use crate::{
+    create, dedup, delete, diffs, doctor, images, list, mounts, names, owners, store, unshare,
+};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Layers(list::Layers),
     /// Examine a layer
     Layer(list::Examine),
+    /// Find the owners above a layer's mount point whom its id maps do not know
+    LayerParentOwners(owners::ParentOwners),
     /// List the layers that the driver has
     StorageLayers(list::StorageLayers),
     /// List images
@@ -68,6 +72,8 @@ pub(crate) enum Command {
     Containers(list::Containers),
     /// Examine a container
     Container(list::Examine),
+    /// Find the owners above a container's mount point whom its layer's id maps do not know
+    ContainerParentOwners(owners::ParentOwners),
     /// Check if a layer or image or container exists
     Exists(names::Exists),
     /// Retrieve layer, image, or container metadata
@@ -166,6 +172,8 @@ pub(crate) enum Command {
     /// Delete a container, with safety checks
     #[command(alias = "deletecontainer")]
     DeleteContainer(delete::Delete),
+    /// Remove data and layers that have no record
+    Gc(store::Gc),
     /// Dedup all images
     Dedup(dedup::Dedup),
     /// Check on graph driver status
@@ -196,12 +204,14 @@ impl Command {
             Self::CreateContainer(args) => args.run(cx),
             Self::Layers(args) => args.run(cx),
             Self::Layer(args) => args.layers(cx),
+            Self::LayerParentOwners(args) => args.layers(cx),
             Self::StorageLayers(args) => args.run(cx),
             Self::Images(args) => args.run(cx),
             Self::ImagesByDigest(args) => args.run(cx),
             Self::Image(args) => args.images(cx),
             Self::Containers(args) => args.run(cx),
             Self::Container(args) => args.containers(cx),
+            Self::ContainerParentOwners(args) => args.containers(cx),
             Self::Exists(args) => args.run(cx),
             Self::Metadata(args) => args.run(cx),
             Self::SetMetadata(args) => args.run(cx),
@@ -237,6 +247,7 @@ impl Command {
             Self::DeleteLayer(args) => args.run(cx, orlop::store::Store::delete_layer),
             Self::DeleteImage(args) => args.run(cx),
             Self::DeleteContainer(args) => args.run(cx, orlop::store::Store::delete_container),
+            Self::Gc(args) => args.run(cx),
             Self::Dedup(args) => args.run(cx),
             Self::Status(args) => args.run(cx),
             Self::Version(args) => args.run(cx),

@@ -346,22 +346,29 @@ impl Examine {
         Ok(code)
     }
 
-    /// What is found of the ids, and code 1 if something is not; standard error says what.
     fn find<T>(&self, look_up: impl Fn(&str) -> orlop::Result<T>) -> orlop::Result<(Vec<T>, u8)> {
-        let mut found = Vec::new();
-        let mut code = 0;
-        for id in &self.ids {
-            match look_up(id) {
-                Ok(object) => found.push(object),
-                Err(error) if is_unknown(&error) => {
-                    output::complain(&error.to_string());
-                    code = 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((found, code))
+        find(&self.ids, look_up)
     }
+}
+
+/// What is found of the ids, and code 1 if something is not; standard error says what.
+pub(crate) fn find<T>(
+    ids: &[String],
+    look_up: impl Fn(&str) -> orlop::Result<T>,
+) -> orlop::Result<(Vec<T>, u8)> {
+    let mut found = Vec::new();
+    let mut code = 0;
+    for id in ids {
+        match look_up(id) {
+            Ok(object) => found.push(object),
+            Err(error) if is_unknown(&error) => {
+                output::complain(&error.to_string());
+                code = 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, code))
 }
 
 /// Whether the error says that there is no such thing, rather than that it could not be found out.

@@ -19,6 +19,7 @@ mod mounts;
 mod names;
 mod namespace;
 mod output;
+mod owners;
 mod progress;
 mod quote;
 mod store;

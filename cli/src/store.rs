@@ -196,6 +196,24 @@ impl Wipe {
     }
 }
 
+/// `gc`.
+#[derive(Args)]
+pub(crate) struct Gc {
+    /// Prefer JSON output
+    #[arg(short, long)]
+    json: bool,
+}
+
+impl Gc {
+    pub(crate) fn run(self, cx: &mut Context) -> Outcome {
+        cx.store()?.garbage_collect()?;
+        if self.json {
+            cx.out.json("")?;
+        }
+        Ok(0)
+    }
+}
+
 /// In JSON `""` for success and `{}` for a failure, whose text is on standard error then.
 fn conclude(cx: &mut Context, json: bool, outcome: orlop::Result<()>) -> Outcome {
     if json {

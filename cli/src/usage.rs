@@ -11,15 +11,8 @@ use crate::typed::Typed;
 const BAD_FLAG: u8 = 125;
 
 /// Commands of the Go program that are not here yet (`cli.md`, last section).
-const NOT_YET: &[&str] = &[
-    "applydiff-using-staging-dir",
-    "check",
-    "container-parent-owners",
-    "copy",
-    "create-storage-layer",
-    "gc",
-    "layer-parent-owners",
-];
+const NOT_YET: &[&str] =
+    &["applydiff-using-staging-dir", "check", "copy", "create-storage-layer", "gc"];
 
 /// Tells the user of `error`; returns the exit code (`cli.md`, Streams and exit codes).
 ///

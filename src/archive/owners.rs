@@ -41,12 +41,7 @@ pub fn change_owners(root: BorrowedFd<'_>, to_container: &IdMaps, to_host: &IdMa
         to_host: to_host.clone(),
         root: to_host.root()?,
     };
-    let work =
-        move |batch: Batch| batch.names.iter().try_for_each(|item| change.apply(&batch, item));
-    let started = Pool::start("orlop-owner", processors(), work);
-    let pool =
-        started.map_err(|e| failed(b".", Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)))?;
-    let mut crew = Crew { pool, batch: None };
+    let mut crew = Crew::start(change, processors())?;
     let mut links = Links::default();
     let mut walk = Walk::new(root).map_err(|e| failed(b".", e))?;
     while let Some(item) = walk.next().map_err(|e| failed(walk.path(), e))? {
@@ -89,6 +84,10 @@ impl Change {
             if uid == self.root.0 { uid } else { host.0 },
             if gid == self.root.1 { gid } else { host.1 },
         ))
+    }
+
+    fn apply_all(&self, batch: &Batch) -> Result<()> {
+        batch.names.iter().try_for_each(|item| self.apply(batch, item))
     }
 
     fn apply(&self, batch: &Batch, item: &Item) -> Result<()> {
@@ -145,11 +144,23 @@ fn set_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> std::result::Result<
 
 /// The threads, and what the walk has for them.
 struct Crew {
-    pool: Pool<Batch, Result<()>>,
+    change: Change,
+    /// None on a single processor, where handing over gains nothing.
+    pool: Option<Pool<Batch, Result<()>>>,
     batch: Option<Batch>,
 }
 
 impl Crew {
+    fn start(change: Change, threads: usize) -> Result<Self> {
+        let start = || {
+            let change = change.clone();
+            Pool::start("orlop-owner", threads, move |batch: Batch| change.apply_all(&batch))
+                .map_err(|e| failed(b".", Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)))
+        };
+        let pool = (threads > 1).then(start).transpose()?;
+        Ok(Self { change, pool, batch: None })
+    }
+
     /// Hands the present entry of the walk over, with others of its directory.
     fn give(&mut self, walk: &Walk, item: Item) -> Result<()> {
         let (parent, _) = split(walk.path());
@@ -170,15 +181,18 @@ impl Crew {
 
     fn submit(&mut self) -> Result<()> {
         let Some(batch) = self.batch.take() else { return Ok(()) };
-        while self.pool.pending() >= AHEAD {
+        while self.pool.as_ref().is_some_and(|pool| pool.pending() >= AHEAD) {
             self.collect()?;
         }
-        self.pool.submit(batch).map_err(|e| stopped().caused_by(e))
+        match &mut self.pool {
+            Some(pool) => pool.submit(batch).map_err(|e| stopped().caused_by(e)),
+            None => self.change.apply_all(&batch),
+        }
     }
 
     /// Waits for the oldest batch; says whether there was one.
     fn collect(&mut self) -> Result<bool> {
-        match self.pool.collect() {
+        match self.pool.as_mut().and_then(Pool::collect) {
             Some(outcome) => outcome.map_err(|e| stopped().caused_by(e))?.map(|()| true),
             None => Ok(false),
         }

@@ -3,7 +3,7 @@
 use super::data::write_item;
 use super::id_maps::{TopLayer, Wish};
 use super::images::check_keys;
-use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
+use super::kind::{AWAITS_OWNER, INCOMPLETE};
 use super::lookup::find_container;
 use super::making::plan;
 use super::open::{make_directory, remove_directory};
@@ -120,7 +120,7 @@ impl Store {
             }
             // From here on the Go library may have the layer, if this process dies; we wait for the container.
             let flags = &mut layers.get_mut(layer_id.as_str())?.flags;
-            flags.insert(AWAITS_CONTAINER.to_owned(), true.into());
+            flags.insert(AWAITS_OWNER.to_owned(), true.into());
             flags.remove(INCOMPLETE);
             layers.save()?;
             containers.push(usize::from(volatile), record.clone())?;
@@ -145,7 +145,7 @@ impl Store {
             return Err(error);
         }
         // From here on the container exists; if clearing the flag fails, the next operation that writes makes up for it.
-        layers.get_mut(layer_id.as_str())?.flags.remove(AWAITS_CONTAINER);
+        layers.get_mut(layer_id.as_str())?.flags.remove(AWAITS_OWNER);
         if let Err(e) = layers.save() {
             tracing::warn!("the next operation that writes finishes container {container_id}: {e}");
         }

@@ -1,5 +1,6 @@
 //! Which id maps the files of new layers have (`store-format.md` 3, 11), and the mapped copies of an image's top layer.
 
+use super::kind::{AWAITS_OWNER, INCOMPLETE};
 use super::making::{Source, plan};
 use super::order::{Before, Held, Images, Layers, Userns};
 use super::paths::Paths;
@@ -211,17 +212,30 @@ impl Store {
         copy.source = Source::Template(LayerId::new(template.id.as_str())?);
         let id = copy.id.clone();
         self.make_layers(held, layers, &mut [copy])?;
-        let made = self.complete_layers(layers, std::slice::from_ref(&id)).and_then(|records| {
-            images.get_mut(image)?.mapped_layers.push(id.to_string());
-            images.save().map(|()| records)
+        let ids = std::slice::from_ref(&id);
+        // Until the image has it, nobody would ever take it away.
+        let whole = self.sync_content().and_then(|()| {
+            let flags = &mut layers.get_mut(id.as_str())?.flags;
+            flags.insert(AWAITS_OWNER.to_owned(), true.into());
+            flags.remove(INCOMPLETE);
+            layers.save()
         });
-        let made = made.inspect_err(|_| {
+        whole.inspect_err(|_| self.abandon_layers(held, layers, ids))?;
+        images.get_mut(image)?.mapped_layers.push(id.to_string());
+        images.save().inspect_err(|_| {
             // If only the sync after the image's rename failed, others see the copy with it already.
             if !images.is_on_disk(image) {
-                self.abandon_layers(held, layers, std::slice::from_ref(&id));
+                self.abandon_layers(held, layers, ids);
             }
         })?;
-        made.into_iter().next().ok_or_else(|| unknown::<Layer>("copying the layer", id.as_str()))
+        // If that fails, the next operation that writes makes up for it.
+        let record = layers.get_mut(id.as_str())?;
+        record.flags.remove(AWAITS_OWNER);
+        let record = record.clone();
+        if let Err(e) = layers.save() {
+            tracing::warn!("the next operation that writes finishes the mapped copy {id}: {e}");
+        }
+        Ok(record)
     }
 }
 

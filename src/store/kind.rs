@@ -79,13 +79,13 @@ record!(Container, containers, "container", ContainerUnknown);
 /// The flag of a layer whose making or deleting is under way (`store-format.md` 10.2).
 pub(crate) const INCOMPLETE: &str = "incomplete";
 
-/// Our own flag of a layer that is whole, whose container is not yet on record. The Go library, which deletes what is
-/// [`INCOMPLETE`] without a look at the containers, leaves it alone.
-pub(crate) const AWAITS_CONTAINER: &str = "orlop-awaits-container";
+/// Our own flag of a layer that is whole, whose container, or image if it is a mapped copy, does not have it on record yet. The Go library, which deletes what is
+/// [`INCOMPLETE`] without a look at who has it, leaves it alone.
+pub(crate) const AWAITS_OWNER: &str = "orlop-awaits-container";
 
 impl Layer {
     /// Whether recovery has to finish it or to take it away.
     pub(super) fn is_unfinished(&self) -> bool {
-        self.is_incomplete() || self.flags.contains_key(AWAITS_CONTAINER)
+        self.is_incomplete() || self.flags.contains_key(AWAITS_OWNER)
     }
 }

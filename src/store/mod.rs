@@ -8,6 +8,7 @@ mod dedup;
 mod delete;
 mod diffs;
 mod digest_locks;
+mod garbage;
 mod id_maps;
 mod images;
 mod kind;
@@ -19,6 +20,7 @@ mod mounts;
 mod names;
 mod open;
 mod order;
+mod parent_owners;
 mod paths;
 mod recovery;
 mod removal;
@@ -39,6 +41,7 @@ use std::sync::Mutex;
 pub use layers::StagedLayer;
 #[cfg(test)]
 pub(crate) use making::SYNCS;
+pub use parent_owners::ParentOwners;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,
 };

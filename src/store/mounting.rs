@@ -8,7 +8,7 @@ use super::table::{Edit, unknown};
 use super::{MountRequest, Store};
 use crate::driver::MountOptions;
 use crate::record::Layer;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 impl Store {
     /// Mounts a layer, or a container's layer with the container's label, options and volatility; returns where. Mounting what
@@ -76,6 +76,21 @@ impl Store {
         let id = LayerId::new(layer.id.as_str())?;
         let maps = options.maps();
         let owners = layer.id_maps();
+        if !maps.is_empty() {
+            let below = self.maps_below(&held, &layers, layer)?;
+            if below == maps {
+                // A copy with these owners was made, where no mount could map them; to map them again would be too much.
+                (options.uid_map, options.gid_map) = (Vec::new(), Vec::new());
+            } else if !below.is_empty() {
+                return Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id}"))
+                    .id(&layer.parent)
+                    .detail(format!(
+                        "the files of layer {}, on which it lies, have owners by other id maps",
+                        layer.parent
+                    ))
+                    .hint("restore the records of both, or create the container anew"));
+            }
+        }
         let mut mounts = self.mounts.write(&held)?;
         let count = mounts.get(id.as_str()).map_or(0, |p| p.count);
         let present = mounts
@@ -104,6 +119,26 @@ impl Store {
             return Err(error);
         }
         Ok(path)
+    }
+
+    /// By which maps the files of the layer below got their owners.
+    fn maps_below(
+        &self,
+        held: &Held<Layers>,
+        layers: &Edit<'_, Layer, Layers>,
+        layer: &Layer,
+    ) -> Result<IdMaps> {
+        let parent = layer.parent.as_str();
+        if parent.is_empty() {
+            return Ok(IdMaps::default());
+        }
+        match layers.by_id(parent) {
+            Some(parent) => Ok(parent.id_maps()),
+            None => {
+                let found = self.find_foreign_layer(held, parent)?;
+                Ok(found.map_or_else(IdMaps::default, |(parent, _)| parent.id_maps()))
+            }
+        }
     }
 
     /// Gives one mount of a layer or container back, all of them with `force`; tells whether it is still mounted. What is not

@@ -93,9 +93,25 @@ impl Paths {
         roots.iter().flatten().map(|root| self.below(root, "layers")).collect()
     }
 
+    /// Where tar-splits and big data of layers are; under the graph root in every mode.
+    pub(crate) fn layer_metadata(&self) -> PathBuf {
+        self.below(&self.graph_root, "layers")
+    }
+
     /// Temp dirs of layer metadata (10.3).
     pub(crate) fn layer_temp(&self) -> PathBuf {
-        self.below(&self.graph_root, "layers").join("tmp")
+        self.layer_metadata().join("tmp")
+    }
+
+    /// The record files that only a store of the other mode, transient or not, reads.
+    pub(crate) fn files_of_other_mode(&self) -> Vec<RecordFile> {
+        let other = Self { transient: !self.transient, ..self.clone() };
+        let mine: Vec<PathBuf> = self.record_files().map(|file| file.path).collect();
+        other.record_files().filter(|file| !mine.contains(&file.path)).collect()
+    }
+
+    fn record_files(&self) -> impl Iterator<Item = RecordFile> {
+        self.layer_files().into_iter().chain(self.container_files())
     }
 
     /// The tar-split file of a layer (8); under the graph root in every mode.
@@ -183,7 +199,7 @@ impl Paths {
         let mut all: Vec<PathBuf> =
             images.flat_map(|dir| [dir.join("images.json"), dir.join(ITEM)]).collect();
         all.extend([layers.join(ITEM), containers.join(ITEM), self.mount_points().1]);
-        all.extend(self.layer_files().into_iter().chain(self.container_files()).map(|f| f.path));
+        all.extend(self.record_files().map(|f| f.path));
         all
     }
 

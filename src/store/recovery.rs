@@ -1,7 +1,9 @@
 //! What a crash leaves, cleared or finished by the next operation that writes (`store-format.md` 10.2, 10.3).
 
+use std::collections::HashSet;
+
 use super::Store;
-use super::kind::{AWAITS_CONTAINER, INCOMPLETE};
+use super::kind::{AWAITS_OWNER, INCOMPLETE};
 use super::order::{Before, Held, Layers};
 use super::table::Edit;
 use super::waste::Waste;
@@ -50,7 +52,7 @@ impl Store {
 
     /// Finishes what was cut short. A container's layer is flagged until its container is recorded, and before the container is
     /// deleted: with the container on record and the layer's files in place, the flag goes; with the files gone, the container
-    /// goes too. Every other flagged layer is deleted.
+    /// goes too. The flag of a mapped copy goes if its image has it on record. Every other flagged layer is deleted.
     ///
     /// What resists stays flagged and hidden: no reason to refuse work on the rest of the store.
     fn recover_incomplete(
@@ -74,15 +76,29 @@ impl Store {
                 return Ok(());
             }
         };
+        let copies = self.mapped_copies(held);
         let owner = |layer: &str| owned.iter().find(|(l, _)| l == layer).map(|(_, id)| id);
         let mut unfinished = Vec::new();
         for id in incomplete {
+            // What is incomplete as well is on its way out, whoever names it.
+            let waits = layers.iter().any(|layer| layer.id == id);
+            match &copies {
+                Ok(copies) if waits && copies.contains(&id) => {
+                    layers.get_mut(&id)?.flags.remove(AWAITS_OWNER);
+                    continue;
+                }
+                Err(error) if waits && owner(&id).is_none() => {
+                    tracing::warn!("layer {id} may be an image's, and stays: {error}");
+                    continue;
+                }
+                _ => {}
+            }
             let there = || LayerId::new(id.as_str()).is_ok_and(|id| self.driver.exists(&id));
             match owner(&id) {
                 Some(_) if there() => {
                     let flags = &mut layers.get_mut(&id)?.flags;
                     flags.remove(INCOMPLETE);
-                    flags.remove(AWAITS_CONTAINER);
+                    flags.remove(AWAITS_OWNER);
                 }
                 Some(container) => {
                     tracing::warn!("finishing the interrupted deletion of container {container}");
@@ -105,5 +121,10 @@ impl Store {
             tracing::warn!("an incomplete layer could not be removed: {error}");
         }
         Ok(())
+    }
+
+    fn mapped_copies(&self, held: &Held<Layers>) -> Result<HashSet<String>> {
+        let (_, images) = self.images.read(held)?;
+        Ok(images.iter().flat_map(|image| image.mapped_layers.iter().cloned()).collect())
     }
 }

@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Moves what the driver has of a layer into a temp dir of its own, and the store's files of it into `data`, made on demand.
-    fn move_files_aside(
+    pub(super) fn move_files_aside(
         &self,
         id: &LayerId,
         layers: &mut Edit<'_, Layer, Layers>,

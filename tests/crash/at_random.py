@@ -68,7 +68,7 @@ class Random:
         store, words = self.stage.start(sweep.scene)
         area = self.stage.area
         return store, words, subprocess.Popen(
-            [area.options.orlop, "-g", store.graph, "-R", store.run_root, "-s", store.driver, *words],
+            [area.options.orlop, "-g", store.graph, "-R", store.run_root, "-s", store.driver, *store.options, *words],
             env={**area.environment, **EPOCH}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

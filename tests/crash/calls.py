@@ -30,7 +30,7 @@ HARMLESS = frozenset("""
     set_tid_address set_robust_list sched_getaffinity sched_yield gettid getpid getppid getuid
     geteuid getgid getegid capget getrandom uname sysinfo prlimit64 getrlimit getcwd chdir fchdir
     umask rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall clock_gettime
-    clock_nanosleep nanosleep fsopen fadvise64 readahead tgkill kill memfd_create membarrier
+    clock_nanosleep nanosleep fsopen fadvise64 readahead tgkill kill pidfd_send_signal memfd_create membarrier
     """.split())
 # What waits or takes long, and so may be interrupted though it changes nothing.
 INTERRUPTIBLE = frozenset("read pread64 readv fcntl flock open openat openat2".split())

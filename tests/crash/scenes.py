@@ -6,19 +6,27 @@ import subprocess
 
 import harness
 import imagefile
-from stores import Store
+from stores import Store, tree
 
 IMAGE, OTHER, THIRD = "localhost/two:1", "localhost/other:1", "localhost/third:1"
 BOX = "box"  # the container
 EPOCH = {"SOURCE_DATE_EPOCH": str(imagefile.EPOCH)}
 
 
+# Runs that take less than this, in seconds, leave some scenes to longer ones.
+SHORT = 100
+
+
 class Scene:
     """One command: the store before it is `start`, then the commands of `begin` are run, then this one."""
 
     def __init__(self, name, words, start="image", begin=(), done=(), between=None, stays="", podman=True,
-                 orphans=("images",)):
+                 orphans=("images",), options=(), environment=None, short=True):
         self.name, self.words, self.start, self.begin = name, words, start, begin
+        # What all programs are given besides: driver options, and variables.
+        self.options, self.environment = options, environment or {}
+        # Whether a run of less than SHORT seconds has time for it: each scene costs some twenty strikes at the least.
+        self.short = short
         # What the command says when it finds that all has happened already.
         self.done = done
         # (kind, id, which part): an object that a kill may leave neither as before nor as after.
@@ -33,6 +41,14 @@ class Scene:
 
 # What a command says of a thing that is there, or is gone, already.
 THERE, GONE = ("already", "in use"), ("not known", "no such", "not a ", "not an ", "unknown", "does not exist")
+
+# Owners of the container in a user namespace.
+HOST = 100000
+MAPS = ("--uidmap", f"0:{HOST}:65536", "--gidmap", f"0:{HOST}:65536")
+# With this no mount maps ids, and layers are copied with other owners.
+COPIES = {"_CONTAINERS_OVERLAY_DISABLE_IDMAP": "yes"}
+# A store beside this one, with the image in it.
+MEDIUM = ("--storage-opt", "overlay.imagestore={medium}")
 
 SCENES = (
     Scene("load into no store", ["load", "-q", "-i", "{archive}"], start="nothing"),
@@ -74,6 +90,37 @@ SCENES = (
           between=("layer", "spare", "content")),
     Scene("shutdown", ["shutdown"], start="container"),
     Scene("wipe", ["wipe"], start="container", orphans=("images", "containers")),
+    # Other owners: by the mount, and by copies.
+    Scene("create-container with id maps", ["create-container", "-i", "new", *MAPS, IMAGE], done=THERE,
+          short=False),
+    Scene("mount with id maps", ["mount", BOX], start="mapped"),
+    Scene("unmount with id maps", ["unmount", BOX], start="mapped", begin=(["mount", BOX],), short=False),
+    Scene("delete-container with id maps, mounted", ["delete-container", BOX], start="mapped", begin=(["mount", BOX],),
+          done=GONE, short=False),
+    Scene("commit with id maps", ["commit", "-q", BOX, THIRD], start="mapped", short=False),
+    Scene("create-container on a mapped copy", ["create-container", "-i", "new", *MAPS, IMAGE], done=THERE,
+          environment=COPIES),
+    Scene("import-layer with id maps", ["import-layer", "-i", "new", *MAPS, "-r", "-f", "{tar}", "{base}"], done=THERE,
+          environment=COPIES, short=False),
+    Scene("delete-container on a mapped copy", ["delete-container", BOX], start="copied", done=GONE, environment=COPIES,
+          short=False),
+    Scene("delete-image with a mapped copy", ["delete-image", IMAGE], start="copied", begin=(["delete-container", BOX],),
+          done=GONE, environment=COPIES, short=False,
+          stays="the layers of a deleted image stay, as in Go (store-format.md 10.2)"),
+    # Beside a store that is only read.
+    Scene("load beside an image store", ["load", "-q", "-i", "{archive}"], start="other", options=MEDIUM, short=False),
+    Scene("create-container beside an image store", ["create-container", "-i", "new", IMAGE], start="other", done=THERE,
+          options=MEDIUM),
+    Scene("mount beside an image store", ["mount", BOX], start="beside", options=MEDIUM, short=False),
+    Scene("delete-container beside an image store", ["delete-container", BOX], start="beside", done=GONE, options=MEDIUM,
+          short=False),
+    # Go refuses that option without a program that is not everywhere.
+    Scene("load with composefs", ["load", "-q", "-i", "{archive}", "--storage-opt", "overlay.use_composefs=true"],
+          start="other", short=False),
+    Scene("delete-layer of a served layer", ["delete-layer", "served"], start="served", done=GONE,
+          options=("--storage-opt", "overlay.additionallayerstore={server}"), short=False),
+    Scene("dedup", ["dedup"], start="image"),
+    Scene("storage-layers", ["storage-layers"], start="image"),
 )
 
 
@@ -98,8 +145,10 @@ class Stage:
     def __init__(self, options, some=None):
         """`some`: the layers of the image; two small ones if not given."""
         self.area = area = harness.Area(options, options.inside)
+        self.environment = area.environment
         self.store = Store(area)
         self.starts = {}
+        self.foreign, self.outside = set(), None
         some = some or layers()
         third = imagefile.Layer()
         third.add("other", data=b"other\n")
@@ -115,12 +164,40 @@ class Stage:
 
     def start(self, scene):
         """The store as the scene's command finds it, and the command's words."""
-        if scene.start not in self.starts:
+        if scene.options and "medium" not in self.names:
+            self._publish()
+        self.store.foreign = self.foreign if scene.options == MEDIUM else set()
+        self.store.options = [word.format(**self.names) for word in scene.options]
+        self.area.environment = {**self.environment, **scene.environment}
+        # What other programs are told besides changes what a store holds.
+        key = scene.start, scene.options, *scene.environment
+        if key not in self.starts:
+            self.starts[key] = self.area.file(f"start-{len(self.starts)}")
             self._make(scene.start)
-        self._replace(self.starts[scene.start], self.area.file("store"))
+            self._replace(self.area.file("store"), self.starts[key])
+        self._replace(self.starts[key], self.area.file("store"))
         for words in scene.begin:
             self.store.orlop(*self.filled(words))
         return self.store, self.filled(scene.words)
+
+    def _publish(self):
+        """A store beside the scenes' own, which is only read, and one that serves layers."""
+        area = self.area
+        beside = Store(area, "beside")
+        beside.orlop("load", "-q", "-i", self.names["archive"])
+        beside.orlop("shutdown")
+        served = os.path.join(area.dir("server"), imagefile.digest(b"toc"))
+        os.makedirs(served + "/diff")
+        for name in ("diff/file", "info", "blob"):
+            with open(os.path.join(served, name), "w", encoding="utf-8") as file:
+                file.write("{}")
+        self.foreign = set(beside.by_id("layers"))
+        self.outside = self.foreign_state()
+        self.names.update(medium=beside.graph, server=area.file("server"), served=served)
+
+    def foreign_state(self):
+        """All that is in the stores beside, which nobody may change."""
+        return [tree(self.area.file(name)) for name in ("beside/graph", "server")]
 
     def filled(self, words):
         """The words with the files and ids that they name."""
@@ -134,24 +211,32 @@ class Stage:
         self._replace(None, self.area.file("store"))
         if start != "nothing":
             store.orlop("load", "-q", "-i", self.names["other"])
-        if start in ("image", "container", "spare"):
+        if start not in ("nothing", "other", "beside"):
             store.orlop("load", "-q", "-i", self.names["archive"])
-        if start == "container":
-            store.orlop("create-container", "-i", BOX, "-n", "box-name", IMAGE)
+        if start in ("container", "mapped", "copied", "beside"):
+            maps = MAPS if start in ("mapped", "copied") else ()
+            store.orlop("create-container", "-i", BOX, "-n", "box-name", *maps, IMAGE)
             point = store.mounted(store.orlop, BOX)
             with open(os.path.join(point, "written"), "w", encoding="utf-8") as file:
                 file.write("in the container\n")
+                if maps:
+                    os.chown(file.fileno(), HOST + 7, HOST + 8)
             name = next(n for n in sorted(os.listdir(point)) if os.path.isfile(os.path.join(point, n)))
             os.unlink(os.path.join(point, name))
             store.orlop("unmount", BOX)
             store.orlop("set-container-data", "-f", self.names["item"], BOX, "Given")
+        if start == "served":
+            store.orlop("create-layer", "-i", "served", "-r")
+            path = os.path.join(store.graph, store.driver, "served")
+            os.rmdir(path + "/diff")
+            os.symlink(self.names["served"] + "/diff", path + "/diff")
+            with open(path + "/additionallayer", "w", encoding="utf-8") as file:
+                file.write(self.names["served"])
         if start == "spare":
             store.orlop("create-layer", "-i", "spare", "-n", "spare-name")
-        if start != "nothing":
+        if start not in ("nothing", "served"):
             # So that podman's own files, which are no part of the sweep, are there already.
             store.podman("images", "-q")
-        self.starts[start] = self.area.file("start-" + start)
-        self._replace(self.area.file("store"), self.starts[start])
 
     def _replace(self, source, target):
         """Make `target` a copy of `source`, with owners, times, attributes and hard links; of None: two empty roots."""

@@ -22,11 +22,11 @@ def objects(store, known=None, lists=None):
     """{(kind, id): facts} of every object that orlop lists: its record and its content.
 
     What differs between two runs of one command is left out: the time of creation and the
-    random id of a layer, not among the `known` ones, that was made for a container.
+    random id of a layer, not among the `known` ones, that was made for a container or an image.
     """
     lists = lists or listed(store, store.orlop)
     known = set(store.by_id("layers")) if known is None else known
-    own = {r["layer"]: r["id"] for r in lists["containers"] if r["layer"] not in known}
+    made = made_for(lists, known)
     found = {}
     for kind in KINDS:
         records = store.by_id(kind)
@@ -34,24 +34,48 @@ def objects(store, known=None, lists=None):
             record = {k: v for k, v in records.get(id, {}).items() if k != "created"}
             key = (kind[:-1], id)
             if kind == "layers":
-                content = layer_content(store, record)
+                content = layer_content(store, record) if record else "another store's"
                 # Flags are the store's own; sound() sees to it that none stays.
                 record.pop("flags", None)
-                if id in own:
-                    key, record["id"] = ("layer of container", own[id]), "random"
+                if id in made:
+                    key, record["id"] = made[id], "random"
+                if record.get("parent") in made:
+                    record["parent"] = "random"
             else:
                 content = {k: data(store, kind, id, k) for k in record.get("big-data-names") or []}
-                if record.get("layer") in own:
+                if record.get("layer") in made:
                     record["layer"] = "random"
+                if "mapped-layers" in record:
+                    record["mapped-layers"] = ["random" if id in made else id for id in record["mapped-layers"]]
             found[key] = {"record": record, "content": content}
     return found
+
+
+def made_for(lists, known):
+    """{layer: key of what it was made for} of the layers that are not known."""
+    made = {r["layer"]: ("layer of container", r["id"]) for r in lists["containers"]}
+    for record in lists["images"]:
+        for number, id in enumerate(record.get("mapped-layers") or []):
+            made[id] = (f"mapped copy {number} for image", record["id"])
+    return {id: key for id, key in made.items() if id not in known}
 
 
 def layer_content(store, record):
     if record.get("diff-digest"):
         done = store.orlop("diff", "-u", record["id"], ok=None)
-        return "sha256:" + hashlib.sha256(done.out).hexdigest() if done.code == 0 else done.error
-    return tree(store.layer_dir(record["id"]), times=False)
+        told = "sha256:" + hashlib.sha256(done.out).hexdigest() if done.code == 0 else done.error
+        if not record.get("uidmap"):
+            return told
+        # The tar tells nothing of the owners on the disk.
+        return [told, *directories(store, record["id"])]
+    return directories(store, record["id"])
+
+
+def directories(store, layer):
+    """The trees of a layer's own directories, the newest first: `diff`, `diff1`, …"""
+    path = store.layer_dir(layer)
+    older = [path + str(number) for number in range(1, 4)]
+    return [tree(p, times=False) for p in (path, *older) if p == path or os.path.lexists(p)]
 
 
 def data(store, kind, id, key):
@@ -126,6 +150,7 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
             check(whole or go_first and kind == "containers", f"{what}: {record['id']} of the {kind} has lost its layer")
             notes |= set() if whole else {NO_LAYER}
     recorded = store.by_id("layers")
+    layers = {id: record for id, record in layers.items() if id in recorded or id not in store.foreign}
     check(set(recorded) == set(layers), f"{what}: records that no list shows: {set(recorded) ^ set(layers)}")
     flagged = [r["id"] for r in recorded.values() if r.get("flags")]
     check(not flagged, f"{what}: layers are flagged still: {flagged}")
@@ -164,6 +189,9 @@ def files(store):
                 # The kernel's own, in an overlay's work directory; locks of digests, which stay.
                 folders[:], names = [], []
             for name in folders + names:
+                if name.startswith(("idmapped-lower-dir-", "volatile-")):
+                    # What is remembered of the kernel by the first who asks.
+                    continue
                 if name in ("tmp", "tempdirs", f"{store.driver}-locks"):
                     # Made once, and empty unless something is on its way in or out; or full of locks.
                     continue

@@ -34,6 +34,7 @@ LATE = (
     ("^unmount", "", "", "what is unmounted stays so; the repeat puts the count right"),
     ("^applydiff", "", "", "a diff is applied in place, as in Go"),
 )
+COPIED = "the image keeps its mapped copy, on which the repeat makes the container, as in Go"
 BETWEEN = {"either": "the item is in place before the record tells its digest, as in Go",
            "content": "a diff is applied in place, as in Go"}
 
@@ -74,7 +75,7 @@ class Sweep:
         """The scene's command, on one processor, so that it starts as few threads as it can."""
         options = self.stage.area.options
         return self.stage.area.run("taskset", "-c", options.processor, *tracer, options.orlop, "-g", store.graph,
-                                   "-R", store.run_root, "-s", store.driver, *words, ok=ok, env=EPOCH)
+                                   "-R", store.run_root, "-s", store.driver, *store.options, *words, ok=ok, env=EPOCH)
 
     def strike(self, point, what):
         """Run the command with `what` injected at the point: (store, words, result).
@@ -131,6 +132,8 @@ class Sweep:
         but = {**self.between, **(state.unfinished(store, lists) if go_first else {})}
         self.note(state.each_before_or_after(now, self.before, self.after, but, what)
                   | state.sound(store, lists, what, self.scene.orphans, go_first))
+        if self.scene.options:
+            check(self.stage.foreign_state() == self.stage.outside, f"{what}: a store beside was changed")
         return now
 
     def again(self, store, words, now, go_first=False):
@@ -190,7 +193,7 @@ class Sweep:
             at_once = state.files(store)
             probe(store)
             now = self.settled(store, "after the error")
-            late = reason(LATE, self.scene, point)
+            late = reason(LATE, self.scene, point) or (COPIED if self.copied(now) else None)
             present = now, state.mounts(store), state.counts(store)
             if late and present != (self.before, self.old_mounts, self.old_counts):
                 outcome = "done, late"
@@ -205,12 +208,18 @@ class Sweep:
         self.again(store, words, now)
         return outcome
 
+    def copied(self, now):
+        """Whether only the mapped copies that the command makes are there."""
+        copies = {key for key in self.after if key[0].startswith("mapped copy") and key not in self.before}
+        images = {key for key in self.after if key[0] == "image"}
+        return copies and now == {**self.before, **{key: self.after[key] for key in copies | images}}
+
     def clear(self, text, error, words):
         """An error is one line that names an object or a path, and the cause."""
         lines = [line for line in text.strip().splitlines() if "level=warning" not in line]
         check(len(lines) == 1, f"not one line of error: {text!r}")
         check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
-        named = [self.stage.area.path, "standard output"] + [word for word in words[1:] if not word.startswith("-")]
+        named = [self.stage.area.path, "standard output", " (id "] + [word for word in words[1:] if not word.startswith("-")]
         check(any(name in lines[0] for name in named), f"names no object and no path: {text}")
 
 

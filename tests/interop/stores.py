@@ -14,12 +14,15 @@ PODMAN_RUN = ["run", "--network", "none", "--ulimit", "nofile=1024:1024",
 
 
 class Store:
-    """A graph root and run root in a test's area, and the programs that open it."""
+    """A graph root and run root in a test's area, and the programs that open it, all with `options`."""
 
     def __init__(self, area, name="store", driver="overlay"):
         self.area, self.driver = area, driver
         self.graph = area.file(name + "/graph")
         self.run_root = area.file(name + "/run")
+        self.options = []
+        # Layers of additional stores.
+        self.foreign = set()
         os.makedirs(self.graph)
         os.makedirs(self.run_root)
         self.options = users.storage_options(area.mounter) if driver == "overlay" else []

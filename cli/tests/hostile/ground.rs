@@ -47,6 +47,8 @@ pub struct Ground {
     unhindered: bool,
     /// How many files the command may have open.
     files: Option<u64>,
+    /// Whether the store below `outside/medium` is an additional one.
+    beside: bool,
 }
 
 impl Ground {
@@ -65,7 +67,7 @@ impl Ground {
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/canary"), "untouched").unwrap();
         fs::write(dir.path().join("storage.conf"), "").unwrap();
-        Some(Self { dir, driver, unhindered: true, files: None })
+        Some(Self { dir, driver, unhindered: true, files: None, beside: false })
     }
 
     /// A store with one layer, and the directories and locks that come with the first ones.
@@ -82,12 +84,20 @@ impl Ground {
         let mut copy = Command::new("cp");
         copy.args(["-a", "--reflink=auto", "--"]).arg(self.path(".")).arg(dir.path());
         assert!(copy.status().unwrap().success(), "{copy:?}");
-        Self { dir, driver: self.driver, unhindered: true, files: None }
+        Self { dir, driver: self.driver, unhindered: true, files: None, beside: self.beside }
     }
 
     /// Whether the command has, from now on, no right to pass over the modes of files.
     pub fn hinder(&mut self, yes: bool) {
         self.unhindered = !yes;
+    }
+
+    /// From now on the store is in `g` and `r`, and what was there is an additional one outside.
+    pub fn publish(&mut self) {
+        let medium = self.path("outside/medium");
+        fs::rename(self.path("g"), &medium).unwrap();
+        fs::remove_dir_all(self.path("r")).unwrap();
+        self.beside = true;
     }
 
     /// How many files the command may have open from now on.
@@ -117,6 +127,7 @@ impl Ground {
     fn words(&self, line: &str) -> Vec<String> {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let (graph, run) = (text(self.path("g")), text(self.path("r")));
+        let medium = format!("overlay.imagestore={}", text(self.path("outside/medium")));
         let files = self.files.map(|files| format!("--nofile={files}"));
         let rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
         let rights = rights.into_iter().filter(|_| !self.unhindered);
@@ -126,7 +137,8 @@ impl Ground {
         // The copies of a ground would otherwise have to unmount their homes.
         let option = ["--storage-opt", "overlay.skip_mount_home=true"];
         let option = option.into_iter().filter(|_| self.driver == "overlay");
-        let words = limit.chain(files).chain(fixed).chain(option);
+        let medium = ["--storage-opt", &medium].into_iter().filter(|_| self.beside);
+        let words = limit.chain(files).chain(fixed).chain(option).chain(medium);
         words.chain(line.split_whitespace()).map(str::to_owned).collect()
     }
 

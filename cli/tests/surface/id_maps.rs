@@ -27,6 +27,19 @@ const LINES: &str = "
     create-container -j -i few --uidmap 0:7000:1 --gidmap 0:7000:2 img
     create-container -j -i none --hostuidmap --hostgidmap img
     create-container -j -i nothing --uidmap 0:1000:100 --gidmap 0:2000:100 ''
+    layer-parent-owners mapped
+    container-parent-owners one
+    container-parent-owners -j none one
+    layer-parent-owners -j base nosuch
+    layer-parent-owners base
+    container-parent-owners none nosuch
+    mount one
+    mount users
+    mount none
+    container-parent-owners one none
+    container-parent-owners users
+    container-parent-owners -j one users
+    unmount one users none
     layer mapped
     layer -j mapped
     container -j one

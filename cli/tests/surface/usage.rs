@@ -4,7 +4,7 @@ use crate::sandbox::{Sandbox, bare};
 
 #[test]
 fn commands_that_are_not_there() {
-    for name in ["nosuch", "check", "gc", "copy", "help"] {
+    for name in ["nosuch", "check", "copy", "help"] {
         let run = bare(&[name]);
         assert_eq!((run.code, run.stdout), (1, format!("{name}: unrecognized command.\n")));
         let advice = if matches!(name, "nosuch" | "help") { "orlop --help" } else { "yet" };

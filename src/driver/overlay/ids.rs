@@ -231,7 +231,15 @@ impl Move {
 
 /// Gives the older uppers the numbers from 1 on again, the newest first, as other versions look for them.
 pub(super) fn close_gaps(layer: &LayerDir) -> Result<()> {
-    for (n, found) in (1..).zip(layer.older()) {
+    let older = layer.older();
+    // What is no directory is no gap.
+    for n in 1..older.last().copied().unwrap_or(0) {
+        let path = layer.older_dir(n);
+        if !older.contains(&n) && path.symlink_metadata().is_ok() {
+            return Err(layout::damaged(&path, "it is not a directory"));
+        }
+    }
+    for (n, found) in (1..).zip(older) {
         if n != found {
             tracing::warn!(layer = %layer.id, from = found, to = n, "an older upper gets its number back");
             Move { from: layer.older_dir(found), to: layer.older_dir(n) }.carry_out()?;

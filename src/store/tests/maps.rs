@@ -250,3 +250,71 @@ fn files_of_other_owners_are_not_mounted_where_no_mount_maps() {
     assert_eq!(kind(store.mount("plain", &MountRequest::default())), ErrorKind::NotSupported);
     assert_eq!(store.mounted(&plain.layer).unwrap(), 0);
 }
+
+/// A store in which a container lies on a copy of the image's layer, since no mount could map ids when it was made.
+fn copied() -> Option<(Fixture, Store)> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root gives files away");
+        return None;
+    }
+    let fixture = Fixture::with_driver("overlay");
+    let without = vec!["disable_idmap=true".to_owned()];
+    let store = Store::open(StoreOptions { driver_options: without, ..fixture.options() }).unwrap();
+    let top = import(&store, "top", None, &[("d/", ""), ("d/top", "top")]);
+    let layer = Some(top.id.clone());
+    store
+        .create_image(NewImage { id: Some("image".into()), layer, ..NewImage::default() })
+        .unwrap();
+    store.create_container(container("box", map(5000), map(6000))).unwrap();
+    drop(store);
+    let store = fixture.store();
+    Some((fixture, store))
+}
+
+#[test]
+fn what_has_its_owners_by_a_copy_is_not_mapped_again_by_the_mount() {
+    // MAP-7: the kernel, or the option, may be another one by now.
+    let Some((fixture, store)) = copied() else { return };
+    let merged = store.mount("box", &MountRequest::default()).unwrap();
+    let about = merged.join("d/top").metadata().unwrap();
+    assert_eq!((about.uid(), about.gid()), (5000, 6000));
+    store.unmount("box", false).unwrap();
+    // Other maps than the copy's are neither that copy's owners nor anything that could be mapped.
+    let dir = fixture.path("graph/overlay-containers/containers.json");
+    let text = std::fs::read_to_string(&dir).unwrap();
+    std::fs::write(&dir, text.replace("5000", "8000")).unwrap();
+    let error = fixture.store().mount("box", &MountRequest::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    let copy = store.image("image").unwrap().mapped_layers[0].clone();
+    assert!(error.to_string().contains(&copy), "{error}");
+}
+
+#[test]
+fn a_mapped_copy_that_waits_for_its_image_is_finished_or_taken_back() {
+    // store-format.md 10.2
+    let Some((fixture, store)) = copied() else { return };
+    let copy = store.image("image").unwrap().mapped_layers[0].clone();
+    store.delete_container("box").unwrap();
+    let flag = |fixture: &Fixture| {
+        let text = fixture.records("layers");
+        let (before, after) = text.split_once(&copy).unwrap();
+        let flagged = after.replacen(
+            r#","uidmap""#,
+            r#","flags":{"orlop-awaits-container":true},"uidmap""#,
+            1,
+        );
+        assert_ne!(flagged, after);
+        fixture.write_records("layers", &format!("{before}{copy}{flagged}"));
+    };
+    flag(&fixture);
+    import(&fixture.store(), "write", None, &[]);
+    let kept = fixture.store().layer(&copy).unwrap();
+    assert!(kept.flags.is_empty(), "{:?}", kept.flags);
+
+    flag(&fixture);
+    let images = fixture.records("images").replace(&format!(r#","mapped-layers":["{copy}"]"#), "");
+    fixture.write_records("images", &images);
+    import(&fixture.store(), "another", None, &[]);
+    assert_eq!(kind(fixture.store().layer(&copy)), ErrorKind::LayerUnknown);
+    assert!(!fixture.path("graph/overlay").join(&copy).exists());
+}

@@ -4,6 +4,7 @@ mod additional;
 mod containers;
 mod crashes;
 mod dedup;
+mod garbage;
 mod images;
 mod layers;
 mod lookups;

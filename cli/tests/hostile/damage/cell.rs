@@ -34,9 +34,9 @@ pub fn run(
         _ => "mount keep; unmount keep; diff -u -f /dev/null solo",
     };
     let steps = [
-        (Step::Layers, "layers -q", "=6"),
-        (Step::Images, "images", "=2"),
-        (Step::Containers, "containers", "=3"),
+        (Step::Layers, "layers -q", template.counts[0]),
+        (Step::Images, "images", template.counts[1]),
+        (Step::Containers, "containers", template.counts[2]),
         (Step::Use, subject.usage, ""),
         (Step::Neighbour, neighbour, ""),
         (Step::Write, subject.write, ""),
@@ -74,7 +74,7 @@ pub fn run(
     for (step, line) in
         [(Step::Layers, "layers -q"), (Step::Images, "images"), (Step::Containers, "containers")]
     {
-        let refused = expected(step).trim_start_matches("=6");
+        let refused = expected(step).trim_start_matches(template.counts[0]);
         let words = if refused.starts_with('=') { "" } else { refused };
         if let Err(why) = attempt(&ground, line, words) {
             fail(&format!("{step:?} in the end"), why);
@@ -113,12 +113,21 @@ fn attempt(ground: &Ground, lines: &str, words: &str) -> Result<(), String> {
 }
 
 fn hurt(file: &Path, damage: Damage, template: &Template, ground: &Ground) {
+    if matches!(damage, Damage::Added) {
+        return fs::create_dir(file).unwrap();
+    }
     let meta = file.symlink_metadata().unwrap_or_else(|e| panic!("{file:?}: {e}"));
     let remove = || {
         if meta.is_dir() { fs::remove_dir_all(file) } else { fs::remove_file(file) }.unwrap();
     };
     let fill = |text: &str| template.fill(text, ground);
     match damage {
+        Damage::Added => {}
+        Damage::Note(text) => {
+            let mut set = Command::new("setfattr");
+            set.args(["-n", "user.containers.override_stat", "-v", text]).arg(file);
+            assert!(set.status().unwrap().success(), "{set:?}");
+        }
         Damage::Missing => remove(),
         Damage::Empty if meta.is_dir() => {
             remove();

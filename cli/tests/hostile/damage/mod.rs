@@ -9,11 +9,13 @@ macro_rules! refusing {
     ($words:literal, $($step:ident),*) => { &[$(($step, $words)),*] };
 }
 
+mod beside;
 mod cell;
 mod closed;
 mod data;
 mod drivers;
 mod locks;
+mod mapped;
 mod records;
 mod store;
 mod vfs;
@@ -43,6 +45,10 @@ const SOUND: Deviations = &[];
 
 #[derive(Debug, Clone, Copy)]
 pub enum Damage {
+    /// An empty directory where there is nothing.
+    Added,
+    /// A note of owner and mode that is none (`overlay-driver.md` FMK-3, ARC-9).
+    Note(&'static str),
     Missing,
     Empty,
     /// The first half.
@@ -83,7 +89,7 @@ pub enum Step {
 #[test]
 fn damage_is_named_contained_and_deletable() {
     withstand(
-        "overlay",
+        store::template("overlay"),
         &[records::SUBJECTS, locks::SUBJECTS, data::SUBJECTS, drivers::SUBJECTS, closed::SUBJECTS]
             .concat(),
     );
@@ -91,11 +97,23 @@ fn damage_is_named_contained_and_deletable() {
 
 #[test]
 fn damage_to_whole_trees_is_named_contained_and_deletable() {
-    withstand("vfs", vfs::SUBJECTS);
+    withstand(store::template("vfs"), vfs::SUBJECTS);
 }
 
-fn withstand(driver: &'static str, subjects: &[Subject]) {
-    let Some(template) = store::template(driver) else { return };
+#[test]
+fn damage_to_layers_with_other_owners_is_named_contained_and_deletable() {
+    // MAP-1a, MAP-2, ELS-7
+    withstand(store::mapped(), mapped::SUBJECTS);
+}
+
+#[test]
+fn damage_to_a_store_beside_is_named_contained_and_deletable() {
+    // ADD-2, ADD-7, store-format.md 16.30
+    withstand(store::beside(), beside::SUBJECTS);
+}
+
+fn withstand(template: Option<store::Template>, subjects: &[Subject]) {
+    let Some(template) = template else { return };
     let cells = subjects.iter().flat_map(|s| s.cells.iter().map(move |cell| (s, cell)));
     let cells: Vec<_> = cells.collect();
     let (next, failures) = (Mutex::new(cells.iter()), Mutex::new(Vec::new()));
@@ -113,6 +131,6 @@ fn withstand(driver: &'static str, subjects: &[Subject]) {
         }
     });
     let failures = failures.into_inner().unwrap();
-    println!("damage, {driver}: {} files, {} cells", subjects.len(), cells.len());
+    println!("damage: {} files, {} cells", subjects.len(), cells.len());
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }

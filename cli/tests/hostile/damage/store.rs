@@ -12,6 +12,8 @@ pub struct Template {
     pub ground: Ground,
     /// Whether a layer is used by mounting it.
     pub mounts: bool,
+    /// How many layers, images and containers there are, as `=3`.
+    pub counts: [&'static str; 3],
     names: Vec<(&'static str, String)>,
 }
 
@@ -27,20 +29,9 @@ impl Template {
 /// Makes the store with this driver; `None`, having said why, where that cannot be.
 pub fn template(driver: &'static str) -> Option<Template> {
     let ground = Ground::of(driver)?;
-    let layers = [
-        tar::files(&[("etc/", b""), ("etc/motd", b"hello")]),
-        tar::files(&[("opt/", b""), ("opt/top", b"top")]),
-    ];
-    let archive = docker_archive(&ground, "web:1", &layers);
-    ground.ok(&format!("load -q -i {archive}"));
-    fs::remove_file(archive).unwrap();
-    let field = |object: &str, field: &str| {
-        let text = ground.ok(object);
-        let line = text.lines().find_map(|line| line.strip_prefix(field));
-        line.unwrap_or_else(|| panic!("{object}: no {field} in {text}")).trim().to_owned()
-    };
-    let img = field("image localhost/web:1", "ID:");
-    let top = field("image localhost/web:1", "Top Layer:");
+    let img = load(&ground);
+    let field = |object: &str, name: &str| field(&ground, object, name);
+    let top = top_of(&ground);
     let base = field(&format!("layer {top}"), "Parent:");
     let note = ground.file("note", b"a note on the top layer");
     ground.ok(&format!("set-layer-data -f {note} {top} note"));
@@ -51,10 +42,7 @@ pub fn template(driver: &'static str) -> Option<Template> {
     let merged = ground.ok("mount box");
     fs::write(format!("{merged}/written"), "by the container").unwrap();
     ground.ok("unmount box");
-    let solo = ground.file("solo.tar", &tar::files(&[("solo", b"alone")]));
-    ground.ok(&format!("import-layer -i solo -f {solo}"));
-    ground.ok("create-image -i other -n other:1 solo");
-    ground.ok("create-container -i keep other");
+    neighbours(&ground);
     fs::write(ground.path("g/userns.lock"), "").unwrap();
     let boxed = field("container box", "Layer:");
     let volatile = field("container vol", "Layer:");
@@ -100,5 +88,87 @@ pub fn template(driver: &'static str) -> Option<Template> {
         ("{vol}", volatile),
     ]);
     // The driver's probes are cached by now; nothing is mounted.
-    Some(Template { ground, mounts: driver == "overlay", names })
+    Some(Template { ground, mounts: driver == "overlay", counts: ["=6", "=2", "=3"], names })
+}
+
+/// An image with a copy for other owners, on which a container has older uppers; and the neighbours.
+pub fn mapped() -> Option<Template> {
+    let ground = Ground::new()?;
+    let img = load(&ground);
+    ground.ok(&format!("{COPIES} create-container -i box {MAPS} {img}"));
+    neighbours(&ground);
+    let (boxed, top) = (field(&ground, "container box", "Layer:"), top_of(&ground));
+    let copy = field(&ground, &format!("layer {boxed}"), "Parent:");
+    for number in 1..=3 {
+        let dir = ground.path(&format!("g/overlay/{boxed}/diff{number}"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(format!("older{number}")), "older").unwrap();
+    }
+    let base = field(&ground, &format!("layer {top}"), "Parent:");
+    let names = vec![
+        ("{img}", img),
+        ("{top}", top),
+        ("{base}", base),
+        ("{box}", boxed),
+        ("{copy}", copy),
+        ("{maps}", format!("{COPIES} create-container {MAPS}")),
+        ("{othermaps}", format!("{COPIES} create-container --uidmap 0:7000:99 --gidmap 0:7000:99")),
+    ];
+    Some(Template { ground, mounts: true, counts: ["=6", "=2", "=2"], names })
+}
+
+/// A container on an image of an additional store, which is outside; and the neighbours.
+pub fn beside() -> Option<Template> {
+    let mut ground = Ground::new()?;
+    let img = load(&ground);
+    let top = top_of(&ground);
+    let base = field(&ground, &format!("layer {top}"), "Parent:");
+    ground.publish();
+    ground.ok(&format!("create-container -i box {img}"));
+    neighbours(&ground);
+    let boxed = field(&ground, "container box", "Layer:");
+    let link =
+        fs::read_to_string(ground.path(&format!("outside/medium/overlay/{top}/link"))).unwrap();
+    let names = vec![
+        ("{toplink}", link),
+        ("{img}", img),
+        ("{top}", top),
+        ("{base}", base),
+        ("{box}", boxed),
+    ];
+    Some(Template { ground, mounts: true, counts: ["=5", "=2", "=2"], names })
+}
+
+const MAPS: &str = "--uidmap 0:100000:65536 --gidmap 0:100000:65536";
+const COPIES: &str = "--storage-opt overlay.disable_idmap=true";
+
+/// Loads the image of two layers; its id.
+fn load(ground: &Ground) -> String {
+    let layers = [
+        tar::files(&[("etc/", b""), ("etc/motd", b"hello")]),
+        tar::files(&[("opt/", b""), ("opt/top", b"top")]),
+    ];
+    let archive = docker_archive(ground, "web:1", &layers);
+    ground.ok(&format!("load -q -i {archive}"));
+    fs::remove_file(archive).unwrap();
+    field(ground, "image localhost/web:1", "ID:")
+}
+
+/// A layer, an image and a container that have nothing to do with the others.
+fn neighbours(ground: &Ground) {
+    let solo = ground.file("solo.tar", &tar::files(&[("solo", b"alone")]));
+    ground.ok(&format!("import-layer -i solo -f {solo}"));
+    ground.ok("create-image -i other -n other:1 solo");
+    ground.ok("create-container -i keep other");
+}
+
+fn top_of(ground: &Ground) -> String {
+    field(ground, "image localhost/web:1", "Top Layer:")
+}
+
+/// What a command says of an object.
+fn field(ground: &Ground, object: &str, field: &str) -> String {
+    let text = ground.ok(object);
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap_or_else(|| panic!("{object}: no {field} in {text}")).trim().to_owned()
 }
