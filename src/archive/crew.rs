@@ -14,13 +14,21 @@ const MAX_THREADS: usize = 4;
 pub(super) struct Crew<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    /// Threads that wait, less the parts that wait for them.
+    /// As [`State::hungry`] says, to be asked without the lock.
     hungry: AtomicUsize,
 }
 
 struct State<T> {
     parts: Vec<T>,
     working: usize,
+    waiting: usize,
+}
+
+impl<T> State<T> {
+    /// Threads that wait, less the parts that wait for them.
+    fn hungry(&self) -> usize {
+        self.waiting.saturating_sub(self.parts.len())
+    }
 }
 
 /// Counts a part as done, also when the thread panics in it.
@@ -43,12 +51,21 @@ impl<T: Send> Crew<T> {
         first: T,
         work: impl Fn(T, &Self) -> R + Sync,
     ) -> io::Result<Vec<R>> {
-        let state = State { parts: vec![first], working: 0 };
+        Self::run_on(processors().min(MAX_THREADS), name, first, work)
+    }
+
+    fn run_on<R: Send>(
+        threads: usize,
+        name: &str,
+        first: T,
+        work: impl Fn(T, &Self) -> R + Sync,
+    ) -> io::Result<Vec<R>> {
+        let state = State { parts: vec![first], working: 0, waiting: 0 };
         let crew =
             Self { state: Mutex::new(state), changed: Condvar::new(), hungry: AtomicUsize::new(0) };
         std::thread::scope(|scope| {
             let help = || crew.help(&work);
-            let threads: Vec<_> = (1..processors().min(MAX_THREADS))
+            let threads: Vec<_> = (1..threads)
                 // Without it there is one thread less.
                 .filter_map(|_| spawn_scoped(scope, name, help).ok())
                 .collect();
@@ -69,8 +86,7 @@ impl<T: Send> Crew<T> {
     pub(super) fn give(&self, part: T) {
         let mut state = self.lock();
         state.parts.push(part);
-        let _ =
-            self.hungry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        self.tell(&state);
         drop(state);
         self.changed.notify_one();
     }
@@ -81,6 +97,7 @@ impl<T: Send> Crew<T> {
         loop {
             if let Some(part) = state.parts.pop() {
                 state.working += 1;
+                self.tell(&state);
                 drop(state);
                 let at_work = AtWork(self);
                 done.push(work(part, self));
@@ -91,12 +108,15 @@ impl<T: Send> Crew<T> {
             if state.working == 0 {
                 return done;
             }
-            self.hungry.fetch_add(1, Ordering::Relaxed);
+            state.waiting += 1;
+            self.tell(&state);
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            let _ = self
-                .hungry
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            state.waiting -= 1;
         }
+    }
+
+    fn tell(&self, state: &State<T>) {
+        self.hungry.store(state.hungry(), Ordering::Relaxed);
     }
 }
 
@@ -129,6 +149,39 @@ mod tests {
             });
             assert_eq!(sums.unwrap().iter().sum::<u64>(), 1 << start);
         }
+    }
+
+    #[test]
+    fn every_thread_that_waits_is_given_a_part() {
+        use std::time::{Duration, Instant};
+        const THREADS: usize = 4;
+        let begun = AtomicUsize::new(0);
+        let until = |what: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !what() {
+                assert!(
+                    start.elapsed() < Duration::from_secs(30),
+                    "a thread waits, and nobody sees it"
+                );
+                std::thread::yield_now();
+            }
+        };
+        let done = Crew::run_on(THREADS, "orlop-compare", true, |divides, crew| {
+            if divides {
+                // All the others wait before the first of them gets something.
+                until(&|| crew.lock().waiting == THREADS - 1);
+                for given in 0..THREADS - 1 {
+                    until(&|| crew.is_hungry());
+                    crew.give(false);
+                    until(&|| begun.load(Ordering::SeqCst) > given);
+                }
+                assert!(!crew.is_hungry());
+            }
+            begun.fetch_add(1, Ordering::SeqCst);
+            // None is done before it was seen that none waits.
+            until(&|| begun.load(Ordering::SeqCst) == THREADS);
+        });
+        assert_eq!(done.unwrap().len(), THREADS);
     }
 
     #[test]
