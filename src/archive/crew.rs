@@ -177,9 +177,9 @@ mod tests {
                 }
                 assert!(!crew.is_hungry());
             }
-            begun.fetch_add(usize::from(!divides), Ordering::SeqCst);
-            // None is done before the last has begun, so that none waits again.
-            until(&|| begun.load(Ordering::SeqCst) == THREADS - 1);
+            begun.fetch_add(1, Ordering::SeqCst);
+            // None is done before it was seen that none waits.
+            until(&|| begun.load(Ordering::SeqCst) == THREADS);
         });
         assert_eq!(done.unwrap().len(), THREADS);
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::lock::{lock_whole_for_writing, try_lock_whole};
-use super::tempdir::is_at;
+use super::owner_lock::is_at;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest file name of Linux, in bytes.

@@ -5,16 +5,14 @@
 //! same store.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::lock::try_lock_whole;
 use super::of_process::OfProcess;
-use super::regular::refuse_link;
+use super::owner_lock;
 use super::remove::remove_tree;
-use super::tempdir::{is_at, keep_foreign, lock_stale};
 use crate::{Error, ErrorKind, Result};
 
 const LOCK: &str = "staging.lock";
@@ -35,18 +33,7 @@ impl StagedDir {
     /// # Errors
     /// A failed system call.
     pub(crate) fn create(root: &Path) -> Result<Self> {
-        let failed = |e: io::Error| Error::io("making a staging directory in", root, e);
-        refuse_link(root)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-        let mut attempts = 0;
-        loop {
-            match Self::try_create(root, rand::random::<u32>()) {
-                Ok(Some(dir)) => return Ok(dir),
-                Ok(None) if attempts < 1000 => attempts += 1,
-                Ok(None) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
-                Err(e) => return Err(failed(e)),
-            }
-        }
+        owner_lock::numbered("making a staging directory in", root, Self::try_create)
     }
 
     /// `None` if the number is taken, or another process took the fresh directory for a stale one.
@@ -56,28 +43,16 @@ impl StagedDir {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             made => made?,
         }
-        let path = dir.lock_path();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
-        let lock = match options.open(&path) {
-            Err(e)
-                if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
-            {
-                return Ok(None);
-            }
+        let lock = match owner_lock::make(&dir.lock_path()) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ok(None),
+            // Another process took the directory for a stale one.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 let _ = std::fs::remove_dir(&dir.0);
                 return Err(e);
             }
-            Ok(lock) => lock,
         };
-        if !try_lock_whole(&lock)? {
-            keep_foreign(lock);
-            return Ok(None);
-        }
-        if !is_at(&lock, &path) {
-            return Ok(None);
-        }
         HELD.lock().1.insert(key(&lock.metadata()?), lock);
         Ok(Some(dir))
     }
@@ -159,7 +134,7 @@ impl StagedDir {
         {
             return Ok(Owner::This(lock));
         }
-        match lock_stale(&path) {
+        match owner_lock::take_stale(&path) {
             Ok(Some(lock)) => Ok(Owner::This(lock)),
             Ok(None) => Ok(Owner::Other),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Owner::Nobody),
@@ -215,6 +190,7 @@ pub(crate) fn prune(root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::lock::try_lock_whole;
 
     fn make(root: &Path) -> StagedDir {
         let dir = StagedDir::create(root).unwrap();

@@ -2,18 +2,17 @@
 //!
 //! A temp dir is a file `lock-<N>`, locked for writing for as long as the dir is in use, and a directory `temp-dir-<N>`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::RenameFlags;
 
-use super::lock::try_lock_whole;
-use super::of_process::OfProcess;
+use super::owner_lock::{self, is_at};
 use super::regular::refuse_link;
 use super::relocate::relocate;
 use super::remove::remove_tree;
@@ -21,10 +20,6 @@ use crate::{Error, Result};
 
 const LOCK: &str = "lock-";
 const DIR: &str = "temp-dir-";
-
-/// Descriptors of lock files that somebody else holds. A Go part of this process may be that somebody, and would lose its lock if one
-/// were closed; a file without links can be locked by nobody anew, and those are closed.
-static FOREIGN: OfProcess<BTreeMap<(u64, u64), File>> = OfProcess::new(BTreeMap::new());
 
 /// A temp dir in use by this process.
 #[derive(Debug)]
@@ -42,46 +37,14 @@ impl TempDir {
     /// # Errors
     /// A failed system call.
     pub(crate) fn create(root: &Path) -> Result<Self> {
-        let failed = |e: io::Error| Error::io("making a temporary directory in", root, e);
-        refuse_link(root)?;
-        let mut attempts = 0;
-        loop {
-            DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-            match Self::try_create(root, rand::random::<u32>()) {
-                Ok(Some(dir)) => return Ok(dir),
-                Ok(None) if attempts < 1000 => attempts += 1,
-                Ok(None) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
-                // Where a home is to look as if nothing had been there, the root is removed when it is empty.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < 1000 => attempts += 1,
-                Err(e) => return Err(failed(e)),
-            }
-        }
+        owner_lock::numbered("making a temporary directory in", root, Self::try_create)
     }
 
     /// `None` if the number is taken, or a recovery took the fresh file for a stale one.
     fn try_create(root: &Path, number: u32) -> io::Result<Option<Self>> {
         let lock_path = root.join(format!("{LOCK}{number}"));
         let path = root.join(format!("{DIR}{number}"));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
-        let lock = match options.open(&lock_path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-            outcome => outcome?,
-        };
-        match try_lock_whole(&lock) {
-            Ok(true) => {}
-            Ok(false) => {
-                keep_foreign(lock);
-                return Ok(None);
-            }
-            Err(e) => {
-                let _ = std::fs::remove_file(&lock_path);
-                return Err(e.into());
-            }
-        }
-        if !is_at(&lock, &lock_path) {
-            return Ok(None);
-        }
+        let Some(lock) = owner_lock::make(&lock_path)? else { return Ok(None) };
         if let Err(e) = DirBuilder::new().mode(0o700).create(&path) {
             let _ = std::fs::remove_file(&lock_path);
             return if e.kind() == io::ErrorKind::AlreadyExists { Ok(None) } else { Err(e) };
@@ -157,7 +120,7 @@ impl Drop for TempDir {
 /// # Errors
 /// The first failure other than for want of permission, after trying all.
 pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
-    close_unlinked();
+    owner_lock::close_unlinked();
     refuse_link(root)?;
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
@@ -178,7 +141,7 @@ pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
         let named =
             |prefix: &str| root.join(OsString::from_vec([prefix.as_bytes(), &suffix].concat()));
         let (lock_path, path) = (named(LOCK), named(DIR));
-        match lock_stale(&lock_path) {
+        match owner_lock::take_stale(&lock_path) {
             Ok(None) => {}
             Ok(lock) => keep(TempDir { path, lock_path, lock, members: 0 }),
             Err(e) if is_tolerable(&e) => {}
@@ -188,40 +151,6 @@ pub(crate) fn adopt(root: &Path, mut keep: impl FnMut(TempDir)) -> Result<()> {
     outcome
 }
 
-/// Locks the lock file at `path`, made if it is missing; `None` if somebody holds it or has just removed it.
-pub(super) fn lock_stale(path: &Path) -> io::Result<Option<File>> {
-    if let Ok(meta) = std::fs::symlink_metadata(path) {
-        // Before opening: a descriptor of a lock that is held could not be closed again.
-        let foreign = &mut FOREIGN.lock().1;
-        let key = (meta.dev(), meta.ino());
-        if let Some(file) = foreign.get(&key) {
-            if !try_lock_whole(file)? {
-                return Ok(None);
-            }
-            return Ok(foreign.remove(&key).filter(|lock| is_at(lock, path)));
-        }
-    }
-    let lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    match try_lock_whole(&lock) {
-        Ok(true) => Ok(Some(lock).filter(|lock| is_at(lock, path))),
-        Ok(false) => {
-            keep_foreign(lock);
-            Ok(None)
-        }
-        Err(e) => {
-            keep_foreign(lock);
-            Err(e.into())
-        }
-    }
-}
-
 /// Removes a temp dir whose lock the caller holds.
 fn discard(dir: &Path, lock_path: &Path) -> Result<()> {
     remove_tree(dir)?;
@@ -229,31 +158,6 @@ fn discard(dir: &Path, lock_path: &Path) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("removing", lock_path, e)),
         _ => Ok(()),
     }
-}
-
-/// Whether `file` is still what the path names, and not one that somebody removed after it was opened.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
-/// Keeps the descriptor of a lock that somebody else holds from being closed.
-pub(super) fn keep_foreign(file: File) {
-    match file.metadata() {
-        Ok(meta) => {
-            if let Some(same) = FOREIGN.lock().1.insert((meta.dev(), meta.ino()), file) {
-                // Opened twice in a race of two threads: neither may be closed.
-                std::mem::forget(same);
-            }
-        }
-        Err(_) => std::mem::forget(file),
-    }
-}
-
-fn close_unlinked() {
-    FOREIGN.lock().1.retain(|_, file| file.metadata().map_or(true, |meta| meta.nlink() > 0));
 }
 
 fn is_tolerable(e: &io::Error) -> bool {

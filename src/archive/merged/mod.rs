@@ -2,7 +2,7 @@
 //!
 //! With `metacopy=on` the kernel copies a file up without its data, and with `redirect_dir=on` it renames a directory by a note
 //! of where its lower part is. Such an upper cannot be read on its own: its files would come out as zeros, its directories
-//! empty (DEF-2). Content that a change of owners moved to `diff1` and so on is another layer of the same kind (DEF-8).
+//! empty (DEF-2).
 
 mod data;
 mod marks;
@@ -19,8 +19,8 @@ use crate::{Error, ErrorKind};
 /// A layer of an overlay and what it lies on.
 #[derive(Debug, Clone, Copy)]
 pub struct Upper<'a> {
-    /// Its own content: `diff`, then the older `diff1`, `diff2` and so on.
-    pub own: &'a [BorrowedFd<'a>],
+    /// Its own content.
+    pub own: BorrowedFd<'a>,
     /// The content of the layers below it, the nearest first.
     pub lowers: &'a [BorrowedFd<'a>],
     /// In which attributes the kernel keeps its marks: `trusted.overlay.` or `user.overlay.`.

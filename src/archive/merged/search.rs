@@ -14,11 +14,12 @@ use crate::archive::pack::is_whiteout;
 use crate::archive::xattrs;
 use crate::sys::beneath::{Beneath, Held};
 
-/// All layers, the uppermost first.
+/// The number of the first layer below the upper.
+pub(super) const BELOW: usize = 1;
+
+/// All layers, the upper first.
 pub(super) struct Stack<'a> {
     layers: Vec<Beneath<'a>>,
-    /// How many of them are the upper's own.
-    pub(super) own: usize,
     pub(super) prefix: &'a str,
 }
 
@@ -88,17 +89,17 @@ impl Search {
 
 impl<'a> Stack<'a> {
     pub(super) fn new(upper: &Upper<'a>) -> Self {
-        let layers = upper.own.iter().chain(upper.lowers).map(|fd| Beneath::new(*fd)).collect();
-        Self { layers, own: upper.own.len(), prefix: upper.prefix }
+        let all = std::iter::once(&upper.own).chain(upper.lowers);
+        Self { layers: all.map(|fd| Beneath::new(*fd)).collect(), prefix: upper.prefix }
     }
 
     pub(super) fn len(&self) -> usize {
         self.layers.len()
     }
 
-    /// The layers below the upper's own.
+    /// The layers below the upper.
     pub(super) fn lowers(&self) -> &[Beneath<'a>] {
-        self.layers.get(self.own..).unwrap_or_default()
+        self.layers.get(BELOW..).unwrap_or_default()
     }
 
     /// What a layer has at a path.

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::place::Place;
-use super::search::{Search, Stack};
+use super::search::{BELOW, Search, Stack};
 use super::{Upper, data, failed, lost};
 use crate::Result;
 use crate::archive::names::split;
@@ -81,8 +81,8 @@ impl<'a> MergedWalk<'a> {
     /// A walk over what is in the upper, its root not included.
     pub(in crate::archive) fn new(upper: &Upper<'a>) -> Result<Self> {
         let stack = Stack::new(upper);
-        let places = (0..stack.own).map(Place::root).collect();
-        let old = (stack.own..stack.len()).map(Place::root).collect();
+        let places = (0..BELOW).map(Place::root).collect();
+        let old = (BELOW..stack.len()).map(Place::root).collect();
         let mut walk = Self { stack, levels: Vec::new(), path: Vec::new(), enter: None };
         walk.push(places, Lists::Changes, None)?;
         if let Some(root) = walk.levels.first() {
@@ -132,11 +132,12 @@ impl<'a> MergedWalk<'a> {
                 Err(Errno::NOENT) => continue,
                 Err(e) => return Err(failed(&self.path, e)),
             };
-            let mode = self.mode();
-            let mut item = Item { name, stat, replaces: false, moved: mode == Lists::Whole };
-            if is_whiteout(&stat) && self.is_void()? {
+            let moved = self.mode() == Lists::Whole;
+            // In what is told as a whole it hides nothing that the parent has.
+            if is_whiteout(&stat) && moved {
                 continue;
             }
+            let mut item = Item { name, stat, replaces: false, moved };
             if item.kind() == FileType::Directory {
                 self.prepare(&mut item)?;
             }
@@ -179,23 +180,12 @@ impl<'a> MergedWalk<'a> {
         let (above, name) = split(&self.path);
         let Some(places) = self.old_places()? else { return Ok(None) };
         let mut search = Search::new(name);
-        self.stack.run(&mut search, places, above, self.stack.own..self.stack.len())?;
+        self.stack.run(&mut search, places, above, BELOW..self.stack.len())?;
         Ok(search.hits.into_iter().next().map(|hit| hit.stat))
     }
 
     fn mode(&self) -> Lists {
         self.levels.last().map_or(Lists::Whole, |level| level.mode)
-    }
-
-    /// Whether the present entry, a whiteout, hides nothing that the parent has. The one upper of a layer that was never given other
-    /// owners is taken as it is.
-    fn is_void(&self) -> Result<bool> {
-        match self.mode() {
-            Lists::Whole => Ok(true),
-            _ if self.stack.own == 1 => Ok(false),
-            Lists::Opaque => Ok(true),
-            Lists::Changes => Ok(self.old_entry()?.is_none()),
-        }
     }
 
     /// Finds out what the present entry, a directory, lists.
@@ -234,7 +224,7 @@ impl<'a> MergedWalk<'a> {
         if mode != Lists::Whole {
             let same = if search.redirected {
                 let below: Vec<Place> =
-                    places.iter().filter(|p| p.layer >= self.stack.own).cloned().collect();
+                    places.iter().filter(|p| p.layer >= BELOW).cloned().collect();
                 let old = self.old_of(merged)?.unwrap_or_default();
                 let at = |places: &[Place]| -> Vec<_> {
                     places.iter().map(|place| (place.layer, place.path(&self.path))).collect()
@@ -244,7 +234,7 @@ impl<'a> MergedWalk<'a> {
                 !search.done
             };
             if same {
-                places.retain(|place| place.layer < self.stack.own);
+                places.retain(|place| place.layer < BELOW);
             } else {
                 item.replaces = true;
                 mode = Lists::Whole;
@@ -259,18 +249,18 @@ impl<'a> MergedWalk<'a> {
         let (above, name) = split(&self.path);
         let mut search = Search::new(name);
         let Some(level) = self.levels.last() else { return Ok(search) };
-        let (own, all) = (self.stack.own, self.stack.len());
+        let all = self.stack.len();
         if level.mode == Lists::Whole {
             self.stack.run(&mut search, &level.places, above, 0..all)?;
             return Ok(search);
         }
-        self.stack.run(&mut search, &level.places, above, 0..own)?;
+        self.stack.run(&mut search, &level.places, above, 0..BELOW)?;
         if deep || search.redirected {
             let below = match level.mode {
                 Lists::Changes => self.old_places()?.unwrap_or_default(),
                 Lists::Opaque | Lists::Whole => &[],
             };
-            self.stack.run(&mut search, below, above, own..all)?;
+            self.stack.run(&mut search, below, above, BELOW..all)?;
         }
         Ok(search)
     }
@@ -312,7 +302,7 @@ impl<'a> MergedWalk<'a> {
     ) -> Result<Option<Vec<Place>>> {
         let merged = path.get(..above).unwrap_or_default();
         let mut search = Search::new(split(path).1);
-        self.stack.run(&mut search, places, merged, self.stack.own..self.stack.len())?;
+        self.stack.run(&mut search, places, merged, BELOW..self.stack.len())?;
         Ok(search.is_dir().then(|| search.places(path, places)))
     }
 

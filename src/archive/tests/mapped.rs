@@ -204,7 +204,7 @@ fn no_deletion_is_lost_for_its_owner() {
         let mut out = Vec::new();
         let (upper, near) = (open_dir(&upper), open_dir(&near));
         let options = PackOptions { maps: maps.clone(), ..PackOptions::default() };
-        pack_upper(&plain(&[upper.as_fd()], &[near.as_fd()]), &options, &mut out).unwrap();
+        pack_upper(&plain(upper.as_fd(), &[near.as_fd()]), &options, &mut out).unwrap();
         let names = out.chunks(512).filter(|b| b.get(257..262) == Some(b"ustar"));
         let found: Vec<(String, String)> = names
             .map(|b| {

@@ -94,7 +94,7 @@ pub(super) fn form(compat: Compat) -> PackOptions {
 }
 
 /// An upper and what it lies on, with the marks of root's overlay.
-pub(super) fn plain<'a>(own: &'a [BorrowedFd<'a>], lowers: &'a [BorrowedFd<'a>]) -> Upper<'a> {
+pub(super) fn plain<'a>(own: BorrowedFd<'a>, lowers: &'a [BorrowedFd<'a>]) -> Upper<'a> {
     Upper { own, lowers, prefix: "trusted.overlay." }
 }
 

@@ -105,20 +105,15 @@ fn uppers_are_packed_as_go_does() {
         let (near, far) = (open_dir(&near), open_dir(&far));
         let mut ours = Vec::new();
         let lowers = [near.as_fd(), far.as_fd()];
-        pack_upper(
-            &plain(&[open_dir(&upper).as_fd()], &lowers),
-            &PackOptions::default(),
-            &mut ours,
-        )
-        .unwrap();
+        pack_upper(&plain(open_dir(&upper).as_fd(), &lowers), &PackOptions::default(), &mut ours)
+            .unwrap();
         assert_same(&ours, &theirs);
         let text = String::from_utf8_lossy(&ours);
         assert_eq!(text.matches(".wh..wh..opq").count(), 2, "opaque over near and far");
     });
     let theirs = run_go(go, &args[..2], b"");
     let mut ours = Vec::new();
-    pack_upper(&plain(&[open_dir(&upper).as_fd()], &[]), &PackOptions::default(), &mut ours)
-        .unwrap();
+    pack_upper(&plain(open_dir(&upper).as_fd(), &[]), &PackOptions::default(), &mut ours).unwrap();
     assert_same(&ours, &theirs);
 }
 
@@ -141,11 +136,10 @@ fn the_form_of_1_24_is_its_own() {
     let mut ours = Vec::new();
     let (near, far) = (open_dir(&near), open_dir(&far));
     let (root, lowers) = (open_dir(&upper), [near.as_fd(), far.as_fd()]);
-    let own = [root.as_fd()];
-    pack_upper(&plain(&own, &lowers), &form(Compat::V1_24), &mut ours).unwrap();
+    pack_upper(&plain(root.as_fd(), &lowers), &form(Compat::V1_24), &mut ours).unwrap();
     assert_same(&ours, &theirs);
     let mut now = Vec::new();
-    pack_upper(&plain(&own, &lowers), &PackOptions::default(), &mut now).unwrap();
+    pack_upper(&plain(root.as_fd(), &lowers), &PackOptions::default(), &mut now).unwrap();
     assert!(ours != now && ours.windows(7).any(|w| w == b"0100644"));
     assert!(ours.windows(5).any(|w| w == b"root\0"));
 
@@ -238,7 +232,7 @@ fn uppers_without_their_content_are_refused() {
         let told = crate::archive::has_content_elsewhere(upper.as_fd(), "trusted.overlay.");
         assert_eq!(told.unwrap(), elsewhere, "{key}");
         let packed =
-            pack_upper(&plain(&[upper.as_fd()], &[]), &PackOptions::default(), &mut Vec::new());
+            pack_upper(&plain(upper.as_fd(), &[]), &PackOptions::default(), &mut Vec::new());
         assert_eq!(packed.is_err(), elsewhere, "{key}");
     }
 }
@@ -280,7 +274,7 @@ fn trees_in_use_are_packed() {
                 pack_tree(fd.as_fd(), &PackOptions::default(), &mut tar)?;
                 assert!(tar.windows(7).any(|w| w == b"content"));
                 crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()), AS_IT_IS)?;
-                crate::archive::changes_in_upper(&plain(&[fd.as_fd()], &[fd.as_fd()]))?;
+                crate::archive::changes_in_upper(&plain(fd.as_fd(), &[fd.as_fd()]))?;
                 crate::archive::disk_usage(fd.as_fd())?;
             }
             Ok(())

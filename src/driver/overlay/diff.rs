@@ -22,7 +22,7 @@ use crate::{IdMaps, LayerId, Result};
 /// Where the changes are read from.
 enum Source<'a> {
     /// The layer's own content, over the contents of those below.
-    Upper { own: Vec<OwnedFd>, lowers: Vec<OwnedFd> },
+    Upper { own: OwnedFd, lowers: Vec<OwnedFd> },
     /// The whole tree, over the parent's.
     Trees { new: View<'a>, old: Option<View<'a>> },
 }
@@ -41,14 +41,17 @@ impl Overlay {
         let lowers = self.lowers(&layer, Heal::No)?;
         // What a change of owners moved to diff1 and so on is part of the layer (DEF-8), among files that are the parent's but for their
         // owners: only a comparison tells.
-        let own = self.open_contents(std::slice::from_ref(&layer))?;
+        let mut own = self.open_contents(std::slice::from_ref(&layer))?;
         // Only a mount shows what composefs layers have.
         let composed = std::iter::once(&layer).chain(&lowers).any(LayerDir::has_image);
         // Sizes are those of the files there (DIF-2).
         let readable = sizes_only || !self.is_by_program()?;
         let one_upper = own.len() == 1;
         let by_upper = comparison != Comparison::Trees && one_upper && readable && !composed;
-        if Self::is_parent(&lowers, parent) && by_upper {
+        if Self::is_parent(&lowers, parent)
+            && by_upper
+            && let Some(own) = own.pop()
+        {
             for lower in &lowers {
                 self.check_content(lower)?;
             }
@@ -97,12 +100,12 @@ impl Overlay {
     /// Runs `work` on the layer's own content and what is below it.
     fn with_upper<T>(
         &self,
-        own: &[OwnedFd],
+        own: &OwnedFd,
         lowers: &[OwnedFd],
         work: impl FnOnce(&Upper<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (own, lowers) = (borrow(own), borrow(lowers));
-        work(&Upper { own: &own, lowers: &lowers, prefix: self.xattr_prefix })
+        let lowers: Vec<_> = lowers.iter().map(AsFd::as_fd).collect();
+        work(&Upper { own: own.as_fd(), lowers: &lowers, prefix: self.xattr_prefix })
     }
 
     /// The options of a diff, whose form is that of the dialect unless the caller wants a certain one.
@@ -203,10 +206,6 @@ fn with_trees<T>(
     })();
     let closed = new.close().and(old.map_or(Ok(()), View::close));
     outcome.and_then(|done| closed.map(|()| done))
-}
-
-fn borrow(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
-    fds.iter().map(AsFd::as_fd).collect()
 }
 
 /// One directory of a layer's files.

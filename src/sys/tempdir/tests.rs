@@ -1,9 +1,11 @@
 //! Whose temp dirs recovery removes (`store-format.md` 10.3).
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::sys::owner_lock::FOREIGN;
 
 /// Removes every temp dir in `root` whose owner is gone.
 fn recover(root: &Path) -> Result<()> {

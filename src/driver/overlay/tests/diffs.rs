@@ -234,8 +234,8 @@ fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
 
     // The upper alone is never packed.
     let upper = super::super::open_dir(&store.home("ctr/diff")).unwrap();
-    let own = [std::os::fd::AsFd::as_fd(&upper)];
-    let upper = crate::archive::Upper { own: &own, lowers: &[], prefix: "trusted.overlay." };
+    let own = std::os::fd::AsFd::as_fd(&upper);
+    let upper = crate::archive::Upper { own, lowers: &[], prefix: "trusted.overlay." };
     let e = crate::archive::pack_upper(
         &upper,
         &crate::archive::PackOptions::default(),

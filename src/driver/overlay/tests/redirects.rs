@@ -375,7 +375,7 @@ fn check(seed: u64) {
 
 #[test]
 fn what_chance_does_to_a_container_is_told_whole() {
-    // DIF-9, DIF-10, DIF-12, DIF-13, DEF-2, DEF-8, DIF-3, DIF-4, DIF-8
+    // DIF-9, DIF-10, DIF-12, DEF-2, DEF-8, DIF-3, DIF-4, DIF-8
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let (first, count) = match std::env::var_os("TEST_LONG") {
         None => (0, 16),
