@@ -7,10 +7,13 @@ mod composefs;
 mod content;
 mod create;
 mod diff;
+mod dump;
+mod dump_tar;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
 mod ids;
+mod image;
 mod known;
 mod layout;
 mod mount;

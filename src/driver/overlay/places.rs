@@ -92,9 +92,8 @@ pub(super) fn unmount_stale(root: &Path) {
     if empty {
         return;
     }
-    let cleared = mounts_below(root).and_then(|mounts| {
-        if mounts.is_empty() { Ok(()) } else { tempdir::adopt(root, drop) }
-    });
+    let cleared = mounts_below(root)
+        .and_then(|mounts| if mounts.is_empty() { Ok(()) } else { tempdir::adopt(root, drop) });
     if let Err(e) = cleared {
         tracing::warn!(path = ?root, error = %e, "unmounting what a killed process has left");
     }

@@ -9,8 +9,8 @@ use super::get::How;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
 use super::places::Places;
-use super::shift::unmappable;
 use super::probe::METACOPY;
+use super::shift::unmappable;
 use super::{Overlay, ids};
 use crate::sys::idmapped::map_owners;
 use crate::sys::remove::remove_tree;
@@ -63,12 +63,7 @@ impl Overlay {
 
         let mut words = how.words.clone();
         words.extend(self.own_words());
-        if !data.is_empty() {
-            words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
-            if !self.supports_data_only()? {
-                lowers.append(&mut data);
-            }
-        }
+        self.settle_data(&mut lowers, &mut data, &mut words)?;
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -138,6 +133,23 @@ impl Overlay {
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
         Ok((lowers, data))
+    }
+
+    /// Adds the words that content elsewhere needs, and moves it among the lowers where the kernel knows no layers of data alone (GET-40).
+    pub(super) fn settle_data(
+        &self,
+        lowers: &mut Vec<Lower>,
+        data: &mut Vec<Lower>,
+        words: &mut Vec<String>,
+    ) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
+        if !self.supports_data_only()? {
+            lowers.append(data);
+        }
+        Ok(())
     }
 
     /// What the `n`th layer from the top has in `diff`: of a composefs layer its image, with `diff` among `data`.

@@ -6,15 +6,25 @@ mod composefs;
 mod diffs;
 mod ids;
 mod ids_beside_go;
+mod images;
 mod items;
 mod kernels;
 mod layers;
 mod masks;
 mod mounts;
 mod partial;
+mod places;
 mod program;
 mod quotas;
 mod redirects;
 mod rootless;
 mod shifting;
 mod stores;
+
+use std::path::{Path, PathBuf};
+
+/// The program that scripts/deps fetches: no release of Debian's that is out has it.
+pub(super) fn fetched_maker() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/composefs/mkcomposefs");
+    path.is_file().then_some(path)
+}
