@@ -49,12 +49,15 @@ func cannot(t *testing.T, reason string) {
 type blob []byte
 
 func (b blob) GetBlobAt(parts []chunked.ImageSourceChunk) (chan io.ReadCloser, chan error, error) {
-	streams, errs := make(chan io.ReadCloser, len(parts)), make(chan error)
-	for _, part := range parts {
-		streams <- io.NopCloser(bytes.NewReader(b[part.Offset : part.Offset+part.Length]))
-	}
-	close(streams)
-	close(errs)
+	streams, errs := make(chan io.ReadCloser), make(chan error)
+	go func() {
+		// Who reads stops at the first that is closed.
+		defer close(errs)
+		defer close(streams)
+		for _, part := range parts {
+			streams <- io.NopCloser(bytes.NewReader(b[part.Offset : part.Offset+part.Length]))
+		}
+	}()
 	return streams, errs, nil
 }
 
