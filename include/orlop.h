@@ -382,8 +382,9 @@ typedef struct orlop_partial {
     uint32_t has_force_mask;
     // The mode; zero without has_force_mask.
     uint32_t force_mask;
-    // Zero.
-    uint32_t reserved;
+    // 1: only the content of regular files is to be written, at "ab/cdef..." by its SHA-256, and orlop_driver_commit_partial_image is to
+    // be told the rest: use_composefs is set. 0: everything, for orlop_driver_commit_partial.
+    uint32_t by_digest;
 } orlop_partial;
 
 // How a long operation is watched and called off. NULL in its place: not at all.
@@ -1050,15 +1051,16 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
                                 struct orlop_error **error);
 
 // Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
-// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir" and
-// "staging.lock". Unless `partial` is NULL it tells how to write.
+// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir",
+// "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
 //
 // The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
 // the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.
 //
 // Ownership: *target is the caller's, to be freed with orlop_buf_free; `partial` is the caller's struct, its size field set.
 // Threads: any.
-// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs, whose layers cannot be made; ORLOP_ERR_IO.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs in a user namespace or without the program mkcomposefs;
+// ORLOP_ERR_IO.
 int32_t orlop_driver_begin_partial(const struct orlop_driver *driver,
                                    const struct orlop_apply_options *options,
                                    struct orlop_partial *partial,
@@ -1078,6 +1080,22 @@ int32_t orlop_driver_commit_partial(const struct orlop_driver *driver,
                                     const char *target,
                                     uint32_t keeps_mode,
                                     struct orlop_error **error);
+
+// As orlop_driver_commit_partial, for a directory with content by digests: the layer becomes a composefs layer. `dump_fd` gives the list
+// of its files, to its end: a line for each in the form of composefs-dump(5), the root first. A name that begins with ".wh.", or a
+// character device 0:0, deletes what is below; a layer that deletes becomes an ordinary one, since images cannot.
+//
+// Ownership: everything stays the caller's, the descriptor as well. The directory is gone, or after a failure for whoever discards it.
+// Threads: any, under the caller's lock.
+// Errors: as orlop_driver_commit_partial; ORLOP_ERR_INVALID_ARGUMENT for a malformed list, or one that names content that is not there;
+// ORLOP_ERR_NOT_SUPPORTED without the program mkcomposefs.
+int32_t orlop_driver_commit_partial_image(const struct orlop_driver *driver,
+                                          const char *id,
+                                          const char *parent,
+                                          const char *target,
+                                          uint32_t keeps_mode,
+                                          int32_t dump_fd,
+                                          struct orlop_error **error);
 
 // Deletes the directory `target` of a partial pull with all that lies beside it; one that is committed or gone is fine.
 //

@@ -14,7 +14,9 @@ use crate::driver_streams::{orlop_apply_options, wishes};
 use crate::error::orlop_error;
 use crate::guard::run;
 use crate::handle;
-use crate::input::{self, flag, path};
+use crate::input::{self, descriptor, flag, path};
+use crate::operation::Watch;
+use crate::stream::Stream;
 
 /// How files are to be written into the directory of a partial pull; orlop_driver_begin_partial fills it in.
 #[repr(C)]
@@ -33,12 +35,13 @@ pub struct orlop_partial {
     pub has_force_mask: u32,
     /// The mode; zero without has_force_mask.
     pub force_mask: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: only the content of regular files is to be written, at "ab/cdef..." by its SHA-256, and orlop_driver_commit_partial_image is to
+    /// be told the rest: use_composefs is set. 0: everything, for orlop_driver_commit_partial.
+    pub by_digest: u32,
 }
 
-impl From<&UnpackOptions> for orlop_partial {
-    fn from(how: &UnpackOptions) -> Self {
+impl orlop_partial {
+    fn of(how: &UnpackOptions, by_digest: bool) -> Self {
         Self {
             size: size_of::<Self>(),
             keep_whiteouts: u32::from(how.whiteouts == Whiteouts::Keep),
@@ -46,7 +49,7 @@ impl From<&UnpackOptions> for orlop_partial {
             ignore_chown_errors: u32::from(how.ignore_chown_errors),
             has_force_mask: u32::from(how.force_mask.is_some()),
             force_mask: how.force_mask.unwrap_or(0),
-            reserved: 0,
+            by_digest: u32::from(by_digest),
         }
     }
 }
@@ -63,15 +66,16 @@ fn pulls(driver: &dyn Driver) -> Result<&dyn PartialPulls> {
 }
 
 /// Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
-/// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir" and
-/// "staging.lock". Unless `partial` is NULL it tells how to write.
+/// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir",
+/// "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
 ///
 /// The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
 /// the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.
 ///
 /// Ownership: *target is the caller's, to be freed with orlop_buf_free; `partial` is the caller's struct, its size field set.
 /// Threads: any.
-/// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs, whose layers cannot be made; ORLOP_ERR_IO.
+/// Errors: ORLOP_ERR_NOT_SUPPORTED for vfs, and with use_composefs in a user namespace or without the program mkcomposefs;
+/// ORLOP_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_driver_begin_partial(
     driver: *const orlop_driver,
@@ -92,11 +96,11 @@ pub unsafe extern "C" fn orlop_driver_begin_partial(
             let wishes = wishes(options)?;
             if !partial.is_null() {
                 // Refused before anything is made.
-                input::fill(partial, orlop_partial::from(&UnpackOptions::default()))?;
+                input::fill(partial, orlop_partial::of(&UnpackOptions::default(), false))?;
             }
             let begun = pulls(&**driver)?.begin(&wishes)?;
             if !partial.is_null() {
-                input::fill(partial, orlop_partial::from(&begun.unpack))?;
+                input::fill(partial, orlop_partial::of(&begun.unpack, begun.by_digest))?;
             }
             out.put(begun.target.into_os_string().into_vec());
             Ok(())
@@ -128,6 +132,38 @@ pub unsafe extern "C" fn orlop_driver_commit_partial(
             let target = path(target, "target")?;
             let keeps_mode = flag(keeps_mode, "keeps_mode")?;
             pulls(&**driver)?.commit(&id, parent.as_ref(), &target, keeps_mode)
+        })
+    }
+}
+
+/// As orlop_driver_commit_partial, for a directory with content by digests: the layer becomes a composefs layer. `dump_fd` gives the list
+/// of its files, to its end: a line for each in the form of composefs-dump(5), the root first. A name that begins with ".wh.", or a
+/// character device 0:0, deletes what is below; a layer that deletes becomes an ordinary one, since images cannot.
+///
+/// Ownership: everything stays the caller's, the descriptor as well. The directory is gone, or after a failure for whoever discards it.
+/// Threads: any, under the caller's lock.
+/// Errors: as orlop_driver_commit_partial; ORLOP_ERR_INVALID_ARGUMENT for a malformed list, or one that names content that is not there;
+/// ORLOP_ERR_NOT_SUPPORTED without the program mkcomposefs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn orlop_driver_commit_partial_image(
+    driver: *const orlop_driver,
+    id: *const c_char,
+    parent: *const c_char,
+    target: *const c_char,
+    keeps_mode: u32,
+    dump_fd: i32,
+    error: *mut *mut orlop_error,
+) -> i32 {
+    // SAFETY: pointers and a descriptor of the caller's, as the header asks.
+    unsafe {
+        run(error, || {
+            let driver = handle::borrow(driver)?;
+            let (id, parent) = (layer_id(id, "id")?, parent_id(parent)?);
+            let target = path(target, "target")?;
+            let keeps_mode = flag(keeps_mode, "keeps_mode")?;
+            let watch = Watch::new(std::ptr::null())?;
+            let mut dump = Stream::new(descriptor(dump_fd, "dump_fd")?, &watch);
+            pulls(&**driver)?.commit_image(&id, parent.as_ref(), &target, keeps_mode, &mut dump)
         })
     }
 }

@@ -37,6 +37,7 @@ pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
 pub use merged::Upper;
 pub use owners::change_owners;
+pub(crate) use pack::Header;
 pub use pack::{has_content_elsewhere, pack_changes, pack_tree, pack_upper};
 pub use types::{
     Change, ChangeKind, CompareOptions, Compat, Compression, DiskUsage, FileSource, LayerFacts,

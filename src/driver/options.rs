@@ -29,7 +29,7 @@ pub(crate) struct OverlayOptions {
     pub(crate) force_mask: Option<u32>,
     /// Mounts never map ids: layers are copied with other owners instead.
     pub(crate) disable_idmap: bool,
-    /// Layers of partial pulls are to become composefs images, which this version does not make; there may be such layers.
+    /// Layers of partial pulls are to become composefs layers.
     pub(crate) use_composefs: bool,
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_uint};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -38,8 +38,17 @@ pub(crate) struct Ended {
     pub(crate) said: String,
 }
 
-/// Runs the program at `path` in `directory`, with nothing to read and nowhere to write but standard error. It may leave processes behind,
-/// as file systems in user space do: they get none of this process's files.
+/// What a program reads and writes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Streams<'a> {
+    /// Its standard input; nothing if it is `None`.
+    pub(crate) input: Option<BorrowedFd<'a>>,
+    /// Its standard output; nowhere if it is `None`.
+    pub(crate) output: Option<BorrowedFd<'a>>,
+}
+
+/// Runs the program at `path` in `directory`; standard error is heard. It may leave processes behind, as file systems in user space do:
+/// they get none of this process's files but `streams`.
 ///
 /// # Errors
 /// When the program cannot be started: `ENOENT` for one that is not there; `ENOSYS` before Linux 5.4.
@@ -48,21 +57,24 @@ pub(crate) fn run(
     arguments: &[&OsStr],
     directory: &Path,
     environment: &BTreeMap<OsString, OsString>,
+    streams: Streams<'_>,
 ) -> io::Result<Ended> {
     let call = Call::new(path, arguments, directory, environment)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let (says, said) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let (reports, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // What the child puts in the places 0 to 3 must not stand there, as it does where the host has closed its own.
-    let [null, said, report] =
-        [null, said, report].map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 10));
-    let (null, said, report) = (null?, said?, report?);
+    let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
+    let [input, output] =
+        [streams.input, streams.output].map(|fd| high(fd.unwrap_or(null.as_fd())));
+    let (input, output) = (input?, output?);
+    let (said, report) = (high(said.as_fd())?, high(report.as_fd())?);
     for end in [&says, &reports] {
         rustix::fs::fcntl_setfl(end, OFlags::RDONLY | OFlags::NONBLOCK)?;
     }
-    let files = [null.as_raw_fd(), said.as_raw_fd(), report.as_raw_fd()];
+    let files = [&input, &output, &said, &report].map(AsRawFd::as_raw_fd);
     let child = start(&call, files)?;
-    drop((null, said, report));
+    drop((input, output, said, report));
     let said = listen(&says, &child)?;
     let code = wait(&child)?;
     let mut errno = [0u8; 4];
@@ -192,8 +204,8 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Starts the child; returns its descriptor. `files` become its standard input and output, its standard error, and its report.
-fn start(call: &Call, files: [RawFd; 3]) -> io::Result<OwnedFd> {
+/// Starts the child; returns its descriptor. `files` become its standard input, output and error, and its report.
+fn start(call: &Call, files: [RawFd; 4]) -> io::Result<OwnedFd> {
     let mut handle: RawFd = -1;
     let args = CloneArgs {
         flags: u64::from(libc::CLONE_PIDFD.cast_unsigned()),
@@ -222,12 +234,12 @@ fn start(call: &Call, files: [RawFd; 3]) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// To be called in a child that shares no memory with its parent, with all signals blocked.
-unsafe fn supervise(call: &Call, [null, said, report]: [RawFd; 3]) -> ! {
+unsafe fn supervise(call: &Call, [input, output, said, report]: [RawFd; 4]) -> ! {
     // SAFETY: these calls touch this process's own files, working directory and signals, and memory of this stack and of `call`; none of
     // them allocates or locks.
     unsafe {
-        libc::dup2(null, 0);
-        libc::dup2(null, 1);
+        libc::dup2(input, 0);
+        libc::dup2(output, 1);
         libc::dup2(said, 2);
         libc::dup3(report, REPORT, libc::O_CLOEXEC);
         // Where the kernel has no such call (before 5.9), those of a well-behaved host are closed by the program's start.
@@ -295,6 +307,7 @@ unsafe fn give_up() -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek as _, Write as _};
     use std::time::Instant;
 
     use super::*;
@@ -306,7 +319,22 @@ mod tests {
             &["-c".as_ref(), script.as_ref()],
             Path::new(directory),
             &environment,
+            Streams::default(),
         )
+    }
+
+    #[test]
+    fn it_reads_and_writes_what_it_is_given() {
+        // MNT-7, APL-6
+        let (mut given, mut taken) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        given.write_all(b"to be read").unwrap();
+        given.rewind().unwrap();
+        let streams = Streams { input: Some(given.as_fd()), output: Some(taken.as_fd()) };
+        let none = BTreeMap::new();
+        let ended = run(Path::new("/bin/cat"), &[], Path::new("/"), &none, streams).unwrap();
+        assert_eq!(ended, Ended { code: 0, said: String::new() });
+        taken.rewind().unwrap();
+        assert_eq!(io::read_to_string(taken).unwrap(), "to be read");
     }
 
     #[test]
@@ -323,10 +351,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_an_error() {
-        let missing = run(Path::new("/no/such/program"), &[], Path::new("/"), &BTreeMap::new());
+        let start =
+            |path| run(Path::new(path), &[], Path::new("/"), &BTreeMap::new(), Streams::default());
+        let missing = start("/no/such/program");
         assert_eq!(missing.unwrap_err().raw_os_error(), Some(libc::ENOENT));
         assert_eq!(shell("true", "/no/such/place").unwrap_err().raw_os_error(), Some(libc::ENOENT));
-        let no_program = run(Path::new("/etc/passwd"), &[], Path::new("/"), &BTreeMap::new());
+        let no_program = start("/etc/passwd");
         assert_eq!(no_program.unwrap_err().raw_os_error(), Some(libc::EACCES));
     }
 

@@ -99,13 +99,19 @@ pub(crate) fn json(buf: orlop_buf) -> serde_json::Value {
 pub(crate) struct Host {
     dir: tempfile::TempDir,
     name: &'static str,
+    options: &'static [&'static str],
     pub(crate) driver: *mut orlop_driver,
 }
 
 impl Host {
     pub(crate) fn new(name: &'static str) -> Self {
+        Self::with(name, &[])
+    }
+
+    /// One with these driver options.
+    pub(crate) fn with(name: &'static str, options: &'static [&'static str]) -> Self {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-        let mut host = Self { dir, name, driver: ptr::null_mut() };
+        let mut host = Self { dir, name, options, driver: ptr::null_mut() };
         host.driver = host.another();
         call!(orlop_driver_prepare(host.driver)).unwrap();
         host
@@ -121,6 +127,7 @@ impl Host {
         given.graph_root = graph.as_ptr();
         given.run_root = run.as_ptr();
         given.driver = name.as_ptr();
+        given.driver_options = list(self.options);
         let (mut config, mut driver) = (ptr::null_mut(), ptr::null_mut());
         call!(orlop_config_load(&given, &mut config)).unwrap();
         call!(orlop_driver_open(config, &mut driver)).unwrap();

@@ -1,6 +1,8 @@
 //! What only some drivers can: partial pulls, additional layers, and equal files that share their space.
 
 use std::fs;
+use std::io::{Seek as _, Write as _};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::ptr;
@@ -24,6 +26,7 @@ fn content_that_the_caller_writes_becomes_a_layer() {
     let mut host = Host::new("overlay");
     let (target, how) = begin(&host);
     assert_eq!((how.keep_whiteouts, how.in_user_namespace, how.has_force_mask), (0, 0, 0));
+    assert_eq!(how.by_digest, 0);
     fs::write(target.join("f"), "partial").unwrap();
     host.create("a", "");
     let (id, path) = (text("a"), text(target.to_str().unwrap()));
@@ -53,6 +56,47 @@ fn content_that_the_caller_writes_becomes_a_layer() {
     let e = call!(orlop_driver_begin_partial(host.driver, ptr::null(), &mut small, &mut target));
     assert_eq!(e.unwrap_err().code, ORLOP_ERR_INVALID_ARGUMENT);
     assert_eq!(fs::read_dir(host.home().join("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_list_of_files_makes_a_composefs_layer() {
+    // APL-5, APL-6
+    if !drivers().contains(&"overlay") {
+        return;
+    }
+    let in_path = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|dir| dir.join("mkcomposefs").is_file())
+    });
+    if !in_path {
+        println!(
+            "skipped: composefs layers: there is no mkcomposefs (scripts/mkcomposefs fetches it)"
+        );
+        return;
+    }
+    let host = Host::with("overlay", &["use_composefs=true"]);
+    let commit = |list: &str, id: &str| {
+        let (target, how) = begin(&host);
+        assert_eq!(how.by_digest, 1);
+        fs::create_dir(target.join("ab")).unwrap();
+        fs::write(target.join("ab/cd"), "by digest").unwrap();
+        let (id, path) = (text(id), text(target.to_str().unwrap()));
+        let mut dump = tempfile::tempfile().unwrap();
+        dump.write_all(list.as_bytes()).unwrap();
+        dump.rewind().unwrap();
+        let (driver, none, fd) = (host.driver, ptr::null(), dump.as_raw_fd());
+        let (id, path) = (id.as_ptr(), path.as_ptr());
+        let done = call!(orlop_driver_commit_partial_image(driver, id, none, path, 1, fd));
+        call!(orlop_driver_discard_partial(driver, path)).unwrap();
+        done
+    };
+    host.create("a", "");
+    let root = "/ 0 40755 2 0 0 0 0.0 - - -\n";
+    let e = commit(&format!("{root}/f 8 100644 1 0 0 0 0.0 ab/cd - -\n"), "a").unwrap_err();
+    assert_eq!(e.code, ORLOP_ERR_INVALID_ARGUMENT, "{}", e.message);
+    commit(&format!("{root}/f 9 100644 1 0 0 0 0.0 ab/cd - -\n"), "a").unwrap();
+    assert!(host.home().join("a/composefs-data/composefs.blob").is_file());
+    host.create("b", "a");
+    host.within("b", |root| assert_eq!(fs::read(root.join("f")).unwrap(), b"by digest"));
 }
 
 #[test]

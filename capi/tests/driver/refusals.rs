@@ -40,6 +40,7 @@ fn all_null(driver: *const orlop_driver) -> Vec<(&'static str, Result<i32, Failu
         orlop_driver_changes(driver, none, none, ptr::null(), no_buf),
         orlop_driver_begin_partial(driver, ptr::null(), ptr::null_mut(), no_buf),
         orlop_driver_commit_partial(driver, none, none, none, 0),
+        orlop_driver_commit_partial_image(driver, none, none, none, 0, -1),
         orlop_driver_discard_partial(driver, none),
         orlop_driver_content_path(driver, none, no_buf),
         orlop_driver_additional_layer(driver, none, none, ptr::null_mut()),

@@ -3,6 +3,11 @@ package capi
 // #include <orlop.h>
 import "C"
 
+import (
+	"os"
+	"runtime"
+)
+
 // Partial is the directory of a layer's content that the caller writes, and how to write it.
 type Partial struct {
 	Target            string
@@ -11,6 +16,8 @@ type Partial struct {
 	IgnoreChownErrors bool
 	// ForceMask is the mode that all files are to have, nil for their own.
 	ForceMask *uint32
+	// ByDigest: only content is to be written, by digests, and the rest told to CommitPartialImage.
+	ByDigest bool
 }
 
 // BeginPartial makes the directory. It is this process's until it is committed or discarded.
@@ -30,6 +37,7 @@ func (d *Driver) BeginPartial(o ApplyOptions) (Partial, error) {
 		KeepWhiteouts:     how.keep_whiteouts != 0,
 		InUserNamespace:   how.in_user_namespace != 0,
 		IgnoreChownErrors: how.ignore_chown_errors != 0,
+		ByDigest:          how.by_digest != 0,
 	}
 	if how.has_force_mask != 0 {
 		mask := uint32(how.force_mask)
@@ -45,6 +53,17 @@ func (d *Driver) CommitPartial(id, parent, target string, keepsMode bool) error 
 	layer, below, path := a.text(id), a.optional(parent), a.text(target)
 	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_commit_partial(driver, layer, below, path, flag(keepsMode), e)
+	})
+}
+
+// CommitPartialImage makes the directory, with content by digests, a composefs layer of the files that the dump lists.
+func (d *Driver) CommitPartialImage(id, parent, target string, keepsMode bool, dump *os.File) error {
+	var a arena
+	defer a.done()
+	defer runtime.KeepAlive(dump)
+	layer, below, path := a.text(id), a.optional(parent), a.text(target)
+	return d.handle.do(&a, func(driver *C.orlop_driver, e **C.orlop_error) C.int32_t {
+		return C.orlop_driver_commit_partial_image(driver, layer, below, path, flag(keepsMode), C.int32_t(dump.Fd()), e)
 	})
 }
 

@@ -13,8 +13,7 @@ mod tree;
 
 pub use changes::pack_changes;
 pub use elsewhere::has_content_elsewhere;
-#[cfg(test)]
-pub(super) use header::Header;
+pub(crate) use header::Header;
 pub(super) use member::is_whiteout;
 pub use tree::{pack_tree, pack_upper};
 

@@ -17,10 +17,10 @@ use crate::sys::{erofs, regular};
 use crate::{Error, Result};
 
 /// The directory in a layer's that only a composefs layer has.
-const DATA: &str = "composefs-data";
+pub(super) const DATA: &str = "composefs-data";
 
 /// The image in it.
-const BLOB: &str = "composefs.blob";
+pub(super) const BLOB: &str = "composefs.blob";
 
 /// Where a file's content lies, from the root of the content's directory.
 const REDIRECT: &str = "trusted.overlay.redirect";

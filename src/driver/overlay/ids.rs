@@ -4,10 +4,10 @@
 //! The copies are made beside the layer. It stays as it was until they are complete and its directories are moved on, and wherever that
 //! stops, it is as before or as after: a gap in the numbers is passed over and closed, a missing `diff` made again.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{FileType, OFlags, RenameFlags};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
@@ -19,6 +19,8 @@ use super::places::Places;
 use super::plan::Chain;
 use super::program::{self, More};
 use crate::archive::change_owners;
+use crate::archive::walk::Walk;
+use crate::sys::beneath::Beneath;
 use crate::sys::mount::{detach, is_fuse_mount};
 use crate::sys::relocate::relocate;
 use crate::sys::tempdir::TempDir;
@@ -86,7 +88,7 @@ impl Overlay {
         &self,
         layer: &LayerDir,
         root: DirLook,
-        change: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> Result<()>,
+        change: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
         label: &str,
     ) -> Result<Remapped> {
         let heal = if layer.place == Place::Home { Heal::OnDisk } else { Heal::No };
@@ -123,17 +125,13 @@ impl Overlay {
         // With an empty `diff` among them, a chain of full length would be one too long.
         let chain = Chain { layer, below: &below, older: &older, heal };
         let mut places = Places::of(&self.home, None);
-        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut places)?;
-        if !data.is_empty() {
-            // Such a mount copies metadata without data, and the copies would depend on it.
-            return Err(Error::new(ErrorKind::NotSupported, "changing the id maps of a layer")
-                .id(layer.id.as_str())
-                .detail("composefs layers are below it"));
-        }
+        let (mut lowers, mut data) = self.lower_dirs(&chain, has_content, &mut places)?;
         if lowers.is_empty() {
             lowers.push(self.empty_lower(layer, heal)?);
         }
-        let words = self.words_of_copies()?;
+        let mut words = self.words_of_copies()?;
+        let composed = !data.is_empty();
+        self.settle_data(&mut lowers, &mut data, &mut words)?;
         let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
         let plan = Plan {
             home: self.home.clone(),
@@ -154,7 +152,13 @@ impl Overlay {
             None => plan.mount(),
         }?;
         drop(places);
-        let changed = open_dir(&target).and_then(|tree| change(tree.as_fd()));
+        let changed = open_dir(&target).and_then(|tree| {
+            change(tree.as_fd())?;
+            match composed {
+                true => copy_content(copies.as_fd(), tree.as_fd()),
+                false => Ok(()),
+            }
+        });
         if !(is_fuse_mount(&target) && program::unmount(&target)) {
             detach(&target).map_err(|e| Error::io("unmounting", &target, e))?;
         }
@@ -246,6 +250,25 @@ pub(super) fn close_gaps(layer: &LayerDir) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has the kernel copy the content of the files in `upper`, which it has copied without: it does so for who opens them for writing in
+/// the `tree`. What reads a layer's own files knows nothing of content in the layers below.
+fn copy_content(upper: BorrowedFd<'_>, tree: BorrowedFd<'_>) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let copy = || -> rustix::io::Result<()> {
+        let mut walk = Walk::new(upper)?;
+        while let Some(item) = walk.next()? {
+            if item.kind() == FileType::RegularFile {
+                Beneath::new(tree).open(walk.path(), flags)?;
+            }
+        }
+        Ok(())
+    };
+    copy().map_err(|e| {
+        Error::new(ErrorKind::Io, "copying the content of files that get other owners")
+            .caused_by(std::io::Error::from(e))
+    })
 }
 
 fn has_entries(dir: &Path) -> Result<bool> {

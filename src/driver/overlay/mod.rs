@@ -8,10 +8,13 @@ mod content;
 mod create;
 mod dialect;
 mod diff;
+mod dump;
+mod dump_tar;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
 mod ids;
+mod image;
 mod known;
 mod label;
 mod layout;

@@ -66,12 +66,7 @@ impl Overlay {
         let mut words = self.rules.words();
         words.extend_from_slice(&how.words);
         words.extend(self.own_words());
-        if !data.is_empty() {
-            words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
-            if !self.supports_data_only()? {
-                lowers.append(&mut data);
-            }
-        }
+        self.settle_data(&mut lowers, &mut data, &mut words)?;
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -141,6 +136,23 @@ impl Overlay {
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
         Ok((lowers, data))
+    }
+
+    /// Adds the words that content elsewhere needs, and moves it among the lowers where the kernel knows no layers of data alone (GET-40).
+    pub(super) fn settle_data(
+        &self,
+        lowers: &mut Vec<Lower>,
+        data: &mut Vec<Lower>,
+        words: &mut Vec<String>,
+    ) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
+        if !self.supports_data_only()? {
+            lowers.append(data);
+        }
+        Ok(())
     }
 
     /// What the `n`th layer from the top has in `diff`: of a composefs layer its image, with `diff` among `data`.

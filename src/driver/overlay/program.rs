@@ -10,7 +10,7 @@ use super::mount::{Lower, Plan, needs_escape};
 use super::words::Words;
 use crate::config::Environment;
 use crate::sys::mount::{is_overlay_mount, sync_mount};
-use crate::sys::program;
+use crate::sys::program::{self, Streams};
 use crate::{Error, ErrorKind, IdMap, IdMaps, Result};
 
 /// The program that is looked for where none is configured.
@@ -85,8 +85,9 @@ impl Plan {
         };
         let arguments: [&OsStr; 3] = ["-o".as_ref(), &data, self.target.as_os_str()];
         let environment = Environment::of_process();
-        let ended = program::run(program, &arguments, &self.home, &environment.vars)
-            .map_err(|e| failed(format!("it cannot be run: {e}")).caused_by(e))?;
+        let ended =
+            program::run(program, &arguments, &self.home, &environment.vars, Streams::default())
+                .map_err(|e| failed(format!("it cannot be run: {e}")).caused_by(e))?;
         if ended.code != 0 {
             let said = if ended.said.is_empty() { "<stderr empty>" } else { &ended.said };
             return Err(failed(format!("{said} (exit code {})", ended.code))
@@ -147,7 +148,8 @@ pub(super) fn unmount(merged: &Path) -> bool {
     for name in UNMOUNTERS {
         let Some(path) = environment.find_program(name) else { continue };
         let arguments = ["-u".as_ref(), merged.as_os_str()];
-        match program::run(&path, &arguments, Path::new("/"), &environment.vars) {
+        match program::run(&path, &arguments, Path::new("/"), &environment.vars, Streams::default())
+        {
             Ok(ended) if ended.code == 0 => return true,
             Ok(ended) => {
                 tracing::debug!(program = name, ?merged, said = ended.said, "not unmounted")

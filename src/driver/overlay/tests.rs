@@ -6,6 +6,7 @@ mod composefs;
 mod diffs;
 mod ids;
 mod ids_beside_go;
+mod images;
 mod items;
 mod kernels;
 mod layers;
@@ -13,6 +14,7 @@ mod masks;
 mod moby;
 mod mounts;
 mod partial;
+mod places;
 mod program;
 mod quotas;
 mod redirects;
@@ -20,3 +22,11 @@ mod rootless;
 mod selinux;
 mod shifting;
 mod stores;
+
+use std::path::{Path, PathBuf};
+
+/// The program that scripts/deps fetches: no release of Debian's that is out has it.
+pub(super) fn fetched_maker() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/composefs/mkcomposefs");
+    path.is_file().then_some(path)
+}

@@ -139,7 +139,7 @@ fn a_change_that_fails_leaves_the_layer_and_nothing_beside_it() {
     let driver = open(&store);
     let before = (seen(&driver), crate::driver::tests::snapshot(&store.home("ctr")));
     let root = DirLook::root(0o700);
-    let wrong = |_: std::os::fd::BorrowedFd<'_>| Err(Error::new(ErrorKind::Internal, "as a test"));
+    let wrong = |_: BorrowedFd<'_>| Err(Error::new(ErrorKind::Internal, "as a test"));
     let e = driver.remap(&layer, root, wrong, "").err().unwrap();
     assert_eq!(e.kind(), ErrorKind::Internal);
     drop(prepared(&driver, &layer).unwrap());

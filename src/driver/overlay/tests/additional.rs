@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify;
 
+use super::ids::{maps, owner};
 use crate::driver::tests::{TestStore, chain, change_list, id, mode, snapshot, tar_names, words};
 use crate::driver::{
     AdditionalLayers, ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions,
 };
+use crate::sys::mount::mounts_below;
+use crate::sys::refused::{self, Call};
 use crate::{Digest, ErrorKind};
 
 /// A layer in a store, with one file.
@@ -198,4 +201,43 @@ fn links_to_anywhere_else_open_nothing() {
     assert_eq!(e.os_error(), Some(std::io::ErrorKind::NotFound), "{e}");
     driver.remove(&id("a")).unwrap();
     assert!(!store.home("a").exists());
+}
+
+#[test]
+fn additional_layers_are_mapped() {
+    // GET-35, MAP-7, section 15
+    let store = TestStore::new();
+    let served = store.beside("served");
+    let tocs = [b"one", b"two"].map(|toc| Digest::sha256(toc));
+    for toc in &tocs {
+        serve(&served, toc);
+        fs::write(served.join(toc.as_str()).join("diff/d").join(&toc.as_str()[7..]), "").unwrap();
+    }
+    let driver = store.overlay(&[&format!("additionallayerstore={}", served.display())]);
+    let mut parent = None;
+    for (name, toc) in ["one", "two"].iter().zip(&tocs) {
+        let found = served_by(&*driver).look_up(toc, "").unwrap();
+        served_by(&*driver).create_from(&id(name), parent.as_ref(), &found).unwrap();
+        parent = Some(id(name));
+    }
+    driver.create(&id("near"), parent.as_ref(), &CreateOptions::default()).unwrap();
+    fs::write(store.home("near/diff/n"), "").unwrap();
+    driver.create_read_write(&id("ctr"), Some(&id("near")), &CreateOptions::default()).unwrap();
+    let before = snapshot(&served);
+    let how =
+        MountOptions { uid_map: maps().uids, gid_map: maps().gids, ..MountOptions::default() };
+    let merged = driver.get(&id("ctr"), &how).unwrap();
+    let of = |toc: &Digest| format!("d/{}", &toc.as_str()[7..]);
+    for name in ["f", "n", "d", &of(&tocs[0]), &of(&tocs[1])] {
+        assert_eq!(owner(merged.join(name)), (100_000, 200_000), "{name}");
+    }
+    assert_eq!(mounts_below(&store.home("tempdirs")).unwrap().len(), 0);
+    driver.put(&id("ctr")).unwrap();
+    assert_eq!(snapshot(&served), before);
+
+    // A file system of the daemon's that maps none.
+    let refusal = [(Call::MountSetattr, rustix::io::Errno::INVAL)];
+    let e = refused::with(&refusal, || driver.get(&id("ctr"), &how).unwrap_err());
+    assert!(e.to_string().contains("maps no owners"), "{e}");
+    assert!(e.to_string().contains("disable_idmap"), "{e}");
 }

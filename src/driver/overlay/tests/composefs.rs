@@ -7,17 +7,24 @@ use std::process::Command;
 
 use rustix::fs::XattrFlags;
 
-use crate::ErrorKind;
+use super::ids::{maps, owner};
 use crate::driver::tests::{
-    TestStore, change_list, id, mounted_at, snapshot, super_options, tar_names, words,
+    TestStore, change_list, id, mode, mounted_at, snapshot, super_options, tar_names, words,
 };
 use crate::driver::{CreateOptions, DiffOptions, Driver, MountOptions};
 use crate::sys::mount::mounts_below;
+use crate::sys::refused::{self, Call};
+use crate::{ErrorKind, IdMaps};
 
-const CONTENT: &str = "the content of a file";
+pub(super) const CONTENT: &str = "the content of a file";
 
 /// Makes a layer with an image that names one file of `diff`, and has another in itself; `false` where that cannot be tried.
-fn make(store: &TestStore, driver: &dyn Driver, name: &str, parent: Option<&str>) -> bool {
+pub(super) fn make(
+    store: &TestStore,
+    driver: &dyn Driver,
+    name: &str,
+    parent: Option<&str>,
+) -> bool {
     driver.create(&id(name), parent.map(id).as_ref(), &CreateOptions::default()).unwrap();
     let stored = format!("ab/{name}");
     fs::create_dir(store.home(name).join("diff/ab")).unwrap();
@@ -43,7 +50,7 @@ fn make(store: &TestStore, driver: &dyn Driver, name: &str, parent: Option<&str>
     }
 }
 
-fn no_image_is_mounted(store: &TestStore) {
+pub(super) fn no_image_is_mounted(store: &TestStore) {
     let left: Vec<_> = mounts_below(&store.graph)
         .unwrap()
         .into_iter()
@@ -175,4 +182,81 @@ fn a_damaged_image_is_an_error_that_names_it() {
     }
     no_image_is_mounted(&store);
     driver.remove(&id("a")).unwrap();
+}
+
+#[test]
+fn owners_are_mapped_in_images_too() {
+    // GET-36, GET-38, MAP-7
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    if !make(&store, &*driver, "base", None) {
+        return;
+    }
+    let options = CreateOptions::default();
+    driver.create(&id("plain"), Some(&id("base")), &options).unwrap();
+    fs::write(store.home("plain/diff/p"), "").unwrap();
+    assert!(make(&store, &*driver, "upper", Some("plain")));
+    driver.create_read_write(&id("ctr"), Some(&id("upper")), &options).unwrap();
+    let how = |words: &[&str]| MountOptions {
+        uid_map: maps().uids,
+        gid_map: maps().gids,
+        options: words.iter().map(|&w| w.to_owned()).collect(),
+        ..MountOptions::default()
+    };
+    let merged = driver.get(&id("ctr"), &how(&[])).unwrap();
+    no_image_is_mounted(&store);
+    for name in ["d/base", "d/upper", "d", "inline", "p"] {
+        assert_eq!(owner(merged.join(name)), (100_000, 200_000), "{name}");
+    }
+    assert_eq!(read(merged.join("d/base")), CONTENT);
+    fs::write(merged.join("d/base"), "changed").unwrap();
+    assert_eq!(owner(store.home("ctr/diff/d/base")), (100_000, 200_000));
+    driver.put(&id("ctr")).unwrap();
+    // What is the layer's own is not mapped, what is below is.
+    let merged = driver.get(&id("upper"), &how(&["ro"])).unwrap();
+    assert_eq!(owner(merged.join("d/upper")), (0, 0));
+    assert_eq!(owner(merged.join("d/base")), (100_000, 200_000));
+    driver.put(&id("upper")).unwrap();
+
+    // Before Linux 5.19.
+    let refusal = [(Call::MountSetattr, rustix::io::Errno::INVAL)];
+    let e = refused::with(&refusal, || driver.get(&id("ctr"), &how(&[])).unwrap_err());
+    assert!(e.to_string().contains("EROFS does from Linux 5.19"), "{e}");
+    assert_eq!(e.raw_os_error(), Some(libc::EINVAL), "{e}");
+    no_image_is_mounted(&store);
+    assert_eq!(fs::read_dir(store.home("tempdirs")).unwrap().count(), 0);
+}
+
+#[test]
+fn owners_are_changed_by_copies_too() {
+    // MAP-1, GET-40
+    let store = TestStore::new();
+    let driver = store.overlay(&["disable_idmap=true"]);
+    if !make(&store, &*driver, "base", None) {
+        return;
+    }
+    driver.create_read_write(&id("ctr"), Some(&id("base")), &CreateOptions::default()).unwrap();
+    let merged = driver.get(&id("ctr"), &MountOptions::default()).unwrap();
+    rustix::fs::chmod(merged.join("d/base"), 0o640.into()).unwrap();
+    driver.put(&id("ctr")).unwrap();
+    driver.update_id_maps(&id("ctr"), &IdMaps::default(), &maps(), "").unwrap();
+    no_image_is_mounted(&store);
+    let copy = store.home("ctr/diff1/d/base");
+    assert_eq!(
+        (read(&copy), owner(&copy), mode(&copy)),
+        (CONTENT.into(), (100_000, 200_000), 0o640)
+    );
+    let mut mark = [0u8; 8];
+    let marked = rustix::fs::lgetxattr(&copy, "trusted.overlay.metacopy", &mut mark);
+    assert_eq!(marked, Err(rustix::io::Errno::NODATA), "it has its content");
+    let merged = driver.get(&id("ctr"), &MountOptions::default()).unwrap();
+    for (name, content) in [("d/base", CONTENT), ("inline", "of base")] {
+        assert_eq!(read(merged.join(name)), content);
+        assert_eq!(owner(merged.join(name)), (100_000, 200_000));
+    }
+    driver.put(&id("ctr")).unwrap();
+    let mut text = String::new();
+    let files = driver.file_source(&id("ctr")).unwrap();
+    files.open_file(b"d/base").unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, CONTENT);
 }

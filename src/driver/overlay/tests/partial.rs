@@ -84,8 +84,8 @@ fn a_failed_commit_gives_the_staging_directory_up() {
         assert!(wrong.is_dir());
     }
     assert!(store.open("vfs", None, &[]).partial_pulls().is_none());
-    // What would have to become a composefs layer.
-    let wants_image = store.overlay(&["use_composefs=true"]);
+    // What would have to become a composefs layer, whose files cannot have other modes.
+    let wants_image = store.overlay(&["use_composefs=true", "force_mask=700"]);
     let e = pulls(&*wants_image).begin(&ApplyOptions::default()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NotSupported);
     assert!(e.to_string().contains("use_composefs"), "{e}");

@@ -16,13 +16,16 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
 /// Tests of metacopy, which the kernel does not do with user xattrs, and which composefs layers need; of ids that a user does not have;
 /// and one that lists all words of a mount.
-const FOR_ROOT: [&str; 11] = [
+const FOR_ROOT: [&str; 14] = [
     "a_description_is_what_would_be_mounted",
     "overlay::ids::",
     "overlay::tests::ids",
     "overlay::tests::shifting::",
     "tests::composefs",
     "overlay::tests::moby::",
+    "tests::images",
+    "tests::places",
+    "additional_layers_are_mapped",
     "metacopy_words_follow_the_kernel",
     "a_layer_is_told_without_a_mount_whatever_its_uppers_look_like",
     "what_chance_does_to_a_container_is_told_whole",

@@ -90,7 +90,7 @@ fn lowers_are_mapped_and_the_upper_is_not() {
     let start = format!("lowerdir={}/temp-dir-", store.home("tempdirs").display());
     let rest = told.split_once(&*start).unwrap_or_else(|| panic!("{told}")).1;
     let number = rest.split_once('/').unwrap().0;
-    let at = |path: &str| store.home(&format!("tempdirs/temp-dir-{number}/0/{path}"));
+    let at = |path: &str| store.home(format!("tempdirs/temp-dir-{number}/0/{path}"));
     let lowers =
         ["mid/diff", "mid/diff/../diff1", "base/diff"].map(|l| at(l).to_str().unwrap().to_owned());
     assert!(told.contains(&format!("lowerdir={},", lowers.join(":"))), "{told}");
