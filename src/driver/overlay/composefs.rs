@@ -18,7 +18,7 @@ use crate::sys::{erofs, regular};
 use crate::{Error, Result};
 
 /// The directory in a layer's that only a composefs layer has.
-const DATA: &str = "composefs-data";
+pub(super) const DATA: &str = "composefs-data";
 
 /// The image in it.
 const BLOB: &str = "composefs.blob";

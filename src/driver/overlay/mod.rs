@@ -14,6 +14,7 @@ mod ids;
 mod known;
 mod layout;
 mod mount;
+mod near;
 mod partial;
 mod plan;
 mod prepare;
