@@ -3,18 +3,19 @@
 from layers import AmongMany
 from programs import Spent, measured
 
-ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount",
-         "get, put of 10 layers", "get, put of 400 layers", "create, delete container")
-# What is told of a container whose upper has redirects and files without data, and of one over a layer that is not its parent.
+ALONE = ("create, delete layer", "import, delete tar", "export tar", "mount, unmount", "create, delete container")
+# What the driver alone does, with how much of Go's time it may take.
+OF_CHAINS = (("get, put of 10 layers", 1.0), ("get, put of 400 layers", 0.50))
+OF_TREES = (("change owners", 0.40), ("changes over the base", 0.40), ("changes over another layer", 0.40))
+# What is told of a container whose upper has redirects and files without data.
 METACOPY = "overlay.mountopt=metacopy=on,redirect_dir=on"
 WITH_METACOPY = ("diff of a container", "changes of a container", "size of a container")
-BY_TREES = ("changes over the base",)
 AMONG_MANY = ("list layers", "look up layer", "create, delete layer")
 
 
 class InProcess:
-    """An operation again and again in one process, in a store of that many layers; a step is the mean of them. In the
-    processor time is what the process does beforehand: it opens the store, and may import a layer."""
+    """An operation again and again in one process, in a store of that many layers; a step is the mean of them, without what
+    the process does beforehand: it opens the store, and may import a layer."""
 
     step_floor = None
 
@@ -32,5 +33,5 @@ class InProcess:
                           self.archive.file("tar"), str(self.options.in_process_seconds), self.operation],
                          sink=program.sink)
         with open(program.sink, encoding="utf-8") as file:
-            wall, count = file.read().split()
-        return Spent(float(wall), spent.cpu / int(count), spent.peak)
+            wall, cpu, _ = file.read().split()
+        return Spent(float(wall), float(cpu), spent.peak)

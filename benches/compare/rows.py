@@ -5,7 +5,7 @@ import shutil
 
 import data
 from containers import Containers, Load
-from in_process import ALONE, AMONG_MANY, BY_TREES, METACOPY, WITH_METACOPY, InProcess
+from in_process import ALONE, AMONG_MANY, METACOPY, OF_CHAINS, OF_TREES, WITH_METACOPY, InProcess
 from layers import AmongMany, Delete, DeleteUntilFree, Export, Import
 from report import Row
 
@@ -114,12 +114,14 @@ def in_process(options, folder):
         yield Row(operation, InProcess(operation, options, archive, 1))
     for operation in AMONG_MANY:
         yield Row(f"{operation} among {options.layers:,}", InProcess(operation, options, archive, options.layers))
+    for operation, most in OF_CHAINS:
+        yield Row(f"overlay: {operation}", InProcess(operation, options, archive, 1), most)
     archive.drop()
     archive = Archive(folder, "image", data.small_files(options.files))
     for operation in WITH_METACOPY:
         # Go looks at the layer's own content alone for its size, and so at less than will be in the diff.
         most = None if operation.startswith("size") else 0.03
-        yield Row(f"{operation}, metacopy", InProcess(operation, options, archive, 1, METACOPY), most)
-    for operation in BY_TREES:
-        yield Row(operation, InProcess(operation, options, archive, 1), 0.40)
+        yield Row(f"overlay: {operation}, metacopy", InProcess(operation, options, archive, 1, METACOPY), most)
+    for operation, most in OF_TREES:
+        yield Row(f"overlay: {operation}", InProcess(operation, options, archive, 1), most)
     archive.drop()

@@ -30,7 +30,7 @@ mod usage;
 pub(crate) mod walk;
 mod xattrs;
 
-pub use changes::{changes_between, changes_in_upper};
+pub use changes::{Above, changes_between, changes_by_layers, changes_in_upper};
 pub use compression::{Compressor, decompressor};
 pub use copy::copy_tree;
 pub use files::{TreeFiles, reassemble};

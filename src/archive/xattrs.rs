@@ -4,10 +4,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::{Errno, Result};
 
+use crate::sys::xattrat;
+
 /// The largest value that the kernel hands out.
 const LARGEST: usize = 64 * 1024;
 
-/// The kernel has no `*xattrat` before 6.13; this path means the entry of the directory, whatever its own path.
+/// The kernel has no `*xattrat` before 6.13, and a filter of system calls may refuse them; this path means the entry of the directory, whatever its own path.
 pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
@@ -16,17 +18,22 @@ pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
 
 /// The names of the attributes; none where the file system has no attributes.
 pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let path = entry_path(dir, name);
+    let into = |room: &mut [u8]| {
+        or_by_path(xattrat::list(dir, name, room), || {
+            rustix::fs::llistxattr(entry_path(dir, name), room)
+        })
+    };
     let mut buffer = [0u8; 1024];
-    let names = match rustix::fs::llistxattr(path.as_slice(), &mut buffer) {
+    let names = match into(&mut buffer) {
+        // As of nearly every file.
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Ok(n) => buffer.get(..n).unwrap_or_default().to_vec(),
         Err(Errno::RANGE) => {
             let mut all = vec![0u8; LARGEST];
-            let n = rustix::fs::llistxattr(path.as_slice(), all.as_mut_slice())?;
+            let n = into(&mut all)?;
             all.truncate(n);
             all
         }
-        Err(Errno::OPNOTSUPP) => Vec::new(),
         Err(e) => return Err(e),
     };
     Ok(names.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
@@ -34,8 +41,19 @@ pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
 
 /// The value of an attribute, if there is one of that name.
 pub(super) fn get(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
-    let path = entry_path(dir, name);
-    value(key, |key, room| rustix::fs::lgetxattr(path.as_slice(), key, room))
+    value(key, |key, room| {
+        or_by_path(xattrat::get(dir, name, key, room), || {
+            rustix::fs::lgetxattr(entry_path(dir, name), key, room)
+        })
+    })
+}
+
+/// Asks again by path where the answer may be that of a kernel or filter that does not know the call.
+fn or_by_path(at: Result<usize>, by_path: impl FnOnce() -> Result<usize>) -> Result<usize> {
+    match at {
+        Err(Errno::NOSYS | Errno::PERM) => by_path(),
+        answered => answered,
+    }
 }
 
 /// As [`get`], of the file that the kernel's own link at `path` leads to.
@@ -83,4 +101,58 @@ pub(super) fn select(
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_say_the_same() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        let file = dir.path().join("file");
+        let long = vec![b'x'; 1000];
+        rustix::fs::setxattr(&file, "user.long", &long, rustix::fs::XattrFlags::empty()).unwrap();
+        rustix::fs::setxattr(&file, "user.empty", b"", rustix::fs::XattrFlags::empty()).unwrap();
+        let fd = std::fs::File::open(dir.path()).unwrap();
+        let fd = fd.as_fd();
+        for (name, key) in [
+            (&b"file"[..], &b"user.long"[..]),
+            (b"file", b"user.empty"),
+            (b"file", b"user.none"),
+            (b"link", b"user.long"),
+            (b"none", b"user.long"),
+            (b".", b"user.long"),
+        ] {
+            for size in [1, 10, 2000] {
+                let (mut here, mut there) = (vec![0u8; size], vec![0u8; size]);
+                let path = entry_path(fd, name);
+                let pairs = [
+                    (
+                        xattrat::get(fd, name, key, &mut here),
+                        rustix::fs::lgetxattr(path.as_slice(), key, &mut there),
+                    ),
+                    (
+                        xattrat::list(fd, name, &mut here),
+                        rustix::fs::llistxattr(path.as_slice(), &mut there),
+                    ),
+                ];
+                for (at, by_path) in pairs {
+                    // A kernel before 6.13 has the one way alone.
+                    if at != Err(Errno::NOSYS) {
+                        assert_eq!(at, by_path, "{name:?} {key:?} {size}");
+                    }
+                }
+                assert_eq!(or_by_path(Err(Errno::NOSYS), || Ok(7)), Ok(7));
+                assert_eq!(or_by_path(Err(Errno::RANGE), || Ok(7)), Err(Errno::RANGE));
+            }
+        }
+        assert_eq!(get(fd, b"file", b"user.long").unwrap().unwrap(), long);
+        assert_eq!(list(fd, b"link").unwrap(), Vec::<Vec<u8>>::new());
+    }
 }

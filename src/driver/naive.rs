@@ -10,15 +10,29 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::DiffOptions;
-use crate::archive::{self, Change, ChangeKind, PackOptions};
+use crate::archive::{self, Above, Change, ChangeKind, CompareOptions, PackOptions};
 use crate::sys::beneath::{Beneath, Found};
 use crate::{Error, Result};
+
+/// The changes from `old` to `new`; where the layers `above` the old tree make the new one, only what they name is compared.
+pub(super) fn changes(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    above: Option<&Above<'_>>,
+    options: CompareOptions<'_>,
+) -> Result<Vec<Change>> {
+    match (old, above) {
+        (Some(old), Some(above)) => archive::changes_by_layers(new, old, above, options),
+        _ => archive::changes_between(new, old, options),
+    }
+}
 
 /// Writes the changes from `old` to `new`, or all of `new`. With `override_stat`, files are what their notes say (FMK-3); else what they
 /// seem to be, as in what a program shows or in a full tree.
 pub(super) fn write_diff(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
+    above: Option<&Above<'_>>,
     options: &DiffOptions,
     override_stat: bool,
     out: &mut dyn Write,
@@ -28,7 +42,7 @@ pub(super) fn write_diff(
     match old {
         None => archive::pack_tree(new, &pack, out),
         Some(_) => {
-            let changes = archive::changes_between(new, old, options.comparison(override_stat))?;
+            let changes = changes(new, old, above, options.comparison(override_stat))?;
             archive::pack_changes(new, &changes, &pack, out)
         }
     }
@@ -39,13 +53,14 @@ pub(super) fn write_diff(
 pub(super) fn diff_size(
     new: BorrowedFd<'_>,
     old: Option<BorrowedFd<'_>>,
+    above: Option<&Above<'_>>,
     options: &DiffOptions,
     override_stat: bool,
 ) -> Result<u64> {
     if old.is_none() {
         return Ok(archive::disk_usage(new)?.size);
     }
-    sum(new, &archive::changes_between(new, old, options.comparison(override_stat))?)
+    sum(new, &changes(new, old, above, options.comparison(override_stat))?)
 }
 
 fn sum(root: BorrowedFd<'_>, changes: &[Change]) -> Result<u64> {

@@ -24,3 +24,4 @@ pub(crate) mod tempdir;
 pub(crate) mod threads;
 pub(crate) mod userns;
 pub(crate) mod verity;
+pub(crate) mod xattrat;

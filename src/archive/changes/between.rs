@@ -1,4 +1,7 @@
 //! The changes between two trees, by a walk over both at once (`overlay-driver.md` 9.2), which several threads share.
+//!
+//! Where the new tree is the old one with layers above it, only what these layers name is looked at: all else is the same file
+//! in both.
 
 use std::cmp::Ordering;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,6 +10,7 @@ use std::sync::atomic::{self, AtomicBool};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::above::{self, Above, Marks, named_in};
 use super::noted::{is_note, noted};
 use super::{failed, in_order, same_time};
 use crate::archive::crew::Crew;
@@ -29,14 +33,42 @@ pub fn changes_between(
     old: Option<BorrowedFd<'_>>,
     options: CompareOptions<'_>,
 ) -> Result<Vec<Change>> {
+    list(new, old, options, None)
+}
+
+/// As [`changes_between`], of an overlay over `old` with the layers `above` on it. Both trees show the owners that the files have.
+///
+/// # Errors
+/// As [`changes_between`].
+pub fn changes_by_layers(
+    new: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+    above: &Above<'_>,
+    options: CompareOptions<'_>,
+) -> Result<Vec<Change>> {
+    list(new, Some(old), options, Some(above))
+}
+
+fn list(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    options: CompareOptions<'_>,
+    above: Option<&Above<'_>>,
+) -> Result<Vec<Change>> {
     let root = |fd| open(fd, b".").map_err(|e| failed(b".", e));
-    let first = Pair { new: root(new)?, old: old.map(root).transpose()?, path: Vec::new() };
+    let first = Pair {
+        new: root(new)?,
+        old: old.map(root).transpose()?,
+        above: above.and_then(Above::roots),
+        path: Vec::new(),
+    };
+    let marks = above.map_or_else(Marks::default, |above| Marks::of(above.prefix));
     let stop = AtomicBool::new(false);
     let done = Crew::run("orlop-compare", first, |pair, crew| {
         let mut found = Found { crew, stop: &stop, changes: Vec::new() };
         let mut path = pair.path.clone();
-        match compare(&mut Comparison { levels: Vec::new(), options }, &mut found, &mut path, pair)
-        {
+        let mut walk = Comparison { levels: Vec::new(), options, marks: &marks };
+        match compare(&mut walk, &mut found, &mut path, pair) {
             Ok(()) => Ok(found.changes),
             Err(e) => {
                 stop.store(true, atomic::Ordering::Relaxed);
@@ -56,6 +88,7 @@ pub fn changes_between(
 struct Pair {
     new: OwnedFd,
     old: Option<OwnedFd>,
+    above: Option<Vec<OwnedFd>>,
     path: Vec<u8>,
 }
 
@@ -81,6 +114,8 @@ struct Side {
 struct Level {
     new: Side,
     old: Option<Side>,
+    /// The same directory in the layers above the old tree, if only these can make a difference.
+    above: Option<Vec<OwnedFd>>,
     names: std::vec::IntoIter<Vec<u8>>,
     path: usize,
 }
@@ -88,6 +123,7 @@ struct Level {
 struct Comparison<'o> {
     levels: Vec<Level>,
     options: CompareOptions<'o>,
+    marks: &'o Marks,
 }
 
 fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -99,9 +135,9 @@ fn compare(
     walk: &mut Comparison<'_>,
     found: &mut Found<'_>,
     path: &mut Vec<u8>,
-    Pair { new, old, .. }: Pair,
+    Pair { new, old, above, .. }: Pair,
 ) -> rustix::io::Result<()> {
-    walk.enter(new, old, path.len())?;
+    walk.enter(new, old, above, path.len())?;
     while let Some(level) = walk.levels.last_mut() {
         let Some(name) = level.names.next() else {
             walk.leave()?;
@@ -153,10 +189,15 @@ fn compare(
             if found.stop.load(atomic::Ordering::Relaxed) {
                 return Ok(());
             }
+            let above = match (&level.above, &old_fd) {
+                (Some(above), Some(_)) => walk.marks.within(above, &name),
+                _ => None,
+            };
             if found.crew.is_hungry() {
-                found.crew.give(Pair { new: new_fd, old: old_fd, path: path.clone() });
+                let path = path.clone();
+                found.crew.give(Pair { new: new_fd, old: old_fd, above, path });
             } else {
-                walk.enter(new_fd, old_fd, path.len())?;
+                walk.enter(new_fd, old_fd, above, path.len())?;
             }
         }
     }
@@ -164,19 +205,32 @@ fn compare(
 }
 
 impl Comparison<'_> {
-    fn enter(&mut self, new: OwnedFd, old: Option<OwnedFd>, path: usize) -> rustix::io::Result<()> {
-        let side = |fd: OwnedFd| -> rustix::io::Result<(Side, Vec<Name>)> {
-            let names = sorted_names(fd.as_fd())?;
+    fn enter(
+        &mut self,
+        new: OwnedFd,
+        old: Option<OwnedFd>,
+        above: Option<Vec<OwnedFd>>,
+        path: usize,
+    ) -> rustix::io::Result<()> {
+        let held: usize = self.levels.iter().flat_map(|level| &level.above).map(Vec::len).sum();
+        let above = above.filter(|above| held + above.len() <= above::OPEN);
+        let side = |fd: OwnedFd| -> rustix::io::Result<Side> {
             let id = Identity::from(&rustix::fs::fstat(&fd)?);
-            Ok((Side { fd: Some(fd), id }, names))
+            Ok(Side { fd: Some(fd), id })
         };
-        let (new, new_names) = side(new)?;
-        let (old, old_names) = match old.map(side).transpose()? {
-            Some((old, names)) => (Some(old), names),
-            None => (None, Vec::new()),
+        let (new, old) = (side(new)?, old.map(side).transpose()?);
+        let names = match &above {
+            Some(above) => named_in(above)?,
+            None => {
+                let names = |side: &Side| match &side.fd {
+                    Some(fd) => sorted_names(fd.as_fd()),
+                    None => Err(Errno::BADF),
+                };
+                let same_device = old.as_ref().is_some_and(|old| old.id.dev == new.id.dev);
+                let old_names = old.as_ref().map(names).transpose()?.unwrap_or_default();
+                merged(names(&new)?, old_names, same_device)
+            }
         };
-        let same_device = old.as_ref().is_some_and(|old| old.id.dev == new.id.dev);
-        let names = merged(new_names, old_names, same_device).into_iter();
         let far = self.levels.len().checked_sub(OPEN_LEVELS);
         if let Some([level, below, ..]) = far.and_then(|n| self.levels.get_mut(n..)) {
             level.new.fd = None;
@@ -185,7 +239,7 @@ impl Comparison<'_> {
                 old.fd = None;
             }
         }
-        self.levels.push(Level { new, old, names, path });
+        self.levels.push(Level { new, old, above, names: names.into_iter(), path });
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! What changed: in an overlay's upper directory, or between two trees (`overlay-driver.md` 9).
 
+mod above;
 mod between;
 mod noted;
 mod upper;
 
-pub use between::changes_between;
+pub use above::Above;
+pub use between::{changes_between, changes_by_layers};
 pub use upper::changes_in_upper;
 
 use rustix::fs::Stat;

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::layout::{self, LinkId};
+use super::near::Near;
 use super::{Overlay, ids};
 use crate::{Error, ErrorKind, LayerId, Result};
 
@@ -149,17 +150,19 @@ impl Overlay {
     pub(super) fn listed_lowers(&self, layer: &LayerDir, heal: Heal) -> Result<Vec<LayerDir>> {
         let dir = layer.path();
         let lowers = match layout::read_lower_layers(&dir)? {
-            Some(ids) => ids
-                .iter()
-                .map(|id| {
-                    self.find(id).ok_or_else(|| {
+            Some(ids) => {
+                let near = Near::open(&self.home);
+                let found = |id: LayerId| match near.has(&id) {
+                    true => Ok(self.layer_dir(id, &self.home, Place::Home)),
+                    false => self.find(&id).ok_or_else(|| {
                         layout::damaged(
                             &dir.join(layout::LOWER_LAYERS),
                             format!("layer {id}, which it names, is in no store"),
                         )
-                    })
-                })
-                .collect::<Result<Vec<_>>>()?,
+                    }),
+                };
+                ids.into_iter().map(found).collect::<Result<Vec<_>>>()?
+            }
             None => match layout::read_lower(&dir)? {
                 Some(links) => {
                     let mut index = Index::default();

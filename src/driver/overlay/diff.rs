@@ -14,7 +14,7 @@ use super::dialect::Comparison;
 use super::get::View;
 use super::layout::{self, open_dir};
 use crate::archive::{
-    self, Change, Compat, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
+    self, Above, Change, Compat, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
 };
 use crate::driver::{DiffOptions, naive};
 use crate::{IdMaps, LayerId, Result};
@@ -23,8 +23,8 @@ use crate::{IdMaps, LayerId, Result};
 enum Source<'a> {
     /// The layer's own content, over the contents of those below.
     Upper { own: OwnedFd, lowers: Vec<OwnedFd> },
-    /// The whole tree, over the parent's.
-    Trees { new: View<'a>, old: Option<View<'a>> },
+    /// The whole tree, over the parent's, and what there is above the latter if that makes all the difference.
+    Trees { new: View<'a>, old: Option<View<'a>>, above: Option<Vec<OwnedFd>> },
 }
 
 impl Overlay {
@@ -72,9 +72,42 @@ impl Overlay {
             let shown = !maps.is_empty() && !copied && self.shifts(maps)?;
             Ok(if shown { maps.clone() } else { IdMaps::default() })
         };
+        let above = match parent {
+            Some(parent)
+                if by_kernel
+                    && !composed
+                    && options.maps.is_empty()
+                    && options.parent_maps.is_empty() =>
+            {
+                self.contents_above(&layer, &lowers, parent)?
+            }
+            _ => None,
+        };
         let new = self.view(id, words, maps(&options.maps, !one_upper)?)?;
         let old = parent.map(|p| self.view(p, words, IdMaps::default())).transpose()?;
-        Ok(Source::Trees { new, old })
+        Ok(Source::Trees { new, old, above })
+    }
+
+    /// The contents that the layer, which has these below it, shows and `parent` does not; `None` if the parent shows others.
+    fn contents_above(
+        &self,
+        layer: &LayerDir,
+        lowers: &[LayerDir],
+        parent: &LayerId,
+    ) -> Result<Option<Vec<OwnedFd>>> {
+        let Some(at) = lowers.iter().position(|lower| lower.id == *parent) else {
+            return Ok(None);
+        };
+        // With an index, a change to one name of a file is seen by the others, which are named nowhere.
+        let indexed = self.options.mountopt.split(',').any(|word| word == "index=on");
+        let (between, rest) = lowers.split_at(at);
+        let Some((parent, below)) = rest.split_first() else { return Ok(None) };
+        if indexed || self.lowers(parent, Heal::No)? != below {
+            return Ok(None);
+        }
+        let mut above = self.open_contents(std::slice::from_ref(layer))?;
+        above.extend(self.open_contents(between)?);
+        Ok(Some(above))
     }
 
     /// Whether a program mounts the layers: what it leaves in an upper only it reads. On a medium that nobody writes to it cannot be
@@ -117,6 +150,25 @@ impl Overlay {
         DiffOptions { compat, ..options.clone() }
     }
 
+    /// Runs `work` on the open trees and unmounts them, its failure first.
+    fn with_trees<T>(
+        &self,
+        new: View<'_>,
+        old: Option<View<'_>>,
+        above: Option<Vec<OwnedFd>>,
+        work: impl FnOnce(BorrowedFd<'_>, Option<BorrowedFd<'_>>, Option<&Above<'_>>) -> Result<T>,
+    ) -> Result<T> {
+        let outcome = (|| {
+            let new = open_dir(new.path())?;
+            let old = old.as_ref().map(|o| open_dir(o.path())).transpose()?;
+            let dirs = above.as_deref().map(borrow);
+            let above = dirs.as_ref().map(|dirs| Above { dirs, prefix: self.xattr_prefix });
+            work(new.as_fd(), old.as_ref().map(AsFd::as_fd), above.as_ref())
+        })();
+        let closed = new.close().and(old.map_or(Ok(()), View::close));
+        outcome.and_then(|done| closed.map(|()| done))
+    }
+
     pub(super) fn write_diff(
         &self,
         id: &LayerId,
@@ -136,9 +188,11 @@ impl Overlay {
                 };
                 self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
             }
-            Source::Trees { new, old } => {
+            Source::Trees { new, old, above } => {
                 let notes = self.shows_notes();
-                with_trees(new, old, |new, old| naive::write_diff(new, old, options, notes, out))
+                self.with_trees(new, old, above, |new, old, above| {
+                    naive::write_diff(new, old, above, options, notes, out)
+                })
             }
         }
     }
@@ -153,9 +207,11 @@ impl Overlay {
             Source::Upper { own, lowers } => {
                 self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
-            Source::Trees { new, old } => with_trees(new, old, |new, old| {
-                archive::changes_between(new, old, options.comparison(self.shows_notes()))
-            }),
+            Source::Trees { new, old, above } => {
+                self.with_trees(new, old, above, |new, old, above| {
+                    naive::changes(new, old, above, options.comparison(self.shows_notes()))
+                })
+            }
         }
     }
 
@@ -167,9 +223,11 @@ impl Overlay {
     ) -> Result<u64> {
         match self.source(id, parent, options, true, self.rules.shape().diff)? {
             Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
-            Source::Trees { new, old } => {
+            Source::Trees { new, old, above } => {
                 let notes = self.shows_notes();
-                with_trees(new, old, |new, old| naive::diff_size(new, old, options, notes))
+                self.with_trees(new, old, above, |new, old, above| {
+                    naive::diff_size(new, old, above, options, notes)
+                })
             }
         }
     }
@@ -193,19 +251,8 @@ impl Overlay {
     }
 }
 
-/// Runs `work` on the open trees and unmounts them, its failure first.
-fn with_trees<T>(
-    new: View<'_>,
-    old: Option<View<'_>>,
-    work: impl FnOnce(BorrowedFd<'_>, Option<BorrowedFd<'_>>) -> Result<T>,
-) -> Result<T> {
-    let outcome = (|| {
-        let new = open_dir(new.path())?;
-        let old = old.as_ref().map(|o| open_dir(o.path())).transpose()?;
-        work(new.as_fd(), old.as_ref().map(AsFd::as_fd))
-    })();
-    let closed = new.close().and(old.map_or(Ok(()), View::close));
-    outcome.and_then(|done| closed.map(|()| done))
+fn borrow(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    fds.iter().map(AsFd::as_fd).collect()
 }
 
 /// One directory of a layer's files.

@@ -19,6 +19,7 @@ mod known;
 mod label;
 mod layout;
 mod mount;
+mod near;
 mod partial;
 mod places;
 mod plan;

@@ -61,8 +61,9 @@ impl Plan {
     pub(super) fn mount(&self) -> Result<()> {
         let words = self.check()?;
         let page = page_size();
-        let plain = !self.layers().any(|layer| needs_escape(&layer.absolute));
-        if plain && self.data(&self.words).len() < page {
+        let length: usize = self.layers().map(|layer| layer.absolute.as_os_str().len()).sum();
+        let plain = || !self.layers().any(|layer| needs_escape(&layer.absolute));
+        if length < page && plain() && self.data(&self.words).len() < page {
             return self.mount_by_string(&words);
         }
         let by_parts = match kernel_before(6, 7) {

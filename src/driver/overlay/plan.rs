@@ -9,6 +9,7 @@ use super::dialect::LayerView;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
+use super::near::Near;
 use super::places::Places;
 use super::probe::METACOPY;
 use super::shift::unmappable;
@@ -98,9 +99,13 @@ impl Overlay {
         &self,
         lowers: Vec<LayerDir>,
     ) -> Result<Vec<(LayerDir, Vec<usize>)>> {
+        let near = Near::open(&self.home);
         lowers
             .into_iter()
-            .map(|lower| self.check_content(&lower).map(|older| (lower, older)))
+            .map(|lower| match lower.place == Place::Home && near.is_plain(&lower.id) {
+                true => Ok((lower, Vec::new())),
+                false => self.check_content(&lower).map(|older| (lower, older)),
+            })
             .collect()
     }
 
@@ -114,6 +119,7 @@ impl Overlay {
     ) -> Result<(Vec<Lower>, Vec<Lower>)> {
         let Chain { layer, below, older, heal } = *chain;
         let links = Self::listed_links(layer, below.len());
+        let near = Near::open(&self.home);
         let (mut lowers, mut data) = (Vec::new(), Vec::new());
         if with_diff {
             lowers.push(self.top(layer, 0, None, places, &mut data)?);
@@ -123,8 +129,13 @@ impl Overlay {
             Lower { short: self.shorten(&path), absolute: path }
         }));
         for (n, (lower, older)) in below.iter().enumerate() {
+            let here = lower.place == Place::Home;
+            let leads = |link: &LinkId| match here {
+                true => near.leads_to(link, &lower.id),
+                false => link.leads_to(lower),
+            };
             let link = match links.get(n) {
-                Some(listed) if listed.leads_to(lower) => Some(listed.clone()),
+                Some(listed) if leads(listed) => Some(listed.clone()),
                 _ => self.short_link(lower, heal)?,
             };
             let link = link.as_ref().map(|l| match lower.place {
@@ -132,7 +143,10 @@ impl Overlay {
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
             let link = link.as_deref();
-            lowers.push(self.top(lower, n + 1, link, places, &mut data)?);
+            lowers.push(match here && near.has_no_image(&lower.id) {
+                true => self.lower(lower, 0, link),
+                false => self.top(lower, n + 1, link, places, &mut data)?,
+            });
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
         Ok((lowers, data))

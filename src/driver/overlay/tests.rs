@@ -1,5 +1,6 @@
 //! The driver on the real kernel: as root, on the disk.
 
+mod above;
 mod additional;
 mod apart;
 mod composefs;

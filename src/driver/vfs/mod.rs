@@ -284,7 +284,7 @@ impl Driver for Vfs {
         out: &mut dyn Write,
     ) -> Result<()> {
         let (new, old) = self.trees(id, parent)?;
-        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, false, out)
+        naive::write_diff(new.as_fd(), old.as_ref().map(AsFd::as_fd), None, options, false, out)
     }
 
     fn changes(
@@ -305,7 +305,7 @@ impl Driver for Vfs {
         options: &DiffOptions,
     ) -> Result<u64> {
         let (new, old) = self.trees(id, parent)?;
-        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd), options, false)
+        naive::diff_size(new.as_fd(), old.as_ref().map(AsFd::as_fd), None, options, false)
     }
 
     fn update_id_maps(

@@ -13,7 +13,7 @@ use crate::driver::tests::{TestStore, chain, id, super_options, tar_names, words
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, naive};
 
 /// Numbers that look like chance, the same ones for each seed (splitmix64).
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
@@ -24,11 +24,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len()))
     }
 }
@@ -331,6 +331,7 @@ fn check(seed: u64) {
     naive::write_diff(
         new.as_fd(),
         Some(old.as_fd()),
+        None,
         &DiffOptions::default(),
         false,
         &mut by_trees,

@@ -16,7 +16,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/as-user");
 
 /// Tests of metacopy, which the kernel does not do with user xattrs, and which composefs layers need; of ids that a user does not have;
 /// and one that lists all words of a mount.
-const FOR_ROOT: [&str; 14] = [
+const FOR_ROOT: [&str; 15] = [
     "a_description_is_what_would_be_mounted",
     "overlay::ids::",
     "overlay::tests::ids",
@@ -31,6 +31,7 @@ const FOR_ROOT: [&str; 14] = [
     "what_chance_does_to_a_container_is_told_whole",
     "probes_leave_their_answers_under_the_common_names",
     "what_the_kernel_left_in_a_lower_layer_is_found_there",
+    "what_the_layers_between_do_not_name_is_the_same",
 ];
 
 /// Runs `command` as the user, with a home of his below `dir`.
