@@ -16,7 +16,7 @@ use super::get::lock;
 use super::layout::{self, DirLook, make_dir, open_dir};
 use super::mount::{Lower, Plan, Upper};
 use super::places::Places;
-use super::plan::Chain;
+use super::plan::{Chain, words_of};
 use super::program::{self, More};
 use crate::archive::change_owners;
 use crate::archive::walk::Walk;
@@ -125,13 +125,13 @@ impl Overlay {
         // With an empty `diff` among them, a chain of full length would be one too long.
         let chain = Chain { layer, below: &below, older: &older, heal };
         let mut places = Places::of(&self.home, None);
-        let (mut lowers, mut data) = self.lower_dirs(&chain, has_content, &mut places)?;
+        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut places)?;
         if lowers.is_empty() {
             lowers.push(self.empty_lower(layer, heal)?);
         }
         let mut words = self.words_of_copies()?;
-        let composed = !data.is_empty();
-        self.settle_data(&mut lowers, &mut data, &mut words)?;
+        let composed = !places.is_empty();
+        words.extend(words_of(&places));
         let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
         let plan = Plan {
             home: self.home.clone(),

@@ -58,7 +58,7 @@ impl Overlay {
         }
 
         let chain = Chain { layer, below: &below, older: &older, heal };
-        let (mut lowers, mut data) = self.lower_dirs(&chain, read_only, places)?;
+        let (mut lowers, data) = self.lower_dirs(&chain, read_only, places)?;
         // Two lowers at least make a read-only overlay; N names the empty directory as well.
         if lowers.len() <= usize::from(read_only) {
             lowers.push(self.empty_lower(layer, heal)?);
@@ -67,7 +67,7 @@ impl Overlay {
         let mut words = self.rules.words();
         words.extend_from_slice(&how.words);
         words.extend(self.own_words());
-        self.settle_data(&mut lowers, &mut data, &mut words)?;
+        words.extend(words_of(places));
         if how.volatile && !words.iter().any(|w| w == "volatile") && self.supports_volatile()? {
             words.push("volatile".to_owned());
         }
@@ -123,6 +123,7 @@ impl Overlay {
         let (mut lowers, mut data) = (Vec::new(), Vec::new());
         if with_diff {
             lowers.push(self.top(layer, 0, None, places, &mut data)?);
+            self.settle_data(&mut lowers, &mut data)?;
         }
         lowers.extend(older.iter().map(|n| {
             let path = layer.older_dir(*n);
@@ -147,23 +148,16 @@ impl Overlay {
                 true => self.lower(lower, 0, link),
                 false => self.top(lower, n + 1, link, places, &mut data)?,
             });
+            self.settle_data(&mut lowers, &mut data)?;
             lowers.extend(older.iter().map(|n| self.lower(lower, *n, link)));
         }
         Ok((lowers, data))
     }
 
-    /// Adds the words that content elsewhere needs, and moves it among the lowers where the kernel knows no layers of data alone (GET-40).
-    pub(super) fn settle_data(
-        &self,
-        lowers: &mut Vec<Lower>,
-        data: &mut Vec<Lower>,
-        words: &mut Vec<String>,
-    ) -> Result<()> {
-        if data.is_empty() {
-            return Ok(());
-        }
-        words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
-        if !self.supports_data_only()? {
+    /// Where the kernel knows no layers of data alone, what an image names lies right below it: its marks hide the names of content from
+    /// layers that are seen, those of the images below would hide the content itself (GET-40).
+    fn settle_data(&self, lowers: &mut Vec<Lower>, data: &mut Vec<Lower>) -> Result<()> {
+        if !data.is_empty() && !self.supports_data_only()? {
             lowers.append(data);
         }
         Ok(())
@@ -284,5 +278,13 @@ impl Overlay {
             Some(present) if present == wanted => Ok(()),
             Some(_) => wanted.apply(layout::open_dir(&diff)?.as_fd(), &diff),
         }
+    }
+}
+
+/// The words that content elsewhere needs, if there are images among the lowers (GET-20).
+pub(super) fn words_of(places: &Places) -> Vec<String> {
+    match places.is_empty() {
+        true => Vec::new(),
+        false => [METACOPY, "redirect_dir=on"].map(str::to_owned).into(),
     }
 }

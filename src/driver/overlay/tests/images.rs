@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::ids::owner;
-use crate::driver::tests::{TestStore, chain, change_list, id, mode, snapshot, tar_names, words};
+use crate::driver::tests::{
+    TestStore, chain, change_list, id, mode, snapshot, super_options, tar_names, words,
+};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, PartialPulls};
 use crate::sys::mount::{kernel_before, mounts_below};
 use crate::sys::verity;
@@ -325,4 +327,30 @@ fn fs_verity_digests_of_the_kernels_marks_are_compared() {
     assert!(diff().unwrap_err().to_string().contains("digest"));
     sealed(&below);
     assert!(diff().unwrap_err().to_string().contains("digest"));
+}
+
+#[test]
+fn images_do_not_hide_each_others_content() {
+    // GET-40: before Linux 6.5, where content lies in layers like any other
+    let store = TestStore::new();
+    let probes = store.run.join("overlay");
+    fs::create_dir_all(&probes).unwrap();
+    fs::write(probes.join("dataonly-layers-false"), "as a test").unwrap();
+    let driver = store.overlay(&["use_composefs=true"]);
+    if !base(&*driver) {
+        return;
+    }
+    let target = begin(&*driver).unwrap();
+    let new = content(&target, "new");
+    let dump = format!("{ROOT}/new 3 100644 1 1 1 0 0.0 {new}\n");
+    commit(&*driver, "mid", Some("base"), &target, &dump);
+    let options = CreateOptions::default();
+    driver.create_read_write(&id("ctr"), Some(&id("mid")), &options).unwrap();
+    let merged = driver.get(&id("ctr"), &MountOptions::default()).unwrap();
+    assert!(!super_options(&merged).contains("::"), "{}", super_options(&merged));
+    check_base(&merged);
+    assert_eq!(read(merged.join("new")), "new");
+    let names = fs::read_dir(&merged).unwrap().count();
+    assert_eq!(names, 7, "no content is seen by its digest");
+    driver.put(&id("ctr")).unwrap();
 }
