@@ -23,6 +23,7 @@ mod vfs;
 pub use additional::{AdditionalLayer, AdditionalLayers};
 pub use choose::{choose, of, open};
 pub use dedup::DedupMethod;
+pub(crate) use overlay::legacy;
 pub use partial::{Partial, PartialPulls};
 
 use std::collections::BTreeMap;

@@ -28,13 +28,28 @@ pub fn changes_between(
     old: Option<BorrowedFd<'_>>,
     maps: (&IdMaps, &IdMaps),
 ) -> Result<Vec<Change>> {
+    walk_both(new, old, &|new, old, name| differs(new, old, name, maps))
+}
+
+/// Whether an entry of the new tree differs from that of the old one, of which there are the directory and the status each.
+pub(super) type Differs<'d> = dyn Fn((BorrowedFd<'_>, &Stat), (BorrowedFd<'_>, &Stat), &[u8]) -> rustix::io::Result<bool>
+    + Sync
+    + 'd;
+
+/// As [`changes_between`], by another measure of what differs. What both trees have as the same file is not looked at.
+pub(super) fn walk_both(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    differs: &Differs<'_>,
+) -> Result<Vec<Change>> {
     let root = |fd| open(fd, b".").map_err(|e| failed(b".", e));
     let first = Pair { new: root(new)?, old: old.map(root).transpose()?, path: Vec::new() };
     let stop = AtomicBool::new(false);
     let done = Crew::run("orlop-compare", first, |pair, crew| {
         let mut found = Found { crew, stop: &stop, changes: Vec::new() };
         let mut path = pair.path.clone();
-        match compare(&mut Comparison { levels: Vec::new(), maps }, &mut found, &mut path, pair) {
+        match compare(&mut Comparison { levels: Vec::new(), differs }, &mut found, &mut path, pair)
+        {
             Ok(()) => Ok(found.changes),
             Err(e) => {
                 stop.store(true, atomic::Ordering::Relaxed);
@@ -85,8 +100,7 @@ struct Level {
 
 struct Comparison<'m> {
     levels: Vec<Level>,
-    /// Of the new tree and of the old one.
-    maps: (&'m IdMaps, &'m IdMaps),
+    differs: &'m Differs<'m>,
 }
 
 fn open(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -124,7 +138,7 @@ fn compare(
             (Some(_), None) => Some(ChangeKind::Add),
             (Some(new), Some(old)) => {
                 let old_dir = old_dir.ok_or(Errno::BADF)?;
-                match differs((new_dir, new), (old_dir, old), &name, walk.maps) {
+                match (walk.differs)((new_dir, new), (old_dir, old), &name) {
                     Ok(differs) => differs.then_some(ChangeKind::Modify),
                     // It is being changed at this moment.
                     Err(e) if is_change(e) => Some(ChangeKind::Modify),

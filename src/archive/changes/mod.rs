@@ -1,9 +1,11 @@
 //! What changed: in an overlay's upper directory, or between two trees (`overlay-driver.md` 9).
 
 mod between;
+mod exact;
 mod upper;
 
 pub use between::changes_between;
+pub(super) use exact::exact_changes;
 pub use upper::changes_in_upper;
 
 use rustix::fs::Stat;

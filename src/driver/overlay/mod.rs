@@ -13,6 +13,7 @@ mod get;
 mod ids;
 mod known;
 mod layout;
+pub(crate) mod legacy;
 mod mount;
 mod partial;
 mod plan;
