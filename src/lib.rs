@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod config;
+mod dialect;
 pub mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -20,6 +21,7 @@ pub mod record;
 pub mod store;
 pub(crate) mod sys;
 
+pub use dialect::Dialect;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{Digest, LayerId};
 pub use id_map::{IdMap, IdMaps};
