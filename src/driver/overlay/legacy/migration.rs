@@ -20,7 +20,7 @@ use crate::sys::atomic::sync_dir;
 use crate::sys::mount::{mounts_below, sync_mount};
 use crate::sys::relocate::relocate;
 use crate::sys::remove::remove_tree;
-use crate::{Error, ErrorKind, LayerId, Result};
+use crate::{Dialect, Error, ErrorKind, LayerId, Result};
 
 /// A migration of the home of one store. The caller holds all locks of the store.
 #[derive(Debug)]
@@ -160,7 +160,14 @@ impl Migration {
         let workplace = self.workplace();
         let name = workplace.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         let graph_root = workplace.parent().unwrap_or(Path::new("/"));
-        Ok(Box::new(Overlay::open(name, graph_root, run_root, None, &[])?))
+        Ok(Box::new(Overlay::open(
+            name,
+            graph_root,
+            run_root,
+            None,
+            &[],
+            Some(Dialect::Containers),
+        )?))
     }
 
     /// Puts the new home in the old one's place: the one moment at which the store changes.
