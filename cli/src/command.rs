@@ -8,7 +8,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, dedup, delete, diffs, doctor, images, list, mounts, names, store, unshare};
+use crate::{
+    create, dedup, delete, diffs, doctor, images, list, migrate_legacy, mounts, names, store,
+    unshare,
+};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -168,6 +171,8 @@ pub(crate) enum Command {
     DeleteContainer(delete::Delete),
     /// Dedup all images
     Dedup(dedup::Dedup),
+    /// Turn a store of another layout into one of today's
+    Migrate(migrate_legacy::Migrate),
     /// Check on graph driver status
     Status(store::Status),
     /// Return version information
@@ -238,6 +243,7 @@ impl Command {
             Self::DeleteImage(args) => args.run(cx),
             Self::DeleteContainer(args) => args.run(cx, orlop::store::Store::delete_container),
             Self::Dedup(args) => args.run(cx),
+            Self::Migrate(args) => args.run(cx),
             Self::Status(args) => args.run(cx),
             Self::Version(args) => args.run(cx),
             Self::Config(args) => args.run(cx),

@@ -82,6 +82,36 @@ impl LegacyHome {
     }
 }
 
+/// A layer of a store to turn back, after those that it lies on.
+#[allow(dead_code, reason = "as for apply_tar")]
+pub(crate) struct Layer<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) parent: Option<&'a str>,
+    /// The tar of an image's layer; a container's has none.
+    pub(crate) tar: Option<Vec<u8>>,
+}
+
+/// Turns a home of today's layout into one of 2016's.
+#[allow(dead_code, reason = "as for apply_tar")]
+pub(crate) fn turn_back(graph: &Path, layers: &[Layer<'_>]) -> LegacyHome {
+    let today = graph.join("today");
+    fs::rename(graph.join("overlay"), &today).unwrap();
+    let home = LegacyHome::new(graph);
+    for Layer { id, parent, tar } in layers {
+        match (tar, parent) {
+            (Some(tar), parent) => home.image(id, *parent, |root| apply_tar(root, tar)),
+            (None, Some(parent)) => {
+                home.container(id, parent);
+                let diff = today.join(id).join("diff/.");
+                run(Command::new("cp").arg("-a").arg(diff).arg(home.at(id).join("upper")));
+            }
+            (None, None) => panic!("{id}: a container lies on something"),
+        }
+    }
+    remove(&today);
+    home
+}
+
 /// Unpacks a layer's tar over a full tree as the driver of the time did: deletions first, then files, each of which replaces what has
 /// its name.
 #[allow(dead_code, reason = "not every test that has homes made has tars")]

@@ -1,33 +1,34 @@
 //! The layout of 2016's containers/storage (`overlay-driver.md` 19): an image's layer is a whole tree, `root`, which shares its files with
 //! its parent's by hard links; a container's has an `upper` and, in `lower-id`, the one image that it lies on.
 
+mod apply;
 mod build;
 mod migration;
 mod plan;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::migration::{Migration, Planned};
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::chain::list_layers;
 use super::layout;
 use crate::{Error, LayerId, Result};
 
 /// The tree of an image's layer.
-const ROOT: &str = "root";
+pub(super) const ROOT: &str = "root";
 /// What a container has written.
-const UPPER: &str = "upper";
+pub(super) const UPPER: &str = "upper";
 /// The file that names what a container lies on.
-const LOWER_ID: &str = "lower-id";
+pub(super) const LOWER_ID: &str = "lower-id";
 
 /// What a layer directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
+pub(super) enum Content {
     /// The whole tree of an image.
     Image,
     /// What a container has written over the tree of the image `lower`.
@@ -65,18 +66,24 @@ impl Survey {
 
 /// Whether a home has a layer of this layout; nothing of it is checked.
 fn is_legacy(home: &Path) -> Result<bool> {
-    let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
-    let names = list_layers(home)?;
-    Ok(names
-        .iter()
-        .any(|n| is_there(home.join(n).join(ROOT)) || is_there(home.join(n).join(LOWER_ID))))
+    Ok(list_layers(home)?.iter().any(|name| is_layer(&home.join(name))))
+}
+
+/// Whether a layer directory looks like one of this layout.
+pub(super) fn is_layer(layer: &Path) -> bool {
+    [ROOT, LOWER_ID].iter().any(|name| layer.join(name).symlink_metadata().is_ok())
+}
+
+/// Whether a layer directory looks like a container's.
+pub(super) fn is_container(layer: &Path) -> bool {
+    layer.join(LOWER_ID).symlink_metadata().is_ok()
 }
 
 /// What a layer directory holds; `None` if it is not of this layout.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] for a link or a file in place of a directory, a missing one, and a `lower-id` that is no id.
-fn read_content(layer: &Path) -> Result<Option<Content>> {
+pub(super) fn read_content(layer: &Path) -> Result<Option<Content>> {
     // A container whose content became an image's has both for a moment (LEG-8): then it is an image.
     if is_own_dir(&layer.join(ROOT))? {
         return Ok(Some(Content::Image));

@@ -1,7 +1,9 @@
 //! Migrations of homes that were made by the checklist: before and after, the layers show the same.
 
 #[path = "../../../../tests/legacy/store.rs"]
-mod store;
+pub(crate) mod store;
+
+mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
