@@ -96,6 +96,7 @@ fn from_go(json: &Value) -> StoreOptions {
         graph_root: text(take("root")).into(),
         image_store: Some(image_store).filter(|s| !s.is_empty()).map(PathBuf::from),
         driver: text(take("driver")),
+        dialect: None,
         driver_priority: list(take("driver-priority")),
         driver_options: list(take("driver-options")),
         pull_options: pull_options.unwrap_or_default(),

@@ -73,9 +73,9 @@ pub fn open_dialect(
     run_root: &Path,
     options: &[String],
 ) -> Result<Box<dyn Driver>> {
+    let name = dialect.driver_name();
     let dialect = Some(dialect);
-    let roots = Roots { graph: graph_root, run: run_root, image_store: None, options, dialect };
-    roots.open(dialect.unwrap_or_default().driver_name())
+    Roots { graph: graph_root, run: run_root, image_store: None, options, dialect }.open(name)
 }
 
 /// Finds the driver of a store for which none is named: the first of `priority` (if empty: overlay, btrfs, zfs, vfs) that has

@@ -50,6 +50,9 @@ pub(crate) struct Lists<T> {
     mended: Vec<bool>,
 }
 
+/// A table that is to be changed, and the proof that it is locked.
+pub(crate) type Locked<'t, T, Rank> = (Held<Rank>, Edit<'t, T, Rank>);
+
 impl<T: Record, Rank> Table<T, Rank> {
     /// A table in `files` under `locks`, the first of which tells about changes.
     pub(crate) fn new(locks: Vec<PathBuf>, files: Vec<RecordFile>, read_only: bool) -> Self {
@@ -133,10 +136,7 @@ impl<T: Record, Rank> Table<T, Rank> {
     }
 
     /// As [`Table::write`], if nobody has one of the locks; `None` if somebody does.
-    pub(crate) fn try_write<Outer>(
-        &self,
-        _: &Held<Outer>,
-    ) -> Result<Option<(Held<Rank>, Edit<'_, T, Rank>)>>
+    pub(crate) fn try_write<Outer>(&self, _: &Held<Outer>) -> Result<Option<Locked<'_, T, Rank>>>
     where
         Outer: Before<Rank>,
     {
@@ -156,7 +156,7 @@ impl<T: Record, Rank> Table<T, Rank> {
         self.locks.iter().map(|path| LockFile::open(path, LockAccess::ReadWrite)).collect()
     }
 
-    fn begin(&self, guards: Vec<WriteGuard>) -> Result<(Held<Rank>, Edit<'_, T, Rank>)> {
+    fn begin(&self, guards: Vec<WriteGuard>) -> Result<Locked<'_, T, Rank>> {
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),

@@ -312,7 +312,7 @@ fn what_is_in_use_or_of_two_kinds_is_refused() {
     let migration = Migration::new(&store.home(""));
     let e = migration.plan(&parents, &[id("base"), id("lost")]).unwrap_err();
     assert_eq!((e.kind(), e.file()), (ErrorKind::Corrupt, Some(&*store.home("lost"))));
-    assert_eq!(migration.remove_kept().unwrap(), false);
+    assert!(!migration.remove_kept().unwrap());
     assert!(migrate(&store, &parents).unwrap());
 }
 
