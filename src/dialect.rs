@@ -14,24 +14,27 @@ pub enum Dialect {
     Containers,
     /// Docker's `overlay2`, as of 20.10.
     Moby,
+    /// That of containers/storage in 2016: whole trees that share their files by hard links.
+    Legacy,
 }
 
 impl Dialect {
     /// All that there are.
-    pub const ALL: [Self; 2] = [Self::Containers, Self::Moby];
+    pub const ALL: [Self; 3] = [Self::Containers, Self::Moby, Self::Legacy];
 
     /// Its name, as a user gives it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::Moby => "moby",
+            Self::Legacy => "legacy",
         }
     }
 
     /// What its driver is called, and the home's directory below the graph root.
     pub const fn driver_name(self) -> &'static str {
         match self {
-            Self::Containers => "overlay",
+            Self::Containers | Self::Legacy => "overlay",
             Self::Moby => "overlay2",
         }
     }

@@ -9,7 +9,8 @@ use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
 use crate::{
-    create, dedup, delete, diffs, doctor, images, list, mounts, names, owners, store, unshare,
+    create, dedup, delete, diffs, doctor, images, list, migrate_legacy, mounts, names, owners,
+    store, unshare,
 };
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
@@ -176,6 +177,8 @@ pub(crate) enum Command {
     Gc(store::Gc),
     /// Dedup all images
     Dedup(dedup::Dedup),
+    /// Turn a store of another layout into one of today's
+    Migrate(migrate_legacy::Migrate),
     /// Check on graph driver status
     Status(store::Status),
     /// Return version information
@@ -249,6 +252,7 @@ impl Command {
             Self::DeleteContainer(args) => args.run(cx, orlop::store::Store::delete_container),
             Self::Gc(args) => args.run(cx),
             Self::Dedup(args) => args.run(cx),
+            Self::Migrate(args) => args.run(cx),
             Self::Status(args) => args.run(cx),
             Self::Version(args) => args.run(cx),
             Self::Config(args) => args.run(cx),

@@ -15,6 +15,7 @@ mod images;
 mod input;
 mod list;
 mod logging;
+mod migrate_legacy;
 mod mounts;
 mod names;
 mod namespace;

@@ -6,19 +6,19 @@ use crate::Digest;
 
 /// A SHA-256 and a length, fed piece by piece.
 #[derive(Clone, Default)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     state: Sha256,
     bytes: u64,
 }
 
 impl Hasher {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
     /// The digest and the number of bytes.
-    pub(super) fn finish(self) -> (Digest, u64) {
+    pub(crate) fn finish(self) -> (Digest, u64) {
         (Digest::from_sha256(self.state.finalize().as_slice()), self.bytes)
     }
 }

@@ -9,6 +9,7 @@ mod channel;
 mod compression;
 mod copy;
 mod crew;
+mod difference;
 mod digest;
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -32,7 +33,9 @@ mod xattrs;
 
 pub use changes::{Above, changes_between, changes_by_layers, changes_in_upper};
 pub use compression::{Compressor, decompressor};
-pub use copy::copy_tree;
+pub use copy::{copy_tree, link_tree};
+pub(crate) use difference::{Difference, link_difference};
+pub(crate) use digest::Hasher;
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
 pub use merged::Upper;

@@ -82,6 +82,9 @@ pub struct UnpackOptions {
     pub ignore_chown_errors: bool,
     /// From the owners of the headers to those on disk (UNP-10).
     pub maps: IdMaps,
+    /// What the tree has already is shared with another tree by hard links (LEG-9): a link to such a file that would change its
+    /// attributes gets a copy. Only where whiteouts are carried out.
+    pub shares_files: bool,
     /// The mode of everything on disk, where owners and modes of the headers go to an xattr (FMK-2).
     pub force_mask: Option<u32>,
 }

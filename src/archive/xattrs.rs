@@ -9,6 +9,11 @@ use crate::sys::xattrat;
 /// The largest value that the kernel hands out.
 const LARGEST: usize = 64 * 1024;
 
+/// Whether an attribute is the overlay file system's own: no archive may set one (ARC-1), and in a plain tree it means nothing.
+pub(super) fn is_overlay_mark(key: &[u8]) -> bool {
+    key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.")
+}
+
 /// The kernel has no `*xattrat` before 6.13, and a filter of system calls may refuse them; this path means the entry of the directory, whatever its own path.
 pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();

@@ -23,6 +23,7 @@ mod vfs;
 pub use additional::{AdditionalLayer, AdditionalLayers};
 pub use choose::{choose, detect_dialect, of, open, open_dialect};
 pub use dedup::DedupMethod;
+pub(crate) use overlay::legacy;
 pub use partial::{Partial, PartialPulls};
 
 use std::collections::BTreeMap;

@@ -205,10 +205,10 @@ struct Ends {
 }
 
 /// Counts the bytes on their way to the compressor: more than `limit` are a damaged tar-split's, which a few bytes can make endless.
-struct Metered<W> {
-    out: W,
-    bytes: u64,
-    limit: u64,
+pub(super) struct Metered<W> {
+    pub(super) out: W,
+    pub(super) bytes: u64,
+    pub(super) limit: u64,
 }
 
 impl<W: Write> Write for Metered<W> {

@@ -15,6 +15,7 @@ mod kind;
 mod layers;
 mod lookup;
 mod making;
+mod migrate_legacy;
 mod mounting;
 mod mounts;
 mod names;
@@ -41,6 +42,7 @@ use std::sync::Mutex;
 pub use layers::StagedLayer;
 #[cfg(test)]
 pub(crate) use making::SYNCS;
+pub use migrate_legacy::{LegacyMigration, MigratedLegacy};
 pub use parent_owners::ParentOwners;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,

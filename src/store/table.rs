@@ -50,6 +50,9 @@ pub(crate) struct Lists<T> {
     mended: Vec<bool>,
 }
 
+/// A table that is to be changed, and the proof that it is locked.
+pub(crate) type Locked<'t, T, Rank> = (Held<Rank>, Edit<'t, T, Rank>);
+
 impl<T: Record, Rank> Table<T, Rank> {
     /// A table in `files` under `locks`, the first of which tells about changes.
     pub(crate) fn new(locks: Vec<PathBuf>, files: Vec<RecordFile>, read_only: bool) -> Self {
@@ -128,6 +131,21 @@ impl<T: Record, Rank> Table<T, Rank> {
     where
         Outer: Before<Rank>,
     {
+        let locks = self.open_locks()?;
+        self.begin(locks.iter().map(LockFile::write).collect::<Result<_>>()?)
+    }
+
+    /// As [`Table::write`], if nobody has one of the locks; `None` if somebody does.
+    pub(crate) fn try_write<Outer>(&self, _: &Held<Outer>) -> Result<Option<Locked<'_, T, Rank>>>
+    where
+        Outer: Before<Rank>,
+    {
+        let locks = self.open_locks()?;
+        let guards = locks.iter().map(LockFile::try_write).collect::<Result<Option<_>>>()?;
+        guards.map(|guards| self.begin(guards)).transpose()
+    }
+
+    fn open_locks(&self) -> Result<Vec<Arc<LockFile>>> {
         if self.read_only {
             return Err(Error::new(
                 ErrorKind::ReadOnly,
@@ -135,10 +153,10 @@ impl<T: Record, Rank> Table<T, Rank> {
             )
             .path(self.locks.first().map_or(Path::new(""), PathBuf::as_path)));
         }
-        let mut guards = Vec::with_capacity(self.locks.len());
-        for path in &self.locks {
-            guards.push(LockFile::open(path, LockAccess::ReadWrite)?.write()?);
-        }
+        self.locks.iter().map(|path| LockFile::open(path, LockAccess::ReadWrite)).collect()
+    }
+
+    fn begin(&self, guards: Vec<WriteGuard>) -> Result<Locked<'_, T, Rank>> {
         let token = match guards.first() {
             Some(guard) => guard.file().token()?,
             None => Token::default(),

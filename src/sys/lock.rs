@@ -222,7 +222,6 @@ impl LockFile {
     ///
     /// # Errors
     /// As [`LockFile::write`].
-    #[cfg(test)]
     pub(crate) fn try_write(self: &Arc<Self>) -> Result<Option<WriteGuard>> {
         let mut state = relock(&self.state);
         self.check_writable(&state)?;

@@ -8,6 +8,7 @@ mod changing;
 mod doctor;
 mod id_maps;
 mod images;
+mod legacy;
 mod mistakes;
 mod normal;
 mod output;

@@ -55,6 +55,21 @@ fn list(
     options: CompareOptions<'_>,
     above: Option<&Above<'_>>,
 ) -> Result<Vec<Change>> {
+    walk_both(new, old, above, &|new, old, name| differs(new, old, name, options))
+}
+
+/// Whether an entry of the new tree differs from that of the old one, of which there are the directory and the status each.
+pub(super) type Differs<'d> = dyn Fn((BorrowedFd<'_>, &Stat), (BorrowedFd<'_>, &Stat), &[u8]) -> rustix::io::Result<bool>
+    + Sync
+    + 'd;
+
+/// As [`changes_between`], by another measure of what differs. What both trees have as the same file is not looked at.
+pub(super) fn walk_both(
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+    above: Option<&Above<'_>>,
+    differs: &Differs<'_>,
+) -> Result<Vec<Change>> {
     let root = |fd| open(fd, b".").map_err(|e| failed(b".", e));
     let first = Pair {
         new: root(new)?,
@@ -67,7 +82,7 @@ fn list(
     let done = Crew::run("orlop-compare", first, |pair, crew| {
         let mut found = Found { crew, stop: &stop, changes: Vec::new() };
         let mut path = pair.path.clone();
-        let mut walk = Comparison { levels: Vec::new(), options, marks: &marks };
+        let mut walk = Comparison { levels: Vec::new(), differs, marks: &marks };
         match compare(&mut walk, &mut found, &mut path, pair) {
             Ok(()) => Ok(found.changes),
             Err(e) => {
@@ -122,7 +137,7 @@ struct Level {
 
 struct Comparison<'o> {
     levels: Vec<Level>,
-    options: CompareOptions<'o>,
+    differs: &'o Differs<'o>,
     marks: &'o Marks,
 }
 
@@ -161,7 +176,7 @@ fn compare(
             (Some(_), None) => Some(ChangeKind::Add),
             (Some(new), Some(old)) => {
                 let old_dir = old_dir.ok_or(Errno::BADF)?;
-                match differs((new_dir, new), (old_dir, old), &name, walk.options) {
+                match (walk.differs)((new_dir, new), (old_dir, old), &name) {
                     Ok(differs) => differs.then_some(ChangeKind::Modify),
                     // It is being changed at this moment.
                     Err(e) if is_change(e) => Some(ChangeKind::Modify),

@@ -2,11 +2,13 @@
 
 mod above;
 mod between;
+mod exact;
 mod noted;
 mod upper;
 
 pub use above::Above;
 pub use between::{changes_between, changes_by_layers};
+pub(super) use exact::exact_changes;
 pub use upper::changes_in_upper;
 
 use rustix::fs::Stat;

@@ -5,6 +5,7 @@ mod between;
 mod differential;
 mod forced;
 mod hostile;
+mod linked;
 mod mapped;
 mod memory;
 mod merged;

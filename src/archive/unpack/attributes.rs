@@ -13,14 +13,12 @@ use tar_split_rs::{Member, MemberKind, Time};
 use super::{UnpackOptions, failed};
 use crate::archive::names::show;
 use crate::archive::override_stat;
+use crate::archive::xattrs::is_overlay_mark;
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// The last second whose nanoseconds Go can count; later times become the epoch (UNP-16).
 const LAST_SECOND: i64 = i64::MAX / 1_000_000_000;
-
-/// Attributes of the overlay file system itself, which no archive may set (ARC-1).
-const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// Whom a file belongs to.
 #[derive(Clone, Copy)]
@@ -277,7 +275,7 @@ fn set_xattrs(target: &Target<'_>, wanted: &Wanted<'_>, options: &UnpackOptions)
         if key == b"security.selinux" {
             continue;
         }
-        if OVERLAY.iter().any(|prefix| key.starts_with(prefix)) {
+        if is_overlay_mark(key) {
             tracing::warn!(
                 name = %show(wanted.name), xattr = %show(key),
                 "dropped: attributes of the overlay file system are not taken from archives"

@@ -140,12 +140,16 @@ impl Unpacker<'_> {
         let link = |dir: &Dir, name: &[u8]| {
             rustix::fs::linkat(&from.fd, base, &dir.fd, name, AtFlags::empty())
         };
+        let dressed = self.unshare(&from, base, entry).map_err(call)?;
         match link(dir, entry.base) {
             Err(Errno::EXIST) => {
                 self.clear(dir, entry)?;
                 link(dir, entry.base).map_err(call)?;
             }
             other => other.map_err(call)?,
+        }
+        if !dressed {
+            return Ok(());
         }
         // The file's attributes become those of the link.
         self.wait()?;

@@ -12,6 +12,7 @@ mod forced;
 mod parents;
 mod plink;
 mod remove;
+mod shared;
 mod whiteout;
 mod writers;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::layout::{self, LinkId};
 use super::near::Near;
-use super::{Overlay, ids};
+use super::{Overlay, ids, legacy};
 use crate::{Error, ErrorKind, LayerId, Result};
 
 /// In what kind of store a layer lies.
@@ -329,6 +329,9 @@ pub(super) fn list_children_first(home: &Path) -> Result<Vec<String>> {
 }
 
 fn count_lowers(layer: &Path) -> usize {
+    if legacy::is_container(layer) {
+        return 1;
+    }
     let by_id = layout::read_lower_layers(layer).map(|l| l.map(|ids| ids.len()));
     let listed = match by_id {
         Ok(None) => layout::read_lower(layer).map(|l| l.map(|links| links.len())),

@@ -294,6 +294,9 @@ impl Overlay {
         if layer.place != Place::Home {
             return remove_tree(&self.run.join(&layer.id));
         }
+        if self.rules.shape().after_unmount == AfterUnmount::Keep {
+            return Ok(());
+        }
         if self.rules.shape().after_unmount == AfterUnmount::Remove {
             return match std::fs::remove_dir(merged) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -98,7 +98,7 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// Reads a small text, without its trailing newline.
-fn read_text(path: &Path) -> Result<Option<String>> {
+pub(super) fn read_text(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = read_small(path)? else { return Ok(None) };
     let mut text =
         String::from_utf8(bytes).map_err(|_| damaged(path, "it holds bytes that are not UTF-8"))?;

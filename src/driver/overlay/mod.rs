@@ -18,6 +18,7 @@ mod image;
 mod known;
 mod label;
 mod layout;
+pub(crate) mod legacy;
 mod mount;
 mod near;
 mod partial;
@@ -137,6 +138,7 @@ impl Overlay {
         self.ready()?;
         Ok(UnpackOptions {
             whiteouts: match self.program() {
+                _ if self.rules.shape().whole_trees => Whiteouts::Execute,
                 Some(_) => Whiteouts::Keep,
                 None => Whiteouts::Overlay(self.xattr_prefix),
             },
@@ -144,6 +146,7 @@ impl Overlay {
             in_user_namespace: self.rootless,
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,
             maps: options.maps.clone(),
+            shares_files: self.rules.shape().whole_trees,
         })
     }
 
@@ -237,19 +240,34 @@ impl Driver for Overlay {
     }
 
     fn stages_apart(&self) -> bool {
-        true
+        !self.rules.shape().whole_trees
     }
 
     fn stage(&self, parent: Option<&LayerId>, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
         let unpack = self.unpack_options(options)?;
         let look = self.root_look(parent, &options.maps)?;
+        if self.rules.shape().whole_trees {
+            return Ok(Box::new(self.stage_tree(parent, look, unpack)?));
+        }
         let temp_root = self.image_layer_home().join(layout::TEMP_DIRS);
         let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
         Ok(Box::new(staging))
     }
 
+    fn stage_upon(&self, parent: &dyn Staging, options: &ApplyOptions) -> Result<Box<dyn Staging>> {
+        if self.rules.shape().whole_trees {
+            return Ok(Box::new(
+                self.stage_tree_upon(parent.root(), self.unpack_options(options)?)?,
+            ));
+        }
+        self.stage(None, options)
+    }
+
     fn commit_staged(&self, id: &LayerId, staging: Box<dyn Staging>) -> Result<()> {
         let staging = TempStaging::of(staging, &self.home, id)?;
+        if self.rules.shape().whole_trees {
+            return self.commit_tree(id, staging);
+        }
         let layer = self.locate_own(id)?;
         self.check_writable(&layer)?;
         let diff = layer.diff();
@@ -279,6 +297,9 @@ impl Driver for Overlay {
         self.check_content(&layer)?;
         self.check_writable(&layer)?;
         let unpack = self.unpack_options(options)?;
+        if self.rules.shape().whole_trees {
+            return Ok((self.tree_to_change(id, options)?, unpack));
+        }
         Ok((open_dir(&layer.diff())?, unpack))
     }
 
@@ -344,7 +365,7 @@ impl Driver for Overlay {
         if !lowers.is_empty() {
             rows.insert("LowerDir".to_owned(), lowers.join(":"));
         }
-        Ok(rows)
+        Ok(self.rules.metadata(&layer, rows))
     }
 
     fn status(&self) -> Vec<(String, String)> {

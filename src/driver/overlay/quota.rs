@@ -75,6 +75,20 @@ impl Overlay {
         read_write: bool,
         id: &LayerId,
     ) -> Result<Option<Wanted>> {
+        if let Some(key) = options.storage_opt.keys().next()
+            && !self.rules.shape().storage_options
+        {
+            let dialect = self.rules.dialect();
+            return Err(Error::new(ErrorKind::NotSupported, format!("creating layer {id}"))
+                .id(id.as_str())
+                .detail(format!(
+                    "--storage-opt is not supported for {}: {key}",
+                    dialect.driver_name()
+                ))
+                .hint(format!(
+                    "a home of the dialect {dialect} has no options for single layers"
+                )));
+        }
         let limited = read_write || self.rules.shape().image_quotas;
         let mut limits = Amount { bytes: self.options.size, inodes: self.options.inodes };
         for (key, value) in &options.storage_opt {

@@ -110,6 +110,7 @@ impl Vfs {
 
     fn unpack_options(&self, options: &ApplyOptions) -> UnpackOptions {
         UnpackOptions {
+            shares_files: false,
             whiteouts: Whiteouts::Execute,
             in_user_namespace: in_user_namespace(),
             ignore_chown_errors: options.ignore_chown_errors || self.options.ignore_chown_errors,

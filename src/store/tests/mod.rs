@@ -9,6 +9,7 @@ mod images;
 mod layers;
 mod lookups;
 mod maps;
+mod migrate_legacy;
 mod mounts;
 mod streams;
 mod traps;

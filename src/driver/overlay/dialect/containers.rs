@@ -20,6 +20,8 @@ const SHAPE: Shape = Shape {
     programs: true,
     shifts: true,
     remaps: true,
+    storage_options: true,
+    whole_trees: false,
     image_quotas: false,
     max_depth: None,
     lowers_by_link: false,

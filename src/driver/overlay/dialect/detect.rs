@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::moby::COMMITTED;
-use crate::driver::overlay::chain::list_layers;
-use crate::driver::overlay::layout;
+use crate::driver::overlay::chain::is_reserved;
+use crate::driver::overlay::{layout, legacy};
 use crate::{Dialect, Error, Result};
 
 /// The dialect of a home; `None` where it has no layers, or none that tells.
@@ -14,15 +14,39 @@ use crate::{Dialect, Error, Result};
 /// When the home cannot be read.
 pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
     // Only Docker's driver has this name today; containers/storage takes it for an alias of its own.
-    if home.file_name().is_none_or(|name| name != Dialect::Moby.driver_name()) {
-        return Ok(None);
-    }
-    match home.symlink_metadata() {
+    let moby = home.file_name().is_some_and(|name| name == Dialect::Moby.driver_name());
+    let by_name = if moby { of_layer } else { of_layer_of_containers };
+    let failed = |e| Error::io("examining", home, e);
+    let entries = match std::fs::read_dir(home) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("examining", home, e)),
-        Ok(_) => {}
+        // Whoever opens a driver of containers/storage may look into its home later, as root of a namespace perhaps.
+        Err(e) if !moby => {
+            tracing::debug!(path = ?home, error = %e, "the home does not tell its dialect");
+            return Ok(None);
+        }
+        entries => entries.map_err(failed)?,
+    };
+    // Up to the first that tells: a home has thousands.
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let reserved = entry.file_name().to_str().is_none_or(is_reserved);
+        if let Some(dialect) = Some(entry.path()).filter(|_| !reserved).and_then(|l| by_name(&l)) {
+            return Ok(Some(dialect));
+        }
     }
-    Ok(list_layers(home)?.iter().find_map(|name| of_layer(&home.join(name))))
+    Ok(None)
+}
+
+/// What one layer of a home of containers/storage tells.
+fn of_layer_of_containers(layer: &Path) -> Option<Dialect> {
+    let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
+    if has(layout::LINK) {
+        return Some(Dialect::Containers);
+    }
+    if legacy::is_layer(layer) {
+        return Some(Dialect::Legacy);
+    }
+    has("diff").then_some(Dialect::Containers)
 }
 
 /// What one layer tells.

@@ -30,6 +30,8 @@ const SHAPE: Shape = Shape {
     programs: false,
     shifts: false,
     remaps: false,
+    storage_options: true,
+    whole_trees: false,
     image_quotas: false,
     max_depth: Some(MAX_DEPTH),
     lowers_by_link: true,

@@ -6,10 +6,12 @@
 
 mod containers;
 mod detect;
+mod legacy;
 mod moby;
 
 pub(in crate::driver) use self::detect::detect;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Overlay;
@@ -25,6 +27,7 @@ pub(super) fn rules(dialect: Dialect) -> Box<dyn Rules> {
     match dialect {
         Dialect::Containers => Box::new(containers::Containers),
         Dialect::Moby => Box::new(moby::Moby),
+        Dialect::Legacy => Box::new(legacy::Legacy),
     }
 }
 
@@ -45,6 +48,10 @@ pub(super) struct Shape {
     pub(super) shifts: bool,
     /// Layers can get other id maps, one by one.
     pub(super) remaps: bool,
+    /// Layers may be made with options of their own.
+    pub(super) storage_options: bool,
+    /// The content of an image's layer is the whole tree, which begins as its parent's.
+    pub(super) whole_trees: bool,
     /// Image layers may have limits, too.
     pub(super) image_quotas: bool,
     /// How many layers a new one may lie on, where that is not left to the mount.
@@ -70,6 +77,8 @@ pub(super) enum AfterUnmount {
     Swap,
     /// It is removed.
     Remove,
+    /// It stays.
+    Keep,
 }
 
 /// How a layer is compared with its parent.
@@ -170,6 +179,16 @@ pub(super) trait Rules: Send + Sync {
         making: &Making,
         links: &mut Vec<PathBuf>,
     ) -> Result<Option<Marker>>;
+
+    /// The directories of a layer, of those that today's driver tells of it.
+    fn metadata(
+        &self,
+        layer: &LayerDir,
+        rows: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let _ = layer;
+        rows
+    }
 
     /// The rows of `status`, of those that today's driver has.
     fn status(&self, rows: Vec<(String, String)>) -> Vec<(String, String)> {

@@ -1,0 +1,80 @@
+//! `migrate legacy`: a store of 2016's overlay driver becomes one of today's.
+
+use clap::Args;
+use orlop::store::{LegacyMigration, MigratedLegacy};
+use serde::Serialize;
+
+use crate::command::Outcome;
+use crate::global::Context;
+
+/// `migrate`.
+#[derive(Args)]
+pub(crate) struct Migrate {
+    /// The layout that the store has now: legacy, the one of containers/storage in 2016
+    #[arg(value_name = "FROM", value_parser = ["legacy"])]
+    from: String,
+    /// Only tell what there is to do
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove the old layout, also one that was kept by an earlier migration
+    #[arg(long)]
+    remove: bool,
+    /// Do not compare the layers with the digests of their archives
+    #[arg(long)]
+    no_verify: bool,
+    /// Prefer JSON output
+    #[arg(short, long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    from: String,
+    dry_run: bool,
+    image_layers: usize,
+    container_layers: usize,
+    verified: usize,
+    linked_files: u64,
+    whiteouts: u64,
+    removed: bool,
+}
+
+impl Migrate {
+    pub(crate) fn run(self, cx: &mut Context) -> Outcome {
+        let store = cx.store()?;
+        let done = store.migrate_legacy(LegacyMigration {
+            dry_run: self.dry_run,
+            unverified: self.no_verify,
+            remove: self.remove,
+        })?;
+        let kept = store.graph_root().join(format!("{}.legacy", store.driver_name()));
+        let kept = kept.is_dir().then(|| kept.display().to_string());
+        let MigratedLegacy { images, containers, verified, files, whiteouts, removed, .. } = done;
+        if self.json {
+            cx.out.json(&Report {
+                from: self.from,
+                dry_run: self.dry_run,
+                image_layers: images,
+                container_layers: containers,
+                verified,
+                linked_files: files,
+                whiteouts,
+                removed,
+            })?;
+            return Ok(0);
+        }
+        let layers = format!("{images} layers of images and {containers} of containers");
+        match (images + containers, self.dry_run) {
+            (0, _) => cx.out.line(format_args!("No layers are of the legacy layout"))?,
+            (_, true) => cx.out.line(format_args!("Would migrate {layers}"))?,
+            (_, false) => cx.out.line(format_args!("Migrated {layers}; {verified} verified"))?,
+        }
+        if removed {
+            cx.out.line(format_args!("Removed the old layout"))?;
+        } else if let Some(kept) = kept {
+            cx.out.line(format_args!("The old layout is kept in {kept}; --remove removes it"))?;
+        }
+        Ok(0)
+    }
+}
