@@ -32,7 +32,7 @@ mod xattrs;
 
 pub use changes::{changes_between, changes_in_upper};
 pub use compression::{Compressor, decompressor};
-pub use copy::copy_tree;
+pub use copy::{Copied, CopyMethod, CopyOptions, copy_tree, copy_tree_as};
 pub use files::{TreeFiles, reassemble};
 pub use import::{import, unpack, unpack_content};
 pub use merged::Upper;
