@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod docker;
 pub mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]

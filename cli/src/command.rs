@@ -8,7 +8,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
-use crate::{create, dedup, delete, diffs, doctor, images, list, mounts, names, store, unshare};
+use crate::{
+    create, dedup, delete, diffs, docker, doctor, images, list, migrate, mounts, names, store,
+    unshare,
+};
 
 /// What a command comes to: the exit code, or an error (then the code is 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
@@ -38,6 +41,10 @@ pub(crate) enum Command {
     Save(images::Save),
     /// Make an image of a container's present content
     Commit(images::Commit),
+    /// List what a docker daemon keeps in its data root
+    Docker(docker::Docker),
+    /// Take images over from docker's data root
+    Migrate(migrate::Migrate),
     /// Examine what kernel, file system, user and configuration can do for the store, and what to change
     Doctor(doctor::Doctor),
     /// Create a new layer
@@ -189,6 +196,8 @@ impl Command {
             Self::Load(args) => args.run(cx),
             Self::Save(args) => args.run(cx),
             Self::Commit(args) => args.run(cx),
+            Self::Docker(args) => args.run(cx),
+            Self::Migrate(args) => args.run(cx),
             Self::Doctor(args) => args.run(cx),
             Self::CreateLayer(args) => args.run(cx),
             Self::ImportLayer(args) => args.run(cx),
@@ -253,6 +262,8 @@ impl Command {
             self,
             // That, and how the user stands.
             Self::Doctor(_)
+                // No store at all.
+                | Self::Docker(_)
                 | Self::Layers(_)
                 | Self::Images(_)
                 | Self::ImagesByDigest(_)

@@ -27,6 +27,7 @@ mod requests;
 mod seek;
 mod sizes;
 mod table;
+mod transplant;
 mod waste;
 mod whole;
 
@@ -42,6 +43,7 @@ pub(crate) use making::SYNCS;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,
 };
+pub(crate) use transplant::MARKS;
 
 use crate::config::StoreOptions;
 use crate::driver::Driver;
