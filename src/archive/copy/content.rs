@@ -82,7 +82,11 @@ impl<'a> Files<'a> {
         buffer: &mut Vec<u8>,
     ) -> rustix::io::Result<()> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        if size > 0 && self.can_share.load(Ordering::Relaxed) {
+        // Nothing to share, nothing to copy.
+        if size == 0 {
+            return Ok(());
+        }
+        if self.can_share.load(Ordering::Relaxed) {
             match rustix::fs::ioctl_ficlone(to, from) {
                 Ok(()) => {
                     self.reflinked.fetch_add(1, Ordering::Relaxed);

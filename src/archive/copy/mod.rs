@@ -73,7 +73,7 @@ pub struct Copied {
     pub linked: u64,
     /// How many share their blocks with what they were copied from.
     pub reflinked: u64,
-    /// How many were copied.
+    /// How many were copied; empty ones are neither.
     pub copied: u64,
     /// The owners of all entries, whiteouts excepted.
     pub uids: BTreeSet<u32>,
