@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod config;
 mod dialect;
+pub mod docker;
 pub mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]

@@ -61,6 +61,13 @@ impl<'a, T> Counted<'a, T> {
     }
 }
 
+impl<T> Counted<'_, T> {
+    /// What was wrapped.
+    pub(crate) fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
 impl<T: Read> Read for Counted<'_, T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         check(self.item).map_err(io::Error::other)?;

@@ -9,7 +9,7 @@ use crate::data::{self, Kind};
 use crate::global::{Context, GlobalArgs};
 use crate::typed::Typed;
 use crate::{
-    create, dedup, delete, diffs, doctor, images, list, migrate_legacy, mounts, names, owners,
+    create, dedup, delete, diffs, docker, doctor, images, list, migrate, mounts, names, owners,
     store, unshare,
 };
 
@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Save(images::Save),
     /// Make an image of a container's present content
     Commit(images::Commit),
+    /// List what a docker daemon keeps in its data root
+    Docker(docker::Docker),
+    /// Take images over from docker's data root, or turn a store of 2016's layout into one of today's
+    Migrate(migrate::Migrate),
     /// Examine what kernel, file system, user and configuration can do for the store, and what to change
     Doctor(doctor::Doctor),
     /// Create a new layer
@@ -177,8 +181,6 @@ pub(crate) enum Command {
     Gc(store::Gc),
     /// Dedup all images
     Dedup(dedup::Dedup),
-    /// Turn a store of another layout into one of today's
-    Migrate(migrate_legacy::Migrate),
     /// Check on graph driver status
     Status(store::Status),
     /// Return version information
@@ -200,6 +202,8 @@ impl Command {
             Self::Load(args) => args.run(cx),
             Self::Save(args) => args.run(cx),
             Self::Commit(args) => args.run(cx),
+            Self::Docker(args) => args.run(cx),
+            Self::Migrate(args) => args.run(cx),
             Self::Doctor(args) => args.run(cx),
             Self::CreateLayer(args) => args.run(cx),
             Self::ImportLayer(args) => args.run(cx),
@@ -252,7 +256,6 @@ impl Command {
             Self::DeleteContainer(args) => args.run(cx, orlop::store::Store::delete_container),
             Self::Gc(args) => args.run(cx),
             Self::Dedup(args) => args.run(cx),
-            Self::Migrate(args) => args.run(cx),
             Self::Status(args) => args.run(cx),
             Self::Version(args) => args.run(cx),
             Self::Config(args) => args.run(cx),
@@ -268,6 +271,8 @@ impl Command {
             self,
             // That, and how the user stands.
             Self::Doctor(_)
+                // No store at all.
+                | Self::Docker(_)
                 | Self::Layers(_)
                 | Self::Images(_)
                 | Self::ImagesByDigest(_)

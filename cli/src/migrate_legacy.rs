@@ -1,36 +1,27 @@
 //! `migrate legacy`: a store of 2016's overlay driver becomes one of today's.
 
-use clap::Args;
 use orlop::store::{LegacyMigration, MigratedLegacy};
 use serde::Serialize;
 
 use crate::command::Outcome;
 use crate::global::Context;
 
-/// `migrate`.
-#[derive(Args)]
-pub(crate) struct Migrate {
-    /// The layout that the store has now: legacy, the one of containers/storage in 2016
-    #[arg(value_name = "FROM", value_parser = ["legacy"])]
-    from: String,
-    /// Only tell what there is to do
-    #[arg(long)]
-    dry_run: bool,
-    /// Remove the old layout, also one that was kept by an earlier migration
-    #[arg(long)]
-    remove: bool,
-    /// Do not compare the layers with the digests of their archives
-    #[arg(long)]
-    no_verify: bool,
-    /// Prefer JSON output
-    #[arg(short, long)]
-    json: bool,
+/// The flags of `migrate legacy`.
+pub(crate) struct Legacy {
+    /// Only tell what there is to do.
+    pub(crate) dry_run: bool,
+    /// Remove the old layout, also one that was kept by an earlier migration.
+    pub(crate) remove: bool,
+    /// Do not compare the layers with the digests of their archives.
+    pub(crate) no_verify: bool,
+    /// Prefer JSON output.
+    pub(crate) json: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Report {
-    from: String,
+    from: &'static str,
     dry_run: bool,
     image_layers: usize,
     container_layers: usize,
@@ -40,7 +31,7 @@ struct Report {
     removed: bool,
 }
 
-impl Migrate {
+impl Legacy {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
         let store = cx.store()?;
         let done = store.migrate_legacy(LegacyMigration {
@@ -53,7 +44,7 @@ impl Migrate {
         let MigratedLegacy { images, containers, verified, files, whiteouts, removed, .. } = done;
         if self.json {
             cx.out.json(&Report {
-                from: self.from,
+                from: "legacy",
                 dry_run: self.dry_run,
                 image_layers: images,
                 container_layers: containers,

@@ -43,8 +43,9 @@ pub(crate) fn link_difference(
     let mut made = Difference::default();
 
     let root = rustix::fs::fstat(new).map_err(|e| failed(b".", e))?;
-    let deferred = attributes((new, b"."), (upper, b"."), &root, |key| !is_overlay_mark(key))
-        .map_err(|e| failed(b".", e))?;
+    let deferred =
+        attributes((new, b"."), (upper, b"."), &root, |key| !is_overlay_mark(key), |_| Ok(()))
+            .map_err(|e| failed(b".", e))?;
     directories.push(b"", times(&root), deferred);
     for change in exact_changes(new, old)? {
         let path = change.path.strip_prefix(b"/").unwrap_or(&change.path);
@@ -82,7 +83,7 @@ fn enter(
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         made.directories += 1;
         rustix::fs::mkdirat(&to.fd, name, Mode::from_raw_mode(0o700))?;
-        let deferred = attributes(source, target, &stat, |key| !is_overlay_mark(key))?;
+        let deferred = attributes(source, target, &stat, |key| !is_overlay_mark(key), |_| Ok(()))?;
         directories.push(path, times(&stat), deferred);
         return Ok(());
     }

@@ -33,7 +33,7 @@ mod xattrs;
 
 pub use changes::{Above, changes_between, changes_by_layers, changes_in_upper};
 pub use compression::{Compressor, decompressor};
-pub use copy::{copy_tree, link_tree};
+pub use copy::{Copied, CopyMethod, CopyOptions, copy_tree, copy_tree_as, link_tree};
 pub(crate) use difference::{Difference, link_difference};
 pub(crate) use digest::Hasher;
 pub use files::{TreeFiles, reassemble};

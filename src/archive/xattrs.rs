@@ -81,6 +81,33 @@ fn value(key: &[u8], read: impl Fn(&[u8], &mut [u8]) -> Result<usize>) -> Result
     }
 }
 
+/// The attributes of an open file whose names `wanted` takes, with their values.
+pub(super) fn select_of(
+    file: BorrowedFd<'_>,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut buffer = [0u8; 1024];
+    match rustix::fs::flistxattr(file, &mut buffer) {
+        // Most files have none.
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Ok(_) | Err(Errno::RANGE) => {}
+        Err(e) => return Err(e),
+    }
+    // The file itself, by the kernel's own link to it.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut names = vec![0u8; LARGEST];
+    let n = rustix::fs::listxattr(path.as_str(), names.as_mut_slice())?;
+    let mut found = Vec::new();
+    for key in names.get(..n).unwrap_or_default().split(|b| *b == 0).filter(|k| !k.is_empty()) {
+        if wanted(key)
+            && let Some(value) = get_at(&path, key)?
+        {
+            found.push((key.to_vec(), value));
+        }
+    }
+    Ok(found)
+}
+
 /// The attributes of those names that `wanted` takes, with their values, sorted.
 pub(super) fn select(
     dir: BorrowedFd<'_>,

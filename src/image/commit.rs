@@ -361,7 +361,7 @@ fn record(
             layer: layers.last().map(|l| l.id.clone()),
             metadata: "{}".into(),
             digest: Some(manifest_digest.clone()),
-            created: super::load::created(created.as_deref()),
+            created: super::record::created(created.as_deref()),
             big_data: vec![
                 item(digest.to_string(), config, &digest),
                 item(format!("manifest-{manifest_digest}"), &manifest, &manifest_digest),

@@ -1,6 +1,6 @@
 //! Images in: from the plans of a source to layers and records, which are those that the Go image library makes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
@@ -9,15 +9,14 @@ use super::model::{DOCKER_CONFIG, DOCKER_LAYER_GZIP, WrittenBlob, write_docker_m
 use super::plan::{Plan, PlannedLayer};
 use super::platform::Platform;
 use super::policy::{Policy, Transport};
-use super::record::record_image;
+use super::record::{Described, described, record_image};
 use super::reference::Reference;
 use super::resolve::{Ready, Resolver};
 use super::source::ImageSource;
 use super::spool::{Source, TEMP_DIR};
 use super::{docker_archive, oci, unpack};
 use crate::progress::{Progress, Silent};
-use crate::record::Timestamp;
-use crate::store::{BigDataItem, NewImage, Store};
+use crate::store::Store;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// How often a loading or committing is tried that others cross by deleting what it relies on.
@@ -229,52 +228,23 @@ impl Loader<'_> {
             Some(manifest) => manifest.clone(),
             None => docker_manifest(&plan.config, &plan.config_digest, &plan.layers, layers)?,
         };
-        let manifest_digest = Digest::sha256(&manifest);
-        let item = |key: String, data: &[u8]| BigDataItem {
-            key,
-            data: data.to_vec(),
-            digest: Some(Digest::sha256(data)),
-        };
-        let mut big_data = vec![item(plan.config_digest.to_string(), &plan.config)];
-        if let Some(index) = &plan.index {
-            big_data.push(item(format!("manifest-{}", Digest::sha256(index)), index));
-        }
-        big_data.push(item(format!("manifest-{manifest_digest}"), &manifest));
-        big_data.push(item("manifest".into(), &manifest));
-        let mut seen = HashSet::new();
-        let names: Vec<String> =
-            plan.names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect();
-        let top = layers.last().map(|l| l.id.clone());
-        let id = plan.config_digest.hex().to_string();
-        record_image(
-            self.store,
-            NewImage {
-                id: Some(id.clone()),
-                // In Go the names are given one after the other, each in front of those before; and each time the whole list
-                // goes into the history, one by one in front.
-                names: names.iter().rev().cloned().collect(),
-                names_history: names.clone(),
-                take_names: true,
-                layer: top,
-                metadata: "{}".into(),
-                digest: Some(plan.index.as_deref().map_or(manifest_digest, Digest::sha256)),
-                created: created(plan.created.as_deref()),
-                big_data,
-                flags: crate::record::Flags::default(),
-            },
-        )
-        .map(|new| {
+        let new = described(&Described {
+            config: &plan.config,
+            config_digest: &plan.config_digest,
+            manifest: &manifest,
+            index: plan.index.as_deref(),
+            created: plan.created.as_deref(),
+            names: &plan.names,
+            top: layers.last().map(|l| l.id.clone()),
+        });
+        let (id, names) = (plan.config_digest.hex().to_string(), new.names_history.clone());
+        record_image(self.store, new).map(|new| {
             if new {
                 self.new_images.push(id.clone());
             }
             Loaded { image_id: id, names }
         })
     }
-}
-
-/// Go's zero time stands for no time.
-pub(super) fn created(text: Option<&str>) -> Option<Timestamp> {
-    text.and_then(|text| Timestamp::parse(text).ok()).filter(|t| *t != Timestamp::default())
 }
 
 /// The manifest that the Go library makes up for an image of a docker archive: its layers uncompressed, their media type not.

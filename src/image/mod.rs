@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+mod adopt;
 mod changes;
 mod commit;
 mod docker_archive;
@@ -56,10 +57,15 @@ mod tests;
 mod unpack;
 mod verify;
 
+pub(crate) use adopt::adopt;
 pub use commit::{CommitFormat, CommitOptions, commit};
 pub use load::{LoadOptions, Loaded, load};
+pub(crate) use model::layer_id;
+pub(crate) use plan::read_config;
 pub use platform::Platform;
 pub use policy::find_policy;
 pub use reference::Reference;
+pub(crate) use resolve::layer_of_id;
 pub use save::{Output, SaveFormat, SaveOptions, save};
 pub use spool::Source;
+pub(crate) use spool::{TEMP_DIR, rewind, unnamed_file};

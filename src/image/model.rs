@@ -318,7 +318,7 @@ pub(super) fn write_oci_index(manifests: &[WrittenBlob]) -> Result<Vec<u8>> {
 
 /// The id of a layer with content `diff` upon the layer `parent`: a base layer's is its diff digest, a child's the sha256 of
 /// `<parent>+<diff digest>`, both digests without their algorithm (`store-format.md` 3.2).
-pub(super) fn layer_id(parent: Option<&str>, diff: &Digest) -> String {
+pub(crate) fn layer_id(parent: Option<&str>, diff: &Digest) -> String {
     match parent {
         None => diff.hex().to_string(),
         Some(parent) => {

@@ -66,7 +66,7 @@ pub(super) fn blob_path(digest: &Digest) -> String {
 }
 
 /// The diff digests and the time of creation that a config holds; absent where it has no `rootfs`.
-pub(super) fn read_config(
+pub(crate) fn read_config(
     bytes: &[u8],
     what: &str,
 ) -> Result<(Option<Vec<Digest>>, Option<String>)> {

@@ -1,7 +1,61 @@
 //! Recording an image, be it new, there already, or in an additional store.
 
+use std::collections::HashSet;
+
+use crate::record::{Flags, Timestamp};
 use crate::store::{BigDataItem, ImageInfo, NewImage, Store};
 use crate::{Digest, Error, ErrorKind, Result};
+
+/// An image with all that is recorded of it.
+pub(super) struct Described<'a> {
+    pub(super) config: &'a [u8],
+    pub(super) config_digest: &'a Digest,
+    pub(super) manifest: &'a [u8],
+    /// The index that the manifest was chosen from.
+    pub(super) index: Option<&'a [u8]>,
+    pub(super) created: Option<&'a str>,
+    /// Complete; those that come twice count once.
+    pub(super) names: &'a [String],
+    pub(super) top: Option<String>,
+}
+
+/// The record that the Go library makes of the image, whose id is its config's digest.
+pub(super) fn described(image: &Described<'_>) -> NewImage {
+    let manifest_digest = Digest::sha256(image.manifest);
+    let item = |key: String, data: &[u8]| BigDataItem {
+        key,
+        data: data.to_vec(),
+        digest: Some(Digest::sha256(data)),
+    };
+    let mut big_data = vec![item(image.config_digest.to_string(), image.config)];
+    if let Some(index) = image.index {
+        big_data.push(item(format!("manifest-{}", Digest::sha256(index)), index));
+    }
+    big_data.push(item(format!("manifest-{manifest_digest}"), image.manifest));
+    big_data.push(item("manifest".into(), image.manifest));
+    let mut seen = HashSet::new();
+    let names: Vec<String> =
+        image.names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect();
+    NewImage {
+        id: Some(image.config_digest.hex().to_string()),
+        // In Go the names are given one after the other, each in front of those before; and each time the whole list goes into
+        // the history, one by one in front.
+        names: names.iter().rev().cloned().collect(),
+        names_history: names,
+        take_names: true,
+        layer: image.top.clone(),
+        metadata: "{}".into(),
+        digest: Some(image.index.map_or(manifest_digest, Digest::sha256)),
+        created: created(image.created),
+        big_data,
+        flags: Flags::default(),
+    }
+}
+
+/// Go's zero time stands for no time.
+pub(super) fn created(text: Option<&str>) -> Option<Timestamp> {
+    text.and_then(|text| Timestamp::parse(text).ok()).filter(|t| *t != Timestamp::default())
+}
 
 /// Creates an image; if it is there already with the same top layer, gives it names, items and metadata as the Go library does.
 /// Tells whether it is new.

@@ -366,7 +366,7 @@ impl Items<'_> {
 }
 
 /// The layer of exactly that id in the store.
-pub(super) fn layer_of_id(store: &Store, id: &str) -> Result<Option<LayerInfo>> {
+pub(crate) fn layer_of_id(store: &Store, id: &str) -> Result<Option<LayerInfo>> {
     match store.layer(id) {
         Ok(layer) if layer.id == id => Ok(Some(layer)),
         Ok(_) => Ok(None),

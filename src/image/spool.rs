@@ -12,7 +12,7 @@ use crate::progress::{Counted, Progress};
 use crate::{Error, ErrorKind, Result};
 
 /// Where large temporary files go unless the caller says otherwise, as in the Go image library.
-pub(super) const TEMP_DIR: &str = "/var/tmp";
+pub(crate) const TEMP_DIR: &str = "/var/tmp";
 
 /// Where images are loaded from.
 pub enum Source<'a> {
@@ -89,7 +89,7 @@ fn spool<'a>(
 }
 
 /// A file in `dir` that has no name and vanishes with its descriptor.
-pub(super) fn unnamed_file(dir: &Path) -> Result<File> {
+pub(crate) fn unnamed_file(dir: &Path) -> Result<File> {
     let failed = |e: io::Error| {
         Error::io("creating a temporary file", dir, e).hint("is the directory there and writable?")
     };
@@ -120,7 +120,7 @@ pub(super) fn unnamed_file(dir: &Path) -> Result<File> {
 }
 
 /// Goes back to the beginning of a temporary file and tells its length.
-pub(super) fn rewind(file: &mut File, dir: &Path) -> Result<u64> {
+pub(crate) fn rewind(file: &mut File, dir: &Path) -> Result<u64> {
     let failed = |e| Error::io("reading a temporary file", dir, e);
     let length = file.stream_position().map_err(failed)?;
     file.seek(SeekFrom::Start(0)).map_err(failed)?;

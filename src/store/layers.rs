@@ -26,6 +26,15 @@ pub struct StagedLayer {
 }
 
 impl StagedLayer {
+    pub(super) fn new(
+        facts: LayerFacts,
+        staging: Box<dyn Staging>,
+        tar_split: StagedFile,
+        maps: IdMaps,
+    ) -> Self {
+        Self { facts, staging, tar_split, maps }
+    }
+
     /// What was learnt of the stream.
     pub fn facts(&self) -> &LayerFacts {
         &self.facts
@@ -47,6 +56,19 @@ pub(super) struct StagedFile {
 }
 
 impl StagedFile {
+    /// An empty one in `dir`, and open; private, and readable by who made it.
+    pub(super) fn create(mut dir: TempDir) -> Result<(Self, File)> {
+        let path = dir.addition();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::io("creating the file", &path, e))?;
+        Ok((Self { path, dir }, file))
+    }
+
     pub(super) fn move_to(self, target: &std::path::Path) -> Result<()> {
         fs::rename(&self.path, target)
             .map_err(|e| Error::io("moving the tar-split into place", target, e))?;

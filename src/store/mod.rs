@@ -30,6 +30,7 @@ mod requests;
 mod seek;
 mod sizes;
 mod table;
+mod transplant;
 mod waste;
 mod whole;
 
@@ -47,6 +48,7 @@ pub use parent_owners::ParentOwners;
 pub use requests::{
     BigDataItem, ImageInfo, LayerInfo, MountRequest, NewContainer, NewImage, NewLayer, Object,
 };
+pub(crate) use transplant::MARKS;
 
 use crate::config::StoreOptions;
 use crate::driver::Driver;

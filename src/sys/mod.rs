@@ -9,6 +9,7 @@ pub(crate) mod idmapped;
 pub(crate) mod lock;
 pub(crate) mod mount;
 pub(crate) mod of_process;
+pub(crate) mod one_mount;
 pub(crate) mod owner_lock;
 pub(crate) mod priority;
 pub(crate) mod program;

@@ -62,7 +62,7 @@ pub(crate) mod testing {
     }
 
     /// The names of the library's threads; a test's own may begin like them.
-    pub(crate) const NAMES: [&str; 12] = [
+    pub(crate) const NAMES: [&str; 13] = [
         "orlop-read",
         "orlop-decode",
         "orlop-digest",
@@ -75,6 +75,7 @@ pub(crate) mod testing {
         "orlop-compare",
         "orlop-mount",
         "orlop-owner",
+        "orlop-copy",
     ];
 
     /// Of all threads of this process that have such names.

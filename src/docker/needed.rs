@@ -1,0 +1,181 @@
+//! What docker can do without once images have been taken over: never a layer that anything left behind lies on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::directory::damaged;
+use super::{ContainerRecord, DataRoot, ImageRecord, LayerRecord};
+use crate::{Digest, Result};
+
+/// The largest database of the build cache that is searched, in bytes. In a larger one every layer counts as named.
+const MAX_SNAPSHOTS: u64 = 256 << 20;
+
+/// What is to leave docker.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// Images, and why those that were asked for stay.
+    pub(super) images: HashSet<Digest>,
+    pub(super) staying: HashMap<Digest, String>,
+    /// Layers by chain id, with how many lie below each.
+    pub(super) layers: BTreeMap<Digest, (usize, LayerRecord)>,
+}
+
+impl DataRoot {
+    /// What leaves with the images `wanted`: those of them that no container and no image left behind is made from, the unnamed
+    /// images that only they were built upon, and the layers that nothing else needs.
+    pub(super) fn leaving(&self, wanted: &[&ImageRecord]) -> Result<Leaving> {
+        let (images, containers, layers) = (self.images()?, self.containers()?, self.layers()?);
+        let mut leaving = Leaving::default();
+        choose_images(&mut leaving, &images, &containers, wanted);
+        self.refuse_unread(&images, &containers)?;
+        let by_chain: HashMap<&Digest, &LayerRecord> =
+            layers.iter().map(|l| (&l.chain_id, l)).collect();
+        let stay: HashSet<Digest> = images
+            .iter()
+            .filter(|i| !leaving.images.contains(&i.id))
+            .flat_map(ImageRecord::chain_ids)
+            .chain(containers.iter().filter_map(|c| c.parent.clone()))
+            .collect();
+        for image in images.iter().filter(|i| leaving.images.contains(&i.id)) {
+            for (depth, chain_id) in image.chain_ids().into_iter().enumerate() {
+                if let Some(layer) = by_chain.get(&chain_id).filter(|_| !stay.contains(&chain_id)) {
+                    leaving.layers.insert(chain_id, (depth, (*layer).clone()));
+                }
+            }
+        }
+        self.keep_what_others_name(&mut leaving)?;
+        Ok(leaving)
+    }
+
+    /// A record that cannot be read may name any layer.
+    fn refuse_unread(&self, images: &[ImageRecord], containers: &[ContainerRecord]) -> Result<()> {
+        let count = |path: &[&str], dir: &super::directory::Directory| -> Result<usize> {
+            Ok(dir.down(path)?.map(|d| d.names()).transpose()?.map_or(0, |names| names.len()))
+        };
+        let unread = |what: &str| {
+            Err(damaged(
+                what,
+                "one of the records cannot be read, so that no layer can be known to be unused",
+            )
+            .hint("leave out --move, or remove the damaged record by docker itself"))
+        };
+        if count(&["imagedb", "content", "sha256"], &self.databases)? != images.len() {
+            return unread("the images");
+        }
+        if count(&["layerdb", "mounts"], &self.databases)? > containers.len()
+            || count(&["containers"], &self.root)? > containers.len()
+        {
+            return unread("the containers");
+        }
+        Ok(())
+    }
+
+    /// Takes back the layers that a directory of `overlay2` which stays lies on, be it a container's or the build cache's, and those that
+    /// the build cache's database names.
+    fn keep_what_others_name(&self, leaving: &mut Leaving) -> Result<()> {
+        let mut lowers: HashMap<String, String> = HashMap::new();
+        for name in self.layers.names()?.into_iter().filter(|name| name != "l") {
+            let Ok(Some(dir)) = self.layers.find(&name) else { continue };
+            if let Some(lower) = dir.read("lower", 1 << 20)? {
+                lowers.insert(name, String::from_utf8_lossy(&lower).into_owned());
+            }
+        }
+        let mut links: HashMap<Digest, String> = HashMap::new();
+        for (chain_id, (_, layer)) in &leaving.layers {
+            let link = self.layer_dir(&layer.cache_id)?.word("link")?.unwrap_or_default();
+            links.insert(chain_id.clone(), link);
+        }
+        let cache = self.build_cache()?;
+        let named = |chain_id: &Digest| match &cache {
+            Cache::Absent => false,
+            Cache::Database(bytes) => contains(bytes, chain_id.as_str().as_bytes()),
+            Cache::TooLarge => true,
+        };
+        leaving.layers.retain(|chain_id, _| !named(chain_id));
+        loop {
+            let going: HashSet<&str> =
+                leaving.layers.values().map(|(_, layer)| layer.cache_id.as_str()).collect();
+            let used: HashSet<String> = lowers
+                .iter()
+                .filter(|(name, _)| !going.contains(name.as_str()))
+                .flat_map(|(_, lower)| lower.split(':'))
+                .filter_map(|word| word.strip_prefix("l/").map(str::to_owned))
+                .collect();
+            let before = leaving.layers.len();
+            leaving.layers.retain(|chain_id, _| {
+                links.get(chain_id).is_some_and(|link| !link.is_empty() && !used.contains(link))
+            });
+            if leaving.layers.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The text of the database by which the build cache knows its layers. Its pages hold the chain ids as they are; what is stale in
+    /// them keeps a layer in vain, at worst.
+    fn build_cache(&self) -> Result<Cache> {
+        let Some(dir) = self.root.find("buildkit")? else { return Ok(Cache::Absent) };
+        let Some(file) = dir.file("snapshots.db")? else { return Ok(Cache::Absent) };
+        if file.metadata().is_ok_and(|meta| meta.len() > MAX_SNAPSHOTS) {
+            return Ok(Cache::TooLarge);
+        }
+        drop(file);
+        Ok(dir.read("snapshots.db", MAX_SNAPSHOTS)?.map_or(Cache::Absent, Cache::Database))
+    }
+}
+
+enum Cache {
+    Absent,
+    Database(Vec<u8>),
+    TooLarge,
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len().max(1)).any(|window| window == wanted)
+}
+
+fn choose_images(
+    leaving: &mut Leaving,
+    images: &[ImageRecord],
+    containers: &[ContainerRecord],
+    wanted: &[&ImageRecord],
+) {
+    let used: HashMap<&Digest, &str> =
+        containers.iter().map(|c| (&c.image, c.name.as_str())).collect();
+    for image in wanted {
+        match used.get(&image.id) {
+            None => drop(leaving.images.insert(image.id.clone())),
+            Some(container) => {
+                let why = format!("the container {container} is made from it");
+                leaving.staying.insert(image.id.clone(), why);
+            }
+        }
+    }
+    let mut children: HashMap<&Digest, Vec<&ImageRecord>> = HashMap::new();
+    for image in images {
+        if let Some(parent) = &image.parent {
+            children.entry(parent).or_default().push(image);
+        }
+    }
+    let unnamed = |i: &&ImageRecord| i.names.is_empty() && !used.contains_key(&i.id);
+    // As docker does: unnamed images leave with the last one that was built upon them.
+    loop {
+        let mut steps = images.iter().filter(unnamed).filter(|i| !leaving.images.contains(&i.id));
+        let Some(step) = steps.find(|i| {
+            children
+                .get(&i.id)
+                .is_some_and(|all| all.iter().all(|c| leaving.images.contains(&c.id)))
+        }) else {
+            break;
+        };
+        leaving.images.insert(step.id.clone());
+    }
+    // What stays keeps what it was built upon, which keeps what that was built upon.
+    while let Some((parent, child)) = children.iter().find_map(|(parent, all)| {
+        let stays = all.iter().find(|c| !leaving.images.contains(&c.id));
+        stays.filter(|_| leaving.images.contains(*parent)).map(|child| ((*parent).clone(), child))
+    }) {
+        leaving.images.remove(&parent);
+        let child = child.id.hex().get(..12).unwrap_or_default();
+        leaving.staying.insert(parent, format!("the image {child} is built upon it"));
+    }
+}

@@ -1,0 +1,270 @@
+//! Layers of docker on their way into the store: planted file by file, and checked against their digests.
+
+use std::fs::File;
+use std::io::{self, BufReader, Seek, Write};
+use std::num::NonZero;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::Outcome;
+use super::layers::OpenLayer;
+use crate::archive::{
+    self, Compression, Copied, CopyMethod, CopyOptions, LayerFacts, TreeFiles, copy_tree_as,
+};
+use crate::progress::{Counted, Progress, ProgressItem};
+use crate::store::{MARKS, NewLayer, StagedLayer, Store};
+use crate::sys::one_mount::OneMount;
+use crate::sys::priority::stand_behind;
+use crate::sys::threads::spawn_scoped;
+use crate::{Digest, Error, ErrorKind, Result};
+
+/// How many layers are planted at the same time at most.
+const MAX_AT_ONCE: usize = 4;
+
+/// A layer to take over.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) layer: &'a OpenLayer,
+    /// The id that it will have.
+    pub(super) id: String,
+    pub(super) parent: Option<String>,
+    pub(super) method: CopyMethod,
+}
+
+/// How layers are taken over.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) store: &'a Store,
+    pub(super) verify: bool,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// What came of a layer, with what is to be committed.
+pub(super) struct Planted {
+    pub(super) new: NewLayer,
+    pub(super) staged: StagedLayer,
+    /// Bytes of content.
+    pub(super) bytes: u64,
+    pub(super) outcome: Outcome,
+    /// Whether files of docker's are now the store's, too.
+    pub(super) shares_files: bool,
+}
+
+impl Means<'_> {
+    /// Plants the layers, several at the same time.
+    ///
+    /// # Errors
+    /// That of a layer that cannot be had; nothing is left of any.
+    pub(super) fn plant(&self, jobs: &[Job<'_>]) -> Result<Vec<Planted>> {
+        let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let width = cpus.min(MAX_AT_ONCE).min(jobs.len());
+        let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let planted: Vec<OnceLock<Planted>> = jobs.iter().map(|_| OnceLock::new()).collect();
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::SeqCst);
+                let (Some(job), Some(slot)) = (jobs.get(at), planted.get(at)) else { return };
+                match self.plant_one(job) {
+                    Ok(done) => drop(slot.set(done)),
+                    Err(e) => {
+                        // Those that are not begun yet are wanted no more.
+                        next.store(jobs.len(), Ordering::SeqCst);
+                        let e =
+                            e.context(format!("taking over the layer {}", job.layer.record.diff));
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..width)
+                // One that cannot be had does not matter.
+                .filter_map(|_| {
+                    let work = || {
+                        stand_behind();
+                        work();
+                    };
+                    spawn_scoped(scope, "orlop-layer", work).ok()
+                })
+                .collect();
+            if helpers.is_empty() {
+                work();
+            }
+        });
+        if let Some(e) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(e);
+        }
+        let lost = || Error::new(ErrorKind::Internal, "taking over the layers of an image");
+        planted.into_iter().map(|slot| slot.into_inner().ok_or_else(lost)).collect()
+    }
+
+    fn plant_one(&self, job: &Job<'_>) -> Result<Planted> {
+        let (layer, diff) = (job.layer, &job.layer.record.diff);
+        let size = layer.record.size;
+        let total = if self.verify { size.saturating_mul(2) } else { size };
+        let item = self.progress.start(&short(diff), Some(total));
+        let mut how = Copied::default();
+        let staged = self.store.stage_transplant(|bed| {
+            let name = "tar-split.json.gz";
+            let Some(mut source) = layer.database.file(name)? else {
+                return Err(super::directory::missing(&layer.database.path().join(name))
+                    .hint("without it the layer's tar cannot be made again; pull the image anew"));
+            };
+            io::copy(&mut source, bed.tar_split)
+                .and_then(|_| bed.tar_split.flush())
+                .map_err(|e| Error::io("copying", layer.database.path().join(name), e))?;
+            let options = CopyOptions { method: job.method, whole: Some(MARKS), progress: &*item };
+            let one = OneMount::of(layer.diff.fd(), bed.root);
+            let (from, to) = match &one {
+                Some(one) => (one.from.as_fd(), one.to.as_fd()),
+                None => (layer.diff.fd(), bed.root),
+            };
+            how = copy_tree_as(from, to, &options)
+                .map_err(|e| e.context(format!("copying {:?}", layer.diff.path())))?;
+            let outline = outline(bed.tar_split)?;
+            if self.verify {
+                // What shares its blocks is the same here and there, and docker's is more likely to be in memory.
+                let shared = how.reflinked > 0 && how.copied == 0;
+                let root = if shared { layer.diff.fd() } else { bed.root };
+                verify(root, bed.tar_split, diff, outline.length, &*item)?;
+            }
+            Ok(facts(diff, &outline, &how))
+        })?;
+        let new = NewLayer {
+            id: Some(job.id.clone()),
+            parent: job.parent.clone(),
+            read_only: true,
+            expected_diff_digest: Some(diff.clone()),
+            ..NewLayer::default()
+        };
+        let outcome = outcome(&how);
+        item.finish(outcome.word());
+        let (bytes, shares_files) = (how.bytes, how.linked > 0);
+        Ok(Planted { new, staged, bytes, outcome, shares_files })
+    }
+}
+
+/// How most of the files came.
+fn outcome(how: &Copied) -> Outcome {
+    if how.linked > 0 && how.linked >= how.reflinked + how.copied {
+        Outcome::Moved
+    } else if how.reflinked > how.copied {
+        Outcome::Reflinked
+    } else {
+        Outcome::Copied
+    }
+}
+
+/// `sha256:0123456789ab`, for people.
+fn short(digest: &Digest) -> String {
+    format!("{}:{}", digest.algorithm(), digest.hex().get(..12).unwrap_or_default())
+}
+
+/// What the tar-split file tells of the layer's tar.
+struct Outline {
+    length: u64,
+    /// There is an entry for the root.
+    root: bool,
+}
+
+fn rewound(file: &File) -> Result<File> {
+    let mut file = file.try_clone().map_err(reading)?;
+    file.rewind().map_err(reading)?;
+    Ok(file)
+}
+
+fn reading(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Corrupt, "reading tar-split.json.gz").caused_by(e)
+}
+
+fn outline(tar_split: &File) -> Result<Outline> {
+    let log = flate2::read::MultiGzDecoder::new(BufReader::new(rewound(tar_split)?));
+    let mut root = false;
+    let is_root = |name: &[u8]| {
+        !name.is_empty() && name.split(|b| *b == b'/').all(|part| part.is_empty() || part == b".")
+    };
+    let length = tar_split_rs::outline(BufReader::with_capacity(1 << 17, log), &mut |name, _| {
+        root |= is_root(name)
+    })
+    .map_err(reading)?;
+    if i64::try_from(length).is_err() {
+        return Err(
+            reading("the layer's tar would be longer than can be").detail(length.to_string())
+        );
+    }
+    Ok(Outline { length, root })
+}
+
+/// Makes the layer's tar of its files once more, and compares its digest.
+fn verify(
+    root: BorrowedFd<'_>,
+    tar_split: &File,
+    wanted: &Digest,
+    length: u64,
+    item: &dyn ProgressItem,
+) -> Result<()> {
+    use sha2::Digest as _;
+    let root = root.try_clone_to_owned().map_err(reading)?;
+    let mut out = Counted::new(Hashing(sha2::Sha256::new()), item);
+    let mut source = BufReader::new(rewound(tar_split)?);
+    let files = TreeFiles::new(vec![root]);
+    let made = archive::reassemble(&mut source, &files, &mut out).map_err(|e| {
+        crate::progress::check(item).err().unwrap_or_else(|| {
+            e.hint("a file was changed behind docker's back, or the disk is damaged; pull the image anew")
+        })
+    })?;
+    let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
+    if found == *wanted && made == length {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::DigestMismatch, format!("checking {wanted}"))
+        .detail(format!("the layer's files give a tar with the digest {found}"))
+        .hint("the layer was changed behind docker's back; pull the image anew"))
+}
+
+struct Hashing(sha2::Sha256);
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use sha2::Digest as _;
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `load` would have learnt of the layer's tar.
+fn facts(diff: &Digest, outline: &Outline, how: &Copied) -> LayerFacts {
+    LayerFacts {
+        compression: Compression::None,
+        compressed_digest: diff.clone(),
+        compressed_size: outline.length,
+        diff_digest: diff.clone(),
+        diff_size: outline.length,
+        uids: how.uids.clone(),
+        gids: how.gids.clone(),
+        unpacked_size: how.bytes,
+        root_entry: outline.root,
+    }
+}
+
+/// Makes the files of a layer that stays with docker its own again, where they were linked.
+pub(super) fn separate(layer: &OpenLayer) -> Result<()> {
+    const COPY: &str = "diff-copy";
+    let dir = layer.diff.path().parent().unwrap_or(layer.diff.path());
+    let copy = dir.join(COPY);
+    crate::sys::remove::remove_tree(&copy)?;
+    std::fs::create_dir(&copy).map_err(|e| Error::io("making the directory", &copy, e))?;
+    let root = File::open(&copy).map_err(|e| Error::io("opening", &copy, e))?;
+    copy_tree_as(layer.diff.fd(), root.as_fd(), &CopyOptions::default())?;
+    let path = layer.diff.path();
+    rustix::fs::syncfs(&root).map_err(|e| Error::io("syncing", &copy, io::Error::from(e)))?;
+    crate::sys::relocate::relocate(&copy, path, rustix::fs::RenameFlags::EXCHANGE)
+        .map_err(|e| Error::io("putting a copy in place of", path, e))?;
+    crate::sys::remove::remove_tree(&copy)
+}

@@ -1,0 +1,148 @@
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+
+/// What a store holds, without times.
+fn records(f: &Fixture, kind: &str) -> Vec<serde_json::Value> {
+    let path = f.dir.path().join(format!("graph/overlay-{kind}/{kind}.json"));
+    let mut records: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for record in &mut records {
+        record.as_object_mut().unwrap().shift_remove("created");
+    }
+    records
+}
+
+#[test]
+fn an_image_comes_over_as_if_it_had_been_loaded() {
+    // store-format.md 3.2, 4
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let tars = [base(), middle(), top("t")];
+    let id = f.image(&["web:1", "quay.io/a/b:c"], &tars, None);
+    let before = listing(&f.at(""));
+    let report = take(&f, &["web:1"], MigrateOptions::default()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    let image = &report.images[0];
+    assert_eq!(image.id, id.hex());
+    assert_eq!(image.names, ["quay.io/a/b:c", "docker.io/library/web:1"]);
+    assert_eq!(listing(&f.at("")), before, "docker's tree is as it was");
+
+    // The same by a docker archive, in a store of its own.
+    let loaded = Fixture::new();
+    let archive = f.dir.path().join("image.tar");
+    let names = ["docker.io/library/web:1".to_owned()];
+    save(
+        &f.store(),
+        &names,
+        SaveFormat::DockerArchive,
+        Output::Path(archive.clone()),
+        &SaveOptions::default(),
+    )
+    .unwrap();
+    let options = LoadOptions { names: Some(image.names.clone()), ..LoadOptions::default() };
+    load(&loaded.store(), Source::Path(archive), &options).unwrap();
+    assert_eq!(records(&f, "layers"), records(&loaded, "layers"));
+    assert_eq!(records(&f, "images"), records(&loaded, "images"));
+
+    // Tars come out as they went in, and the root file system is the same.
+    let store = f.store();
+    for (layer, tar) in image.layers.iter().zip(&tars) {
+        let mut out = Vec::new();
+        store.diff(&layer.id, None, None, &mut out).unwrap();
+        assert_eq!(out, *tar);
+        assert_eq!(listing(&content(&f, &layer.id)), listing(&content(&loaded, &layer.id)));
+        let root = |f: &Fixture| content(f, &layer.id).metadata().unwrap().mode();
+        assert_eq!(root(&f), root(&loaded));
+    }
+    let top = &image.layers[2].id;
+    let mounted = store.mount(top, &crate::store::MountRequest::default()).unwrap();
+    let seen: Vec<String> = listing(&mounted).into_keys().collect();
+    assert_eq!(seen, ["etc", "etc/a", "srv", "srv/new", "top", "top/file"]);
+    store.unmount(top, false).unwrap();
+}
+
+#[test]
+fn a_second_call_goes_on_where_the_first_was_ended() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base(), top("a")], None);
+    f.image(&["b:1"], &[base(), top("b")], None);
+    let outcomes = |report: &Migration| -> Vec<Vec<Outcome>> {
+        let of = |image: &MigratedImage| image.layers.iter().map(|l| l.outcome).collect();
+        report.images.iter().map(of).collect()
+    };
+    let dry = take(&f, &["a:1"], MigrateOptions { dry_run: true, ..moving() }).unwrap();
+    assert_eq!(outcomes(&dry), [[Outcome::Planned, Outcome::Planned]]);
+    assert!(f.store().images().unwrap().is_empty() && f.docker().images().unwrap().len() == 2);
+    let copy = || MigrateOptions { transfer: Transfer::Copy, ..MigrateOptions::default() };
+    let first = take(&f, &["a:1"], copy()).unwrap();
+    assert_eq!(outcomes(&first), [[Outcome::Copied, Outcome::Copied]]);
+    let all = take(&f, &[], copy()).unwrap();
+    let mut seen = outcomes(&all);
+    seen.sort_by_key(|layers| layers[1] == Outcome::Copied);
+    assert_eq!(seen, [[Outcome::Present, Outcome::Present], [Outcome::Present, Outcome::Copied]]);
+    assert!(take(&f, &[], copy()).unwrap().is_whole());
+    assert_eq!(f.store().layers().unwrap().len(), 3);
+}
+
+#[test]
+fn a_stopped_container_becomes_the_same_image_each_time() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let image = f.image(&["web:1"], &[base(), middle()], None);
+    let id = f.container("Box", &image);
+    let upper = f.at("overlay2").join(&id).join("diff");
+    std::fs::create_dir(upper.join("etc")).unwrap();
+    std::fs::write(upper.join("etc/b"), "changed").unwrap();
+    let dev = rustix::fs::makedev(0, 0);
+    let mode = rustix::fs::Mode::empty();
+    let kind = rustix::fs::FileType::CharacterDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, upper.join("etc/a"), kind, mode, dev).unwrap();
+    let options = || MigrateOptions { containers: true, ..MigrateOptions::default() };
+    let report = take(&f, &["web:1"], options()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    let made = &report.images[1];
+    assert_eq!(made.container.as_deref(), Some("Box"));
+    assert_eq!(made.names, ["localhost/box:latest"]);
+    let store = f.store();
+    let config = store.image_big_data(&made.id, &format!("sha256:{}", made.id)).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["created"], "2024-02-03T05:06:07Z");
+    assert_eq!(config["config"], json!({"Cmd": ["/bin/other"], "Env": ["A=b"]}));
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 3);
+    let top = &made.layers[2].id;
+    let mounted = store.mount(top, &crate::store::MountRequest::default()).unwrap();
+    let seen: Vec<String> = listing(&mounted).into_keys().collect();
+    assert_eq!(seen, ["etc", "etc/b", "srv", "srv/new"]);
+    store.unmount(top, false).unwrap();
+    let again = take(&f, &["web:1"], options()).unwrap();
+    assert_eq!(again.images[1].id, made.id);
+    assert_eq!((store.images().unwrap().len(), store.layers().unwrap().len()), (2, 3));
+}
+
+#[test]
+fn other_forms_of_layers_are_refused_by_name() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base()], None);
+    let refused = |options: StoreOptions, why: &str| {
+        let store = Store::open(options).unwrap();
+        let e = migrate(&store, &f.docker(), &MigrateOptions::default()).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotSupported, "{e}");
+        assert!(e.to_string().contains(why), "{e}");
+    };
+    refused(f.store_options("vfs"), "whole trees");
+    let mut mapped = f.store_options("overlay");
+    mapped.driver_options =
+        vec!["overlay.force_mask=700".into(), "overlay.mount_program=/bin/true".into()];
+    refused(mapped, "force_mask");
+}

@@ -1,0 +1,131 @@
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+
+fn ids(f: &Fixture) -> Vec<Digest> {
+    f.docker().images().unwrap().into_iter().map(|image| image.id).collect()
+}
+
+#[test]
+fn a_moved_image_leaves_nothing_behind() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    // As the builder of docker leaves it: an unnamed step between two images.
+    let step = f.image(&[], &[base()], None);
+    f.image(&["app:1"], &[base(), middle()], Some(&step));
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    assert_eq!(
+        report.images[0].layers.iter().map(|l| l.outcome).collect::<Vec<_>>(),
+        [Outcome::Moved, Outcome::Moved]
+    );
+    assert!(ids(&f).is_empty() && f.docker().layers().unwrap().is_empty());
+    let left = listing(&f.at("overlay2"));
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), [("l".to_owned(), "/".to_owned())]);
+    let names = std::fs::read_to_string(f.at("image/overlay2/repositories.json")).unwrap();
+    assert_eq!(names, r#"{"Repositories":{}}"#);
+    let layer = &report.images[0].layers[0].id;
+    assert_eq!(content(&f, layer).join("etc/a").metadata().unwrap().nlink(), 1);
+    assert!(f.store().image("docker.io/library/app:1").is_ok());
+    // There is nothing more to do.
+    assert!(take(&f, &[], moving()).unwrap().images.is_empty());
+}
+
+#[test]
+fn what_others_need_stays_with_docker() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let shared = f.image(&["shared:1"], &[base(), top("a")], None);
+    let other = f.image(&["other:1"], &[base(), top("b")], None);
+    let boxed = f.image(&["boxed:1"], &[base(), top("c")], None);
+    f.container("box", &boxed);
+    let report = take(&f, &["shared:1", "boxed:1"], moving()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    assert!(report.images[0].moved && !report.images[1].moved);
+    assert!(report.images[1].kept.as_ref().unwrap().contains("the container box"));
+    let mut left = ids(&f);
+    left.sort();
+    let mut wanted = [other.clone(), boxed.clone()];
+    wanted.sort();
+    assert_eq!(left, wanted);
+    assert!(!f.config(&shared).exists());
+    // What both have is no longer the same files: a change of owners in the store must not be one in docker.
+    for image in f.docker().images().unwrap() {
+        for layer in f.docker().open_layers(&image).unwrap() {
+            for (name, _) in listing(layer.diff.path()) {
+                let path = layer.diff.path().join(&name);
+                assert!(path.is_dir() || path.metadata().unwrap().nlink() == 1, "{path:?}");
+            }
+        }
+    }
+    // A directory that no database knows, as the build cache has them, keeps what it lies on.
+    let base_id = images::chain_ids(&f.docker().image(&other).unwrap().diffs)[0].clone();
+    let cache_id = std::fs::read_to_string(f.record(&base_id).join("cache-id")).unwrap();
+    f.directory("buildcache0000000000000000", Some(&cache_id));
+    let report = take(&f, &["other:1"], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved);
+    assert!(f.diff(&base_id).join("etc/a").exists());
+}
+
+#[test]
+fn an_image_that_fails_keeps_its_layers_to_itself() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let good = f.image(&["good:1"], &[base(), top("a")], None);
+    let bad = f.image(&["bad:1"], &[base(), top("b")], None);
+    let chain = f.docker().image(&bad).unwrap().chain_ids();
+    std::fs::write(f.diff(&chain[1]).join("top/file"), "changed behind docker's back").unwrap();
+    let report = take(&f, &["good:1", "bad:1"], moving()).unwrap();
+    assert!(report.images[0].error.is_none() && report.images[0].moved);
+    assert!(report.images[1].error.is_some() && !report.images[1].moved);
+    assert_eq!(ids(&f), [bad]);
+    assert!(!f.config(&good).exists());
+    let kept = f.diff(&chain[0]).join("etc/a");
+    assert_eq!(std::fs::read(&kept).unwrap(), b"base");
+    assert_eq!(kept.metadata().unwrap().nlink(), 1, "it is docker's own again");
+    assert_eq!(f.store().layers().unwrap().len(), 2);
+}
+
+#[test]
+fn a_daemon_keeps_its_images() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base()], None);
+    let file = std::fs::File::open(f.at("volumes/metadata.db")).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(f.docker().is_in_use().unwrap());
+    let before = listing(&f.at(""));
+    let e = take(&f, &[], moving()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+    assert_eq!(listing(&f.at("")), before);
+    assert!(f.store().images().unwrap().is_empty());
+    // To copy them is nobody's harm.
+    assert!(take(&f, &[], MigrateOptions::default()).unwrap().is_whole());
+    drop(file);
+    assert!(!f.docker().is_in_use().unwrap());
+    assert!(take(&f, &[], moving()).unwrap().images[0].moved);
+}
+
+#[test]
+fn an_unread_record_may_name_any_layer() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base()], None);
+    let odd = Digest::sha256(b"odd");
+    std::fs::write(f.config(&odd), "{").unwrap();
+    let e = take(&f, &["a:1"], moving()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
+    assert_eq!(ids(&f).len(), 1);
+    assert!(f.store().images().unwrap().is_empty());
+    assert!(take(&f, &["a:1"], MigrateOptions::default()).unwrap().is_whole());
+}

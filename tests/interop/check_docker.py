@@ -1,0 +1,205 @@
+"""Images of a real docker daemon: listed, taken over, used by podman; and what docker makes of what is left."""
+
+import json
+import os
+
+import fixtures
+import imagefile
+from dockerd import Dockerd
+from harness import check, equal, need, same_mapping, test
+from stores import PODMAN_RUN, Store, tree
+
+
+def stocked(docker, area):
+    """An image loaded, one built, one committed, one imported, and two stopped containers; their ids by name."""
+    docker.load(fixtures.write(area, "docker-archive"))
+    docker.docker("tag", fixtures.NAME, "other:2")
+    docker.docker("run", "--network", "none", "--name", "ran", fixtures.NAME, "/bin/sh", "-c",
+                  "echo x > /etc/new; rm /etc/motd; mkdir /srv/d; echo ran")
+    docker.docker("create", "--name", "copied", fixtures.NAME)
+    docker.docker("cp", area.write("note", b"below deck\n"), "copied:/srv/note")
+    docker.docker("commit", "copied", "committed:1")
+    docker.build(f"FROM {fixtures.NAME}\nRUN echo built > /etc/built; rm -r /srv/opaque\nENV A=b\n"
+                 "RUN echo twice > /etc/twice\n", "built:1")
+    docker.docker("import", "-", "imported:1", stdin=fixtures.layers()[0])
+    return {name: docker.inspect(name)["Id"][7:]
+            for name in (fixtures.NAME, "committed:1", "built:1", "imported:1")}
+
+
+def same_diffs(docker, store, name):
+    """The stored image is docker's: id, layers, and every tar by its digest."""
+    facts = docker.inspect(name)
+    record = store.image(facts["Id"][7:])
+    chain = store.chain(record)
+    equal([l["diff-digest"] for l in chain], facts["RootFS"]["Layers"], f"layers of {name}")
+    for layer in chain:
+        tar = store.orlop("diff", "-u", layer["id"]).out
+        equal(imagefile.digest(tar), layer["diff-digest"], f"the tar of a layer of {name}")
+    return record
+
+
+def saved_config(area, path):
+    return imagefile.digest(area.run("skopeo", "inspect", "--config", "--raw",
+                                     f"docker-archive:{path}").out)[7:]
+
+
+@test("docker-images-are-listed-beside-the-daemon")
+def _(area):
+    with Dockerd(area) as docker:
+        ids = stocked(docker, area)
+        run = lambda kind: area.run(area.options.orlop, "docker", kind, "--data-root",
+                                    docker.root, "-j").json
+        images = {i["id"]: i for i in run("images")}
+        equal({"sha256:" + i for i in images}, docker.ids(), "ids of all images")
+        for name, image in ids.items():
+            facts = docker.inspect(name)
+            equal(sorted(images[image]["names"]), sorted(facts["RepoTags"]), f"names of {name}")
+            equal(images[image]["diff-digests"], facts["RootFS"]["Layers"], f"layers of {name}")
+        containers = {c["name"]: c for c in run("containers")}
+        equal(sorted(containers), ["copied", "ran"], "containers")
+        facts = docker.docker("inspect", "copied").json[0]
+        equal(containers["copied"]["id"], facts["Id"], "a container's id")
+        upper = f"{docker.root}/overlay2/{containers['copied']['layer']}/diff"
+        equal(facts["GraphDriver"]["Data"]["UpperDir"], upper, "a container's layer")
+        paths = set()
+        for layer in run("layers"):
+            check(os.path.isdir(f"{docker.root}/overlay2/{layer['cache-id']}/diff"), layer["id"])
+            paths.add(layer["cache-id"])
+        uppers = {docker.inspect(n)["GraphDriver"]["Data"]["UpperDir"].split("/")[-2] for n in ids}
+        check(uppers <= paths, f"top layers that are not listed: {uppers - paths}")
+
+        # One that runs is no image yet; what stands still is.
+        store = Store(area)
+        docker.docker("run", "-dit", "--network", "none", "--name", "runs", fixtures.NAME, "/bin/sh")
+        said = store.orlop("migrate", "docker", "--data-root", docker.root, "--containers", ok=False)
+        check("container runs: " in said.error and "it runs" in said.error, said.error)
+        names = {n for record in store.records("images") for n in record["names"]}
+        check("localhost/ran:latest" in names and "localhost/runs:latest" not in names, f"{names}")
+        docker.docker("rm", "-f", "runs")
+
+
+@test("docker-images-are-taken-over-beside-the-daemon")
+def _(area):
+    need("podman", "skopeo")
+    store = Store(area)
+    with Dockerd(area) as docker:
+        ids = stocked(docker, area)
+        before = tree(f"{docker.root}/overlay2")
+        out = store.orlop("migrate", "docker", "--data-root", docker.root, "--containers", "-j")
+        report = out.json
+        check(all("error" not in image for image in report), f"{report}")
+        records = {name: same_diffs(docker, store, name) for name in ids}
+        equal(set(records[fixtures.NAME]["names"]), {fixtures.NAME, "docker.io/library/other:2"},
+              "names")
+        # Docker's tree is as it was, and the daemon goes on using it.
+        same_mapping(tree(f"{docker.root}/overlay2"), before, "docker's layers")
+        equal(docker.docker("run", "--rm", "--network", "none", "built:1", "/bin/cat",
+                            "/etc/built").text, "built\n", "a container of docker's")
+
+        # What podman sees is what docker's layers show, but for the root's mode, which tars do not have.
+        for name in ("docker.io/library/built:1", fixtures.NAME):
+            layers = docker.inspect(name)["GraphDriver"]["Data"]
+            theirs = area.dir("theirs")
+            area.run("mount", "-t", "overlay", "overlay", theirs, "-o",
+                     f"ro,lowerdir={layers['UpperDir']}:{layers['LowerDir']}")
+            ours, shown = tree(store.podman("image", "mount", name).text.strip()), tree(theirs)
+            del ours["."], shown["."]
+            same_mapping(ours, shown, f"files of {name}")
+            store.podman("image", "unmount", name)
+            area.run("umount", theirs)
+
+        # Containers came as images, with what they changed.
+        said = store.podman(*PODMAN_RUN, "--rm", "localhost/ran", "/bin/sh", "-c",
+                            "cat /etc/new; test -e /etc/motd || echo gone; test -d /srv/d && echo made").text
+        equal(said, "x\ngone\nmade\n", "what a container had changed")
+        equal(store.podman(*PODMAN_RUN, "--rm", "localhost/copied", "/bin/cat", "/srv/note").text,
+              "below deck\n", "what was copied into a container")
+
+    # Without the daemon: the whole life in podman, with the ids that docker gave.
+    equal(store.podman(*PODMAN_RUN, "--rm", "built:1", "/bin/sh", "-c", "cat /etc/twice; echo $A").text,
+          "twice\nb\n", "output of a container")
+    for name, image in (("built:1", ids["built:1"]), ("committed:1", ids["committed:1"])):
+        path = area.file(name.split(":")[0] + ".tar")
+        store.podman("save", "-q", "-o", path, name)
+        equal(saved_config(area, path), image, f"id of {name} as podman saves it")
+        store.podman("push", "-q", name, f"dir:{path}.dir")
+        equal(store.podman("inspect", "--format", "{{.Id}}", name).text.strip(), image, f"id of {name}")
+    # Once more changes nothing.
+    stored = store.snapshot()
+    again = store.orlop("migrate", "docker", "--data-root", docker.root, "--containers", "-j").json
+    check({l["outcome"] for image in again for l in image["layers"]} == {"present"}, f"{again}")
+    equal(store.snapshot(), stored, "the store after a second call")
+
+
+@test("docker-images-are-moved")
+def _(area):
+    need("podman")
+    store = Store(area)
+    with Dockerd(area) as docker:
+        ids = stocked(docker, area)
+        busy = store.orlop("migrate", "docker", "--data-root", docker.root, "--move", ok=False)
+        check("daemon" in busy.error, f"the reason: {busy.error}")
+        equal(store.records("images"), [], "images after a refused move")
+        everything = docker.ids()
+    words = ("migrate", "docker", "--data-root", docker.root, "--move")
+    # Crash and resume: what was copied before is not made again.
+    store.orlop("migrate", "docker", "--data-root", docker.root, "imported:1")
+    planned = store.orlop(*words, "--dry-run", "-j").json
+    check(not any(image["moved"] for image in planned), f"{planned}")
+    report = {image["id"]: image for image in store.orlop(*words, "-j").json}
+    moved = {i for i, image in report.items() if image["moved"]}
+    # The containers keep their image, and with it the layers under all others.
+    equal(moved, {ids["built:1"], ids["committed:1"], ids["imported:1"]}, "what has moved")
+    check("container" in report[ids[fixtures.NAME]]["kept"], "why an image stays")
+    outcomes = [l["outcome"] for l in report[ids["built:1"]]["layers"]]
+    # The base layer was imported before; what lies on it stays with the containers' image.
+    equal((outcomes[0], outcomes[3:]), ("present", ["moved", "moved"]), "what became of layers")
+
+    # The daemon starts on what is left, and works.
+    docker.start()
+    try:
+        equal(docker.ids(), {"sha256:" + ids[fixtures.NAME]}, f"images that docker keeps of {everything}")
+        docker.docker("start", "-a", "ran")
+        equal(docker.docker("diff", "copied").text, "C /srv\nA /srv/note\n", "a container of docker's")
+        docker.docker("rm", "ran", "copied")
+        docker.build(f"FROM {fixtures.NAME}\nRUN echo again > /etc/again\n", "again:1")
+        # What has moved can come back.
+        path = area.file("back.tar")
+        store.podman("save", "-q", "-o", path, "docker.io/library/built:1")
+        docker.load(path)
+        equal(docker.inspect("built:1")["Id"][7:], ids["built:1"], "the id of what came back")
+    finally:
+        docker.stop()
+    report = store.orlop(*words, "-j").json
+    check(all(image["moved"] for image in report), f"{report}")
+    left = [n for n in os.listdir(f"{docker.root}/overlay2") if n != "l"]
+    equal((left, os.listdir(f"{docker.root}/overlay2/l")), ([], []), "directories that docker has left")
+    docker.start()
+    try:
+        equal(docker.ids(), set(), "images that docker has left")
+    finally:
+        docker.stop()
+    for name, out in (("built:1", "built\n"), ("again:1", "again\n")):
+        file = "/etc/" + name.split(":")[0]
+        equal(store.podman(*PODMAN_RUN, "--rm", name, "/bin/cat", file).text, out, f"a file of {name}")
+
+
+@test("docker-images-that-are-damaged-are-refused")
+def _(area):
+    store = Store(area)
+    said = store.orlop("migrate", "docker", "--move", "--copy", ok=False).error
+    check("exclude each other" in said, said)
+    with Dockerd(area) as docker:
+        docker.load(fixtures.write(area, "docker-archive"))
+        upper = docker.inspect(fixtures.NAME)["GraphDriver"]["Data"]["UpperDir"]
+    with open(f"{upper}/etc/motd", "r+b") as file:
+        file.write(b"WELCOME")
+    before = store.snapshot()
+    said = store.orlop("migrate", "docker", "--data-root", docker.root, ok=False).error
+    check("motd" in said, f"what is wrong: {said}")
+    after = store.snapshot()
+    equal(json.dumps(after["layers"] + after["images"]), "[]", f"the store, before {before}")
+    equal(after["leftovers"], [], "what a refusal leaves")
+    # Who does not want to know gets it as it is.
+    store.orlop("migrate", "docker", "--data-root", docker.root, "--no-verify")
+    store.image(fixtures.NAME)
