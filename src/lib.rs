@@ -19,6 +19,7 @@ pub mod progress;
 pub mod record;
 pub mod store;
 pub(crate) mod sys;
+pub mod thin;
 
 pub use error::{Error, ErrorKind, Result};
 pub use id::{Digest, LayerId};

@@ -1,0 +1,15 @@
+//! Thin images: an image whose one layer holds `thin.json`, a list of layers that lie unpacked in CernVM-FS repositories
+//! (`overlay-driver.md` 18).
+//!
+//! The document and the archive that it travels in, the repositories' mounts, and the way of a new layer into a repository. Knows
+//! nothing of drivers or stores.
+
+mod archive;
+mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod url;
+
+pub use archive::write_archive;
+pub use document::{FILE_NAME, MAX_LAYERS, ThinImage, ThinLayer};
+pub use url::{CvmfsUrl, Repository};
