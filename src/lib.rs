@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod config;
+mod dialect;
 pub mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -21,6 +22,7 @@ pub mod store;
 pub(crate) mod sys;
 pub mod thin;
 
+pub use dialect::Dialect;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{Digest, LayerId};
 pub use id_map::{IdMap, IdMaps};

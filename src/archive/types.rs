@@ -96,6 +96,8 @@ pub struct PackOptions {
     pub override_stat: bool,
     /// Which version's form the tar has.
     pub compat: Compat,
+    /// Each opaque directory of an upper gets its marker, also one that hides nothing, as Docker's driver does it (MOB-24).
+    pub each_opaque: bool,
 }
 
 /// What was learnt of a layer while it went by.

@@ -117,6 +117,7 @@ pub fn load(files: &dyn Files, env: &Environment, user: &User) -> Result<Loaded>
         graph_root,
         image_store: Some(image_store).filter(|path| !path.is_empty()).map(PathBuf::from),
         driver,
+        dialect: None,
         driver_priority: settings.list(Table::Storage, "driver_priority").to_vec(),
         driver_options,
         pull_options: settings.map(Table::Options, "pull_options"),

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::IdMap;
-use crate::{Error, ErrorKind, Result};
+use crate::{Dialect, Error, ErrorKind, IdMap, Result};
 
 /// Everything that opening a store needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +16,8 @@ pub struct StoreOptions {
     pub image_store: Option<PathBuf>,
     /// The driver's name; empty: chosen when the store is opened (`storage-conf.md` 6).
     pub driver: String,
+    /// Whose layout the overlay driver's layers have; `None`: as they show. Not a key of storage.conf, which others read, too.
+    pub dialect: Option<Dialect>,
     /// The order in which drivers are tried when none is named.
     pub driver_priority: Vec<String>,
     /// `key=value` options for the driver, in order (`storage-conf.md` 4).

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::Driver;
-use super::overlay::Overlay;
+use super::overlay::{self, Overlay};
 use super::vfs::Vfs;
 use crate::config::StoreOptions;
-use crate::{Error, ErrorKind, Result};
+use crate::{Dialect, Error, ErrorKind, Result};
 
 /// The order in which drivers are tried when no other is configured.
 const PRIORITY: [&str; 4] = ["overlay", "btrfs", "zfs", "vfs"];
@@ -23,6 +23,8 @@ struct Roots<'a> {
     run: &'a Path,
     image_store: Option<&'a Path>,
     options: &'a [String],
+    /// `None`: the one that the layers have.
+    dialect: Option<Dialect>,
 }
 
 /// Opens the driver of that name: `overlay`, also as `overlay2`, or `vfs`. Its options are read and checked; nothing on disk
@@ -46,7 +48,34 @@ pub fn open(
     image_store: Option<&Path>,
     options: &[String],
 ) -> Result<Box<dyn Driver>> {
-    Roots { graph: graph_root, run: run_root, image_store, options }.open(name)
+    Roots { graph: graph_root, run: run_root, image_store, options, dialect: None }.open(name)
+}
+
+/// Opens the overlay driver on a home of that dialect, which is `<graph root>/overlay` or `overlay2` ([`Dialect::driver_name`]); [`open`]
+/// finds out by itself which one the layers of a home have, as far as these tell.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a malformed option.
+///
+/// ```
+/// # fn main() -> orlop::Result<()> {
+/// use orlop::Dialect;
+/// use orlop::driver::open_dialect;
+/// let root = std::path::Path::new("/var/tmp/no-docker-here");
+/// let driver = open_dialect(Dialect::Moby, root, &root.join("run"), &["overlay2.size=10g".into()])?;
+/// assert_eq!(driver.home(), root.join("overlay2"));
+/// # Ok(())
+/// # }
+/// ```
+pub fn open_dialect(
+    dialect: Dialect,
+    graph_root: &Path,
+    run_root: &Path,
+    options: &[String],
+) -> Result<Box<dyn Driver>> {
+    let dialect = Some(dialect);
+    let roots = Roots { graph: graph_root, run: run_root, image_store: None, options, dialect };
+    roots.open(dialect.unwrap_or_default().driver_name())
 }
 
 /// Finds the driver of a store for which none is named: the first of `priority` (if empty: overlay, btrfs, zfs, vfs) that has
@@ -62,7 +91,7 @@ pub fn choose(
     priority: &[String],
     options: &[String],
 ) -> Result<Box<dyn Driver>> {
-    let roots = Roots { graph: graph_root, run: run_root, image_store, options };
+    let roots = Roots { graph: graph_root, run: run_root, image_store, options, dialect: None };
     let order: Vec<&str> = match priority {
         [] => PRIORITY.to_vec(),
         _ => priority.iter().map(String::as_str).collect(),
@@ -113,11 +142,40 @@ pub fn choose(
 pub fn of(options: &StoreOptions) -> Result<Box<dyn Driver>> {
     let StoreOptions { graph_root, run_root, driver_options, .. } = options;
     let image_store = options.image_store.as_deref();
-    if options.driver.is_empty() {
+    if let Some(dialect) = options.dialect {
+        refuse_beside_dialect(options, dialect)?;
+        open_dialect(dialect, graph_root, run_root, driver_options)
+    } else if options.driver.is_empty() {
         choose(graph_root, run_root, image_store, &options.driver_priority, driver_options)
     } else {
         open(&options.driver, graph_root, run_root, image_store, driver_options)
     }
+}
+
+/// A home of another dialect is one directory: nothing else can be part of its store.
+fn refuse_beside_dialect(options: &StoreOptions, dialect: Dialect) -> Result<()> {
+    let wrong = |why: String| {
+        Err(Error::new(ErrorKind::Config, format!("opening a store of the dialect {dialect}"))
+            .detail(why))
+    };
+    let driver = dialect.driver_name();
+    if dialect != Dialect::Containers && options.image_store.is_some() {
+        return wrong("such a store has no separate root for images".to_owned());
+    }
+    match options.driver.as_str() {
+        "" => Ok(()),
+        named if named == driver => Ok(()),
+        named => wrong(format!("its driver is called {driver}, and {named:?} is configured")),
+    }
+}
+
+/// The dialect of the home at `home`, such as `/var/lib/docker/overlay2`, as its layers show it; `None` if it has none, or none that
+/// tells.
+///
+/// # Errors
+/// When the home cannot be read.
+pub fn detect_dialect(home: &Path) -> Result<Option<Dialect>> {
+    overlay::detect(home)
 }
 
 /// IDN-7: whether the next driver is to be tried.
@@ -132,7 +190,8 @@ impl Roots<'_> {
     fn open(&self, name: &str) -> Result<Box<dyn Driver>> {
         Ok(match name {
             "overlay" | "overlay2" => {
-                Box::new(Overlay::open(name, self.graph, self.run, self.image_store, self.options)?)
+                let Self { graph, run, image_store, options, dialect } = *self;
+                Box::new(Overlay::open(name, graph, run, image_store, options, dialect)?)
             }
             "vfs" => Box::new(Vfs::open(self.graph, self.image_store, self.options)?),
             _ => {

@@ -21,7 +21,7 @@ mod trash;
 mod vfs;
 
 pub use additional::{AdditionalLayer, AdditionalLayers};
-pub use choose::{choose, of, open};
+pub use choose::{choose, detect_dialect, of, open, open_dialect};
 pub use dedup::DedupMethod;
 pub use partial::{Partial, PartialPulls};
 
@@ -31,7 +31,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Change, Compat, DiskUsage, FileSource, UnpackOptions};
-use crate::{Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
+use crate::{Dialect, Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
 
 /// What a layer is created with.
 #[derive(Debug, Clone, Default)]
@@ -176,6 +176,11 @@ pub trait Trash: Send {
 pub trait Driver: Send + Sync {
     /// The name it reports, which is also the name of its directory: `overlay`, `vfs`.
     fn name(&self) -> &'static str;
+
+    /// Whose layout its layers have; `None` for a driver that is not overlay.
+    fn dialect(&self) -> Option<Dialect> {
+        None
+    }
 
     /// Its directory below the graph root.
     fn home(&self) -> &Path;

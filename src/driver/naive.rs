@@ -23,7 +23,8 @@ pub(super) fn write_diff(
     override_stat: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let pack = PackOptions { maps: options.maps.clone(), compat: options.compat, override_stat };
+    let maps = options.maps.clone();
+    let pack = PackOptions { maps, compat: options.compat, override_stat, each_opaque: false };
     match old {
         None => archive::pack_tree(new, &pack, out),
         Some(_) => {

@@ -199,6 +199,33 @@ pub(crate) fn parse_overlay(options: &[String]) -> Result<OverlayOptions> {
     Ok(out)
 }
 
+/// Reads the options of Docker's overlay2, all of which carry its name (MOB-2).
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a malformed option.
+pub(crate) fn parse_moby(options: &[String]) -> Result<OverlayOptions> {
+    let mut out = OverlayOptions::default();
+    for whole in options {
+        let unknown = |key: &str| {
+            Error::new(ErrorKind::Config, format!("overlay2: unknown option {key}"))
+                .hint("the options are overlay2.override_kernel_check and overlay2.size")
+        };
+        let (key, value) = whole.split_once('=').ok_or_else(|| unknown(whole))?;
+        let key = key.trim().to_ascii_lowercase();
+        let Some(name) = key.strip_prefix("overlay2.") else { return Err(unknown(&key)) };
+        let word = Word { key: name.to_owned(), value: value.trim(), whole };
+        match name {
+            "override_kernel_check" => drop(word.boolean()?),
+            "size" => {
+                out.size = ram_in_bytes(word.value)
+                    .ok_or_else(|| word.wrong("it is not a size such as 20m or 10g"))?;
+            }
+            _ => return Err(unknown(&key)),
+        }
+    }
+    Ok(out)
+}
+
 /// Reads the options of the vfs driver.
 ///
 /// # Errors

@@ -44,13 +44,15 @@ impl TempDir {
     pub(crate) fn create(root: &Path) -> Result<Self> {
         let failed = |e: io::Error| Error::io("making a temporary directory in", root, e);
         refuse_link(root)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         let mut attempts = 0;
         loop {
+            DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
             match Self::try_create(root, rand::random::<u32>()) {
                 Ok(Some(dir)) => return Ok(dir),
                 Ok(None) if attempts < 1000 => attempts += 1,
                 Ok(None) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
+                // Where a home is to look as if nothing had been there, the root is removed when it is empty.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < 1000 => attempts += 1,
                 Err(e) => return Err(failed(e)),
             }
         }

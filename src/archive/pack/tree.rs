@@ -41,8 +41,13 @@ pub fn pack_upper(upper: &Upper<'_>, options: &PackOptions, out: &mut dyn Write)
     while let Some(item) = walk.next()? {
         let dir = walk.dir().map_err(|e| failed(walk.path(), e))?;
         let subject = Subject { dir, name: &item.name, path: walk.path(), stat: &item.stat };
-        let marks =
-            Marks { walk: &walk, item: &item, prefix: upper.prefix, compat: options.compat };
+        let marks = Marks {
+            walk: &walk,
+            item: &item,
+            prefix: upper.prefix,
+            compat: options.compat,
+            each_opaque: options.each_opaque,
+        };
         packer.add(&subject, &marks)?;
     }
     packer.finish()
@@ -54,6 +59,7 @@ struct Marks<'a> {
     item: &'a Item,
     prefix: &'a str,
     compat: Compat,
+    each_opaque: bool,
 }
 
 impl Whiteouts for Marks<'_> {
@@ -73,7 +79,7 @@ impl Whiteouts for Marks<'_> {
             return Ok(None);
         }
         let replaces = header.kind == b'5' && self.item.replaces && !self.item.moved;
-        if !replaces || !self.walk.hides_something()? {
+        if !replaces || !self.each_opaque && !self.walk.hides_something()? {
             return Ok(None);
         }
         Ok(Some(Header {

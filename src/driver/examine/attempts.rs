@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 use super::{Answer, Area, Finding};
 use crate::config::StoreOptions;
 use crate::sys::mount::{fs_magic, kernel_before};
-use crate::{Error, Result};
+use crate::{Dialect, Error, Result};
 
 const PROBE: &str = "examine with probing (orlop doctor --probe)";
 
@@ -53,7 +53,8 @@ impl Trial {
         // Without the self-mount of the home, which would stay.
         let mut words = options.driver_options.clone();
         words.push("overlay.skip_mount_home=true".to_owned());
-        let overlay = Overlay::open("overlay", &graph, &run, None, &words)?;
+        let overlay =
+            Overlay::open("overlay", &graph, &run, None, &words, Some(Dialect::Containers))?;
         overlay.make_home()?;
         Ok(Self { overlay, _scratch: scratch })
     }

@@ -198,7 +198,8 @@ fn driver_of(options: &StoreOptions) -> (Option<Box<dyn Driver>>, Finding) {
 fn overlay_of(options: &StoreOptions) -> Option<Overlay> {
     let name = if options.driver == "overlay2" { "overlay2" } else { "overlay" };
     let (graph, run) = (&options.graph_root, &options.run_root);
-    Overlay::open(name, graph, run, options.image_store.as_deref(), &options.driver_options).ok()
+    let image_store = options.image_store.as_deref();
+    Overlay::open(name, graph, run, image_store, &options.driver_options, options.dialect).ok()
 }
 
 /// `path`, or what of it is there.

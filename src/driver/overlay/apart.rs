@@ -1,10 +1,12 @@
 //! A layer's mount for those who place it themselves: as a description, or as a mount that stands nowhere in the tree.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use super::Overlay;
 use super::chain::Heal;
 use super::composefs::Images;
+use super::dialect::LayerView;
 use super::get::lock;
 use super::mount::Plan;
 use crate::driver::{MountDescription, MountOptions};
@@ -17,9 +19,13 @@ impl Overlay {
         id: &LayerId,
         options: &MountOptions,
     ) -> Result<MountDescription> {
-        self.plan_apart(id, options, |plan, _, composed| {
-            if composed {
-                return Err(Error::new(
+        self.plan_apart(
+            id,
+            options,
+            |dir| Ok(MountDescription::Directory(dir)),
+            |plan, _, composed| {
+                if composed {
+                    return Err(Error::new(
                     ErrorKind::NotSupported,
                     format!("describing the mount of layer {id}"),
                 )
@@ -28,19 +34,27 @@ impl Overlay {
                     "it has composefs layers, whose images are mounted only while a mount is made",
                 )
                 .hint("mount the layer instead"));
-            }
-            Ok(MountDescription::Overlay {
-                lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
-                upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
-                work: plan.upper.map(|u| u.work.absolute),
-                options: plan.words,
-                label: plan.label,
-            })
-        })
+                }
+                Ok(MountDescription::Overlay {
+                    lowers: plan.lowers.into_iter().map(|l| l.absolute).collect(),
+                    upper: plan.upper.as_ref().map(|u| u.diff.absolute.clone()),
+                    work: plan.upper.map(|u| u.work.absolute),
+                    options: plan.words,
+                    label: plan.label,
+                })
+            },
+        )
     }
 
     pub(super) fn mount_apart(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd> {
-        self.plan_apart(id, options, |plan, mounted, _| {
+        let plain = |dir: PathBuf| {
+            Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id} without a place"))
+                .id(id.as_str())
+                .path(dir)
+                .detail("the layer is a plain directory")
+                .hint("use the directory as it is"))
+        };
+        self.plan_apart(id, options, plain, |plan, mounted, _| {
             // Two mounts of one upper directory would not see each other's changes.
             let made = if mounted && plan.upper.is_some() {
                 Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
@@ -60,6 +74,7 @@ impl Overlay {
         &self,
         id: &LayerId,
         options: &MountOptions,
+        plain: impl FnOnce(PathBuf) -> Result<T>,
         then: impl FnOnce(Plan, bool, bool) -> Result<T>,
     ) -> Result<T> {
         if !options.maps().is_empty() {
@@ -72,6 +87,9 @@ impl Overlay {
             .hint("leave the id maps out, and map the mount yourself (mount_setattr(2))"));
         }
         let layer = self.locate(id)?;
+        if let LayerView::Plain(dir) = self.rules.view(self, &layer)? {
+            return plain(dir);
+        }
         self.ready()?;
         if let Some(program) = self.program() {
             return Err(Error::new(ErrorKind::NotSupported, format!("mounting layer {id} elsewhere"))

@@ -28,6 +28,8 @@ pub(super) struct LayerDir {
     /// The home that it lies in.
     pub(super) home: PathBuf,
     pub(super) place: Place,
+    /// The name of the directory of its own content.
+    pub(super) content: &'static str,
 }
 
 impl LayerDir {
@@ -38,7 +40,7 @@ impl LayerDir {
 
     /// Where the layer's own content is, or a link to where it lies in an additional layer store.
     pub(super) fn diff(&self) -> PathBuf {
-        self.home.join(&self.id).join("diff")
+        self.home.join(&self.id).join(self.content)
     }
 
     /// The older upper of that number.
@@ -91,11 +93,14 @@ impl Overlay {
 
     /// The directory of a layer, in the home or else in the first store that has it.
     pub(super) fn find(&self, id: &LayerId) -> Option<LayerDir> {
-        self.homes().find(|(home, _)| is_real_dir(&home.join(id))).map(|(home, place)| LayerDir {
-            id: id.clone(),
-            home: home.to_path_buf(),
-            place,
-        })
+        let (home, place) = self.homes().find(|(home, _)| is_real_dir(&home.join(id)))?;
+        Some(self.layer_dir(id.clone(), home, place))
+    }
+
+    /// A layer's directory in that home.
+    pub(super) fn layer_dir(&self, id: LayerId, home: &Path, place: Place) -> LayerDir {
+        let content = self.rules.content(&home.join(&id));
+        LayerDir { id, home: home.to_path_buf(), place, content }
     }
 
     /// As [`Overlay::find`].
@@ -129,11 +134,19 @@ impl Overlay {
         Ok(layer)
     }
 
-    /// The layers below `layer`, nearest first: by `lower-layers`, else by `lower` and the short links.
+    /// The layers below `layer`, nearest first.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] when a file is damaged or a layer cannot be found.
     pub(super) fn lowers(&self, layer: &LayerDir, heal: Heal) -> Result<Vec<LayerDir>> {
+        self.rules.lowers(self, layer, heal)
+    }
+
+    /// The layers below `layer`, nearest first, by `lower-layers`, else by `lower` and the short links.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when a file is damaged or a layer cannot be found.
+    pub(super) fn listed_lowers(&self, layer: &LayerDir, heal: Heal) -> Result<Vec<LayerDir>> {
         let dir = layer.path();
         let lowers = match layout::read_lower_layers(&dir)? {
             Some(ids) => ids
@@ -177,7 +190,7 @@ impl Overlay {
             if let Some(id) = layout::read_short_link(home, link)?
                 && is_real_dir(&home.join(&id))
             {
-                return Ok(LayerDir { id, home: home.to_path_buf(), place });
+                return Ok(self.layer_dir(id, home, place));
             }
         }
         let found = index.look_up(self, link)?.ok_or_else(|| {
@@ -268,7 +281,7 @@ impl Index {
             for name in list_layers(home)? {
                 let Ok(id) = LayerId::new(name) else { continue };
                 if let Ok(Some(link)) = layout::read_link_file(&home.join(&id)) {
-                    let layer = LayerDir { id, home: home.to_path_buf(), place };
+                    let layer = driver.layer_dir(id, home, place);
                     found.entry(link).or_insert(layer);
                 }
             }

@@ -9,6 +9,7 @@ use rustix::fs::XattrFlags;
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place, is_reserved};
+use super::dialect::{Making, Marker};
 use super::layout::{self, DirLook, LinkId};
 use super::remove::remove_links;
 use crate::archive::override_stat::{self, Kind, OverrideStat};
@@ -22,7 +23,7 @@ pub(super) const BASE_MODE: u32 = 0o555;
 /// Takes a half-made layer away again unless it is told that the layer is whole.
 struct Undo {
     dir: PathBuf,
-    link: Option<PathBuf>,
+    links: Vec<PathBuf>,
     done: bool,
 }
 
@@ -31,11 +32,12 @@ impl Drop for Undo {
         if self.done {
             return;
         }
-        if let Some(link) = &self.link
-            && let Err(e) = std::fs::remove_file(link)
-            && e.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = ?link, error = %e, "removing the link of a half-made layer");
+        for link in &self.links {
+            if let Err(e) = std::fs::remove_file(link)
+                && e.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = ?link, error = %e, "removing the link of a half-made layer");
+            }
         }
         if let Err(e) = remove_tree(&self.dir) {
             tracing::warn!(error = %e, "removing a half-made layer");
@@ -54,7 +56,7 @@ impl Overlay {
     ) -> Result<()> {
         check_names(id, parent)?;
         let maps = options.maps();
-        let root = DirLook::of_root(&maps, 0o700)?;
+        let root = self.rules.layer_look(&maps)?;
         let wanted = self.wanted_limits(options, read_write, id)?;
         self.check_layer_limits(wanted.as_ref(), id)?;
         self.ready()?;
@@ -65,46 +67,74 @@ impl Overlay {
             Some(home) if !read_write => (home.as_path(), Place::ImageStore),
             _ => (self.home.as_path(), Place::Home),
         };
-        let below = parent.map(|p| self.parent_files(p)).transpose()?;
-        let look = self.root_look(parent, &maps)?;
-
-        layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(0o755))?;
-        let layer = LayerDir { id: id.clone(), home: home.to_path_buf(), place };
-        let dir = layer.path();
+        let parent = parent.map(|p| self.locate(p)).transpose()?;
+        let shape = self.rules.shape();
+        if let Some(mode) = shape.links_mode {
+            layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(mode))?;
+        }
+        let mut making = Making {
+            layer: self.layer_dir(id.clone(), home, place),
+            below: match &parent {
+                Some(parent) if shape.links_mode.is_some() => Some(self.parent_files(parent)?),
+                _ => None,
+            },
+            root: self.root_look(parent.as_ref().map(|p| &p.id), &maps)?,
+            parent,
+            maps,
+            read_write,
+        };
+        self.check_depth(&making)?;
+        let dir = making.layer.path();
         if dir.symlink_metadata().is_ok() {
             tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
-            self.remove_layer(&layer)?;
+            self.remove_layer(&making.layer)?;
         }
         // Two links to one layer would make the repair of older versions go round in circles (`store-format.md` 16.11).
-        remove_links(&layer)?;
-        let mut undo = Undo { dir: dir.clone(), link: None, done: false };
+        remove_links(&making.layer)?;
+        let mut undo = Undo { dir: dir.clone(), links: Vec::new(), done: false };
         let made = layout::make_dir(&dir, root)?;
         if let Some(wanted) = &wanted {
             self.give_project(made.as_fd(), &dir, wanted)?;
         }
-        let shown = self.make_diff(&dir.join("diff"), look, &maps)?;
+        making.layer = self.layer_dir(id.clone(), home, place);
+        let last = self.rules.fill(self, &making, &mut undo.links)?;
+        if let Some(Marker { path, mode }) = last {
+            layout::write_marker(&path, mode)?;
+        }
+        undo.done = true;
+        Ok(())
+    }
 
+    /// Refuses a layer that no kernel could mount, where the dialect does so at once.
+    fn check_depth(&self, making: &Making) -> Result<()> {
+        let Some(most) = self.rules.shape().max_depth else { return Ok(()) };
+        let Some(parent) = &making.parent else { return Ok(()) };
+        let depth = self.lowers(parent, Heal::No)?.len() + 1;
+        if depth <= most {
+            return Ok(());
+        }
+        let id = &making.layer.id;
+        Err(Error::new(ErrorKind::MaxDepth, format!("creating layer {id}"))
+            .id(id.as_str())
+            .detail(format!("it would lie on {depth} layers, and {most} are the most here"))
+            .hint("squash the image to fewer layers"))
+    }
+
+    /// Writes a new layer's `link` file and makes the link that it names.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub(super) fn make_link(&self, making: &Making, links: &mut Vec<PathBuf>) -> Result<()> {
+        let layer = &making.layer;
         // The file comes before the link that it names, so that a removal finds the link whenever the process dies.
         let link = LinkId::random();
         // What is made for an image is synced as a whole before its record counts.
-        layout::write_link_file(&dir, &link, read_write && !self.options.unsynced)?;
-        let path = link.path(home);
-        symlink(layout::target_of_layer(id), &path)
+        let durable = making.read_write && !self.options.unsynced;
+        layout::write_link_file(&layer.path(), &link, durable)?;
+        let path = link.path(&layer.home);
+        symlink(layout::target_of_layer(&layer.id), &path)
             .map_err(|e| Error::io("making the link", &path, e))?;
-        undo.link = Some(path);
-
-        let private = DirLook { mode: 0o700, ..shown };
-        layout::make_dir(&dir.join("work"), private)?;
-        layout::make_dir(&dir.join("merged"), private)?;
-        match below {
-            None => drop(layout::make_dir(&dir.join("empty"), private)?),
-            Some(below) => {
-                layout::write_new(&dir.join(layout::LOWER), 0o644, below.lower.as_bytes())?;
-                let ids = below.lower_layers.as_bytes();
-                layout::write_new(&dir.join(layout::LOWER_LAYERS), 0o644, ids)?;
-            }
-        }
-        undo.done = true;
+        links.push(path);
         Ok(())
     }
 
@@ -121,7 +151,7 @@ impl Overlay {
 
     /// Makes the directory of the layer's content; with `force_mask` it has that mode, the maps' root for an owner, and `look` in an
     /// xattr (CRE-8). Returns what it looks like.
-    fn make_diff(&self, diff: &Path, look: DirLook, maps: &IdMaps) -> Result<DirLook> {
+    pub(super) fn make_diff(&self, diff: &Path, look: DirLook, maps: &IdMaps) -> Result<DirLook> {
         let Some(mode) = self.force_mask() else {
             return layout::make_dir(diff, look).map(|_| look);
         };
@@ -133,12 +163,11 @@ impl Overlay {
     }
 
     /// What a child of `parent` has in `lower` and `lower-layers` (CRE-12, CRE-13).
-    fn parent_files(&self, parent: &LayerId) -> Result<ParentFiles> {
-        let layer = self.locate(parent)?;
+    pub(super) fn parent_files(&self, layer: &LayerDir) -> Result<ParentFiles> {
         let dir = layer.path();
         let link = layout::read_link_file(&dir)?
             .ok_or_else(|| layout::damaged(&dir.join(layout::LINK), "the file is missing"))?;
-        let lowers = self.lowers(&layer, Heal::OnDisk)?;
+        let lowers = self.lowers(layer, Heal::OnDisk)?;
         let links = match layout::read_lower(&dir)? {
             Some(links) => links,
             None => lowers
@@ -154,7 +183,7 @@ impl Overlay {
         Ok(ParentFiles {
             lower: join(std::iter::once(&link).chain(&links).map(LinkId::relative).collect()),
             lower_layers: join(
-                std::iter::once(parent)
+                std::iter::once(&layer.id)
                     .chain(lowers.iter().map(|l| &l.id))
                     .map(ToString::to_string)
                     .collect(),
@@ -162,11 +191,19 @@ impl Overlay {
         })
     }
 
-    /// Mode and owner of the root of a new child of `parent` (CRE-8, CRE-10): the parent's, in full; without one, root's of `maps`.
+    /// Mode and owner of the root of a new child of `parent`.
     ///
     /// # Errors
     /// [`ErrorKind::LayerUnknown`] if the parent has vanished.
     pub(super) fn root_look(&self, parent: Option<&LayerId>, maps: &IdMaps) -> Result<DirLook> {
+        self.rules.root_look(self, parent, maps)
+    }
+
+    /// The parent's, in full (CRE-8, CRE-10); without one, root's of `maps`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`] if the parent has vanished.
+    pub(super) fn parents_look(&self, parent: Option<&LayerId>, maps: &IdMaps) -> Result<DirLook> {
         let Some(parent) = parent else { return DirLook::of_root(maps, BASE_MODE) };
         let parent_dir = self.locate(parent)?;
         let diff = match parent_dir.diff().is_symlink() {
@@ -192,9 +229,10 @@ impl Overlay {
     }
 }
 
-struct ParentFiles {
-    lower: String,
-    lower_layers: String,
+/// The lists of layers below that a child of some layer has.
+pub(super) struct ParentFiles {
+    pub(super) lower: String,
+    pub(super) lower_layers: String,
 }
 
 /// The owner and mode that a store with `force_mask` keeps in an xattr: `uid:gid:octal mode[:type]`.

@@ -10,10 +10,11 @@ use std::sync::OnceLock;
 use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::composefs::ImageFiles;
+use super::dialect::Comparison;
 use super::get::View;
 use super::layout::{self, open_dir};
 use crate::archive::{
-    self, Change, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
+    self, Change, Compat, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
 };
 use crate::driver::{DiffOptions, naive};
 use crate::{IdMaps, LayerId, Result};
@@ -33,6 +34,7 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
         sizes_only: bool,
+        comparison: Comparison,
     ) -> Result<Source<'_>> {
         let layer = self.locate(id)?;
         self.check_content(&layer)?;
@@ -45,7 +47,8 @@ impl Overlay {
         // Sizes are those of the files there (DIF-2).
         let readable = sizes_only || !self.is_by_program()?;
         let one_upper = own.len() == 1;
-        if Self::is_parent(&lowers, parent) && one_upper && readable && !composed {
+        let by_upper = comparison != Comparison::Trees && one_upper && readable && !composed;
+        if Self::is_parent(&lowers, parent) && by_upper {
             for lower in &lowers {
                 self.check_content(lower)?;
             }
@@ -97,6 +100,15 @@ impl Overlay {
         work(&Upper { own: &own, lowers: &lowers, prefix: self.xattr_prefix })
     }
 
+    /// The options of a diff, whose form is that of the dialect unless the caller wants a certain one.
+    fn in_its_form(&self, options: &DiffOptions) -> DiffOptions {
+        let compat = match options.compat {
+            Compat::Current => self.rules.shape().compat,
+            asked => asked,
+        };
+        DiffOptions { compat, ..options.clone() }
+    }
+
     pub(super) fn write_diff(
         &self,
         id: &LayerId,
@@ -104,12 +116,15 @@ impl Overlay {
         options: &DiffOptions,
         out: &mut dyn Write,
     ) -> Result<()> {
-        match self.source(id, parent, options, false)? {
+        let options = &self.in_its_form(options);
+        let shape = self.rules.shape();
+        match self.source(id, parent, options, false, shape.diff)? {
             Source::Upper { own, lowers } => {
                 let pack = PackOptions {
                     maps: options.maps.clone(),
                     override_stat: self.force_mask().is_some(),
                     compat: options.compat,
+                    each_opaque: shape.diff == Comparison::UpperEachOpaque,
                 };
                 self.with_upper(&own, &lowers, |upper| archive::pack_upper(upper, &pack, out))
             }
@@ -127,7 +142,7 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<Vec<Change>> {
-        match self.source(id, parent, options, false)? {
+        match self.source(id, parent, options, false, self.rules.shape().changes)? {
             Source::Upper { own, lowers } => {
                 self.with_upper(&own, &lowers, archive::changes_in_upper)
             }
@@ -143,7 +158,7 @@ impl Overlay {
         parent: Option<&LayerId>,
         options: &DiffOptions,
     ) -> Result<u64> {
-        match self.source(id, parent, options, true)? {
+        match self.source(id, parent, options, true, self.rules.shape().diff)? {
             Source::Upper { own, lowers } => self.with_upper(&own, &lowers, archive::upper_size),
             Source::Trees { new, old } => {
                 with_trees(new, old, |new, old| naive::diff_size(new, old, options))

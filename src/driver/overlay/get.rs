@@ -9,9 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
 use super::composefs::Images;
+use super::dialect::{AfterUnmount, LayerView};
 use super::layout::{self, DirLook};
+use super::mount::Plan;
 use super::probe::METACOPY;
 use super::program::{self, More};
+use rustix::fs::{Gid, Uid};
+
 use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
@@ -119,6 +123,9 @@ impl Overlay {
 
     pub(super) fn mount_layer(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf> {
         let layer = self.locate(id)?;
+        if let LayerView::Plain(dir) = self.rules.view(self, &layer)? {
+            return Ok(dir);
+        }
         self.ready()?;
         let how = self.how(options)?;
         let fits = |uses: &Uses, merged: &Path| how.fits(uses, &layer, merged);
@@ -138,6 +145,9 @@ impl Overlay {
     /// words are given.
     pub(super) fn view(&self, id: &LayerId, more: &[&str], maps: IdMaps) -> Result<View<'_>> {
         let layer = self.locate(id)?;
+        if let LayerView::Plain(path) = self.rules.view(self, &layer)? {
+            return Ok(View { driver: self, id: id.clone(), path, given_back: true });
+        }
         self.ready()?;
         let mut words = self.effective_words(&["ro".to_owned()])?;
         words.extend(more.iter().map(|&w| w.to_owned()));
@@ -231,12 +241,34 @@ impl Overlay {
                 plan.mount()
             }
         }
+        .and_then(|()| self.dress_work(&plan, how))
+        .inspect_err(|_| {
+            if self.rules.shape().after_unmount == AfterUnmount::Remove {
+                drop((detach(merged), std::fs::remove_dir(merged)));
+            }
+        })
         .map_err(|e| e.id(layer.id.as_str()))
+    }
+
+    /// Gives what the kernel has made in the work directory to the maps' root, where the dialect wants it so (MOB-18).
+    fn dress_work(&self, plan: &Plan, how: &How) -> Result<()> {
+        let Some(upper) = &plan.upper else { return Ok(()) };
+        if !self.rules.shape().chowns_work {
+            return Ok(());
+        }
+        let work = upper.work.absolute.join("work");
+        let (uid, gid) = how.maps.root()?;
+        let dir = layout::open_dir(&work)?;
+        rustix::fs::fchown(dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(|e| Error::io("setting the owner of", &work, e))
     }
 
     /// Gives one use back; the last one unmounts (PUT-1 to PUT-9).
     pub(super) fn unmount_layer(&self, id: &LayerId) -> Result<()> {
         let layer = self.locate(id)?;
+        if let LayerView::Plain(_) = self.rules.view(self, &layer)? {
+            return Ok(());
+        }
         let slot = self.counts.slot(id);
         let mut uses = lock(&slot);
         let merged = self.merged(&layer);
@@ -261,6 +293,14 @@ impl Overlay {
         }
         if layer.place != Place::Home {
             return remove_tree(&self.run.join(&layer.id));
+        }
+        if self.rules.shape().after_unmount == AfterUnmount::Remove {
+            return match std::fs::remove_dir(merged) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done.map_err(|e| {
+                    Error::io("removing the mount point", merged, e).id(layer.id.as_str())
+                }),
+            };
         }
         // A fresh directory in place of the mount point drops the copies of the mount in other mount namespaces.
         let look = match DirLook::of(merged) {
@@ -313,8 +353,10 @@ impl View<'_> {
     /// # Errors
     /// When the kernel refuses to unmount.
     pub(super) fn close(mut self) -> Result<()> {
-        self.given_back = true;
-        self.driver.unmount_layer(&self.id)
+        match std::mem::replace(&mut self.given_back, true) {
+            true => Ok(()),
+            false => self.driver.unmount_layer(&self.id),
+        }
     }
 }
 

@@ -49,6 +49,17 @@ impl Overlay {
         to_host: &IdMaps,
         label: &str,
     ) -> Result<()> {
+        if !self.rules.shape().remaps {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("changing the id maps of layer {id}"),
+            )
+            .id(id.as_str())
+            .detail(format!(
+                "all layers of a home of the dialect {} have the same",
+                self.rules.dialect()
+            )));
+        }
         let root = DirLook::of_root(to_host, 0o700)?;
         let layer = self.locate_own(id)?;
         self.ready()?;

@@ -338,6 +338,22 @@ pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     write().map_err(|e| Error::io("writing", path, e))
 }
 
+/// Makes sure of an empty file, whose being there tells others something.
+///
+/// # Errors
+/// When a system call fails.
+pub(super) fn write_marker(path: &Path, mode: u32) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map(drop)
+        .map_err(|e| Error::io("writing", path, e))
+}
+
 /// Writes the `link` file of a new layer. Nobody ever sees it empty, `durable` not even after a loss of power: other versions
 /// that remove a layer with an empty `link` remove the directory of links (ADD-1).
 ///

@@ -6,6 +6,7 @@ mod chain;
 mod composefs;
 mod content;
 mod create;
+mod dialect;
 mod diff;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -35,11 +36,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use self::chain::{Heal, Place};
+use self::dialect::Rules;
+pub(super) use self::dialect::detect;
 use self::get::Counts;
 pub(in crate::driver) use self::known::{Feature, Known};
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
 use self::quota::Quotas;
-use super::options::{OverlayOptions, parse_overlay};
+use super::options::OverlayOptions;
 use super::staging::TempStaging;
 use super::{
     AdditionalLayers, ApplyOptions, CreateOptions, DedupMethod, DiffOptions, Driver,
@@ -47,7 +50,7 @@ use super::{
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
-use crate::{IdMaps, LayerId, Result};
+use crate::{Dialect, IdMaps, LayerId, Result};
 
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
 const NAME: &str = "overlay";
@@ -66,6 +69,8 @@ pub(super) struct Overlay {
     /// `<additional store>/overlay`, in order.
     store_homes: Vec<PathBuf>,
     options: OverlayOptions,
+    /// What the relatives of today's driver do in another way.
+    rules: Box<dyn Rules>,
     /// Without the rights of the first user namespace's root: the kernel keeps overlay's marks in user xattrs then.
     rootless: bool,
     /// The prefix of the xattrs in which the kernel keeps overlay's marks.
@@ -88,9 +93,15 @@ impl Overlay {
         run_root: &Path,
         image_store: Option<&Path>,
         options: &[String],
+        dialect: Option<Dialect>,
     ) -> Result<Self> {
-        let options = parse_overlay(options)?;
         let home = graph_root.join(name);
+        let dialect = match dialect {
+            Some(dialect) => dialect,
+            None => detect(&home)?.unwrap_or_default(),
+        };
+        let rules = dialect::rules(dialect);
+        let options = rules.parse(options)?;
         // Programs have words of their own.
         let for_program = || {
             options.mount_program.is_some()
@@ -106,6 +117,7 @@ impl Overlay {
             image_home: image_store.map(|s| s.join(NAME)),
             store_homes: options.image_stores.iter().map(|s| s.join(NAME)).collect(),
             options,
+            rules,
             rootless,
             xattr_prefix: if rootless { USER_XATTRS } else { "trusted.overlay." },
             prepared: Mutex::new(false),
@@ -142,7 +154,11 @@ fn is_rootless() -> bool {
 
 impl Driver for Overlay {
     fn name(&self) -> &'static str {
-        NAME
+        self.rules.dialect().driver_name()
+    }
+
+    fn dialect(&self) -> Option<Dialect> {
+        Some(self.rules.dialect())
     }
 
     fn home(&self) -> &Path {
@@ -233,7 +249,9 @@ impl Driver for Overlay {
         let diff = layer.diff();
         staging.adopt_root(&diff)?;
         self.adopt_content(staging.root(), &layer)?;
-        staging.commit(&diff, id)
+        staging.commit(&diff, id)?;
+        self.tidy_temp_dirs();
+        Ok(())
     }
 
     fn partial_pulls(&self) -> Option<&dyn PartialPulls> {

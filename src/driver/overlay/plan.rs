@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::chain::{Heal, LayerDir, Place};
 use super::composefs::Images;
+use super::dialect::LayerView;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
 use super::mount::{Lower, Plan, Upper};
@@ -42,7 +43,8 @@ impl Overlay {
         let heal = if own { heal } else { Heal::No };
         let lower_layers = self.lowers(layer, heal)?;
         let below = self.contents_below(lower_layers)?;
-        let read_only = !own || how.read_only();
+        let frozen = self.rules.view(self, layer)? == LayerView::ReadOnly;
+        let read_only = !own || frozen || how.read_only();
         if heal == Heal::OnDisk {
             ids::close_gaps(layer)?;
             let maps = (!read_only).then_some(&how.maps);
@@ -60,7 +62,8 @@ impl Overlay {
             lowers.push(self.empty_lower(layer, heal)?);
         }
 
-        let mut words = how.words.clone();
+        let mut words = self.rules.words();
+        words.extend_from_slice(&how.words);
         words.extend(self.own_words());
         if !data.is_empty() {
             words.extend([METACOPY, "redirect_dir=on"].map(str::to_owned));
@@ -76,7 +79,7 @@ impl Overlay {
                 let path = dir.join(name);
                 Lower { short: self.shorten(&path), absolute: path }
             };
-            Upper { diff: side("diff"), work: side("work") }
+            Upper { diff: side(layer.content), work: side("work") }
         });
         if !read_only && heal == Heal::OnDisk {
             layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
@@ -222,6 +225,10 @@ impl Overlay {
             0 => l.to_path_buf(),
             _ => l.join("..").join(format!("diff{n}")),
         });
+        let absolute = match &by_link {
+            Some(link) if self.rules.shape().lowers_by_link => layer.home.join(link),
+            _ => absolute,
+        };
         let short = match by_link {
             Some(link) if link.as_os_str().len() < direct.as_os_str().len() => link,
             _ => direct,

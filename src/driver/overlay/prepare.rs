@@ -113,6 +113,9 @@ impl Overlay {
 
     /// Who mounts this home's layers, with what is written down about it.
     fn choose_mounter(&self) -> Result<Option<PathBuf>> {
+        if !self.rules.shape().programs {
+            return self.check_kernel().and_then(|()| self.check_overlay()).map(|()| None);
+        }
         let flag = layout::read_mount_program_flag(&self.home)?;
         let mut program = self.wanted_program()?;
         if program.is_none()
@@ -182,10 +185,26 @@ impl Overlay {
         REFUSED.iter().chain(&NAMED).find(|(m, _)| *m == magic).map_or("<unknown>", |(_, n)| n)
     }
 
+    /// Leaves no directory in a home whose engine has none of that kind.
+    pub(super) fn tidy_temp_dirs(&self) {
+        if self.rules.shape().keeps_temp_dirs {
+            return;
+        }
+        let dir = self.home.join(layout::TEMP_DIRS);
+        if let Err(e) = std::fs::remove_dir(&dir) {
+            tracing::debug!(path = ?dir, error = %e, "the directory of temp dirs stays");
+        }
+    }
+
+    /// Whether the home is made a private mount.
+    fn mounts_home(&self) -> bool {
+        self.rules.shape().private_home && !self.options.skip_mount_home
+    }
+
     /// Makes the home ready, and private again if another process's shutdown has let its mount go.
     pub(super) fn ready_again(&self) -> Result<()> {
         self.ready()?;
-        if self.options.skip_mount_home { Ok(()) } else { bind_private(&self.home) }
+        if self.mounts_home() { bind_private(&self.home) } else { Ok(()) }
     }
 
     /// Makes the home ready, once.
@@ -195,19 +214,20 @@ impl Overlay {
             return Ok(());
         }
         self.check_host()?;
-        let (open, private) = (DirLook::root(0o755), DirLook::root(0o700));
-        let new = layout::ensure_dir(&self.home, open, 0o700)?;
+        let shape = self.rules.shape();
+        let new = layout::ensure_dir(&self.home, DirLook::root(shape.home_mode), 0o700)?;
         self.check_default_limits().inspect_err(|_| {
             if new {
                 self.unmake();
             }
         })?;
         self.stop_inheriting_projects()?;
-        layout::ensure_own_dir(&self.home.join(layout::LINKS), open)?;
-        if let Some(home) = &self.image_home {
-            layout::ensure_own_dir(&home.join(layout::LINKS), open)?;
+        for home in [&self.home].into_iter().chain(&self.image_home) {
+            if let Some(mode) = shape.links_mode {
+                layout::ensure_own_dir(&home.join(layout::LINKS), DirLook::root(mode))?;
+            }
         }
-        layout::ensure_dir(&self.run, private, 0o700)?;
+        layout::ensure_dir(&self.run, DirLook::root(0o700), 0o700)?;
         let program = self.choose_mounter().inspect_err(|_| {
             if new {
                 self.unmake();
@@ -215,9 +235,10 @@ impl Overlay {
         })?;
         // Set before, after another process's shutdown: a home does not change hands meanwhile.
         let _ = self.mounter.set(program);
-        if !self.options.skip_mount_home {
+        if self.mounts_home() {
             bind_private(&self.home)?;
         }
+        self.tidy_temp_dirs();
         *prepared = true;
         Ok(())
     }
@@ -239,7 +260,8 @@ impl Overlay {
     /// Lets the private mount of the home go (REM-6), unless it carries mounts, or partial pulls are at work.
     pub(super) fn release_home(&self) -> Result<()> {
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.options.skip_mount_home || !is_self_bind(&self.home)? {
+        self.tidy_temp_dirs();
+        if !self.mounts_home() || !is_self_bind(&self.home)? {
             return Ok(());
         }
         if self.prune_partials() {
@@ -278,7 +300,7 @@ impl Overlay {
             true => "false".to_owned(),
             false => ask(shift::FEATURE, &|| self.shifts(&IdMaps::default())),
         };
-        vec![
+        self.rules.status(vec![
             row("Backing Filesystem", self.backing_name().to_owned()),
             row("Supports d_type", ask("overlay", &|| self.check_overlay().map(|()| true))),
             row(
@@ -288,7 +310,7 @@ impl Overlay {
             row("Using metacopy", ask(&format!("metacopy({words})"), &|| self.using_metacopy())),
             row("Supports shifting", shifting),
             row("Supports volatile", ask("volatile", &|| self.supports_volatile())),
-        ]
+        ])
     }
 }
 

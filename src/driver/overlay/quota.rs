@@ -75,6 +75,7 @@ impl Overlay {
         read_write: bool,
         id: &LayerId,
     ) -> Result<Option<Wanted>> {
+        let limited = read_write || self.rules.shape().image_quotas;
         let mut limits = Amount { bytes: self.options.size, inodes: self.options.inodes };
         for (key, value) in &options.storage_opt {
             let wrong = |why: fmt::Arguments<'_>| {
@@ -83,7 +84,7 @@ impl Overlay {
             };
             let value = value.trim();
             let known = key.to_ascii_lowercase();
-            if matches!(known.as_str(), "size" | "inodes") && !read_write {
+            if matches!(known.as_str(), "size" | "inodes") && !limited {
                 let why = "is only supported for ReadWrite Layers";
                 return Err(wrong(format_args!("--storage-opt {known} {why}")));
             }
@@ -102,7 +103,7 @@ impl Overlay {
             }
         }
         let by = options.storage_opt.keys().next().cloned();
-        Ok(read_write.then_some(Wanted { limits, by }))
+        Ok(limited.then_some(Wanted { limits, by }))
     }
 
     /// Refuses limits of a layer where there can be none, before anything is made (CRE-2).

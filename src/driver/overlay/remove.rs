@@ -26,7 +26,7 @@ impl Overlay {
 
     /// The layer to remove: in the home also what is no directory, a link or a file in the place of one.
     fn removable(&self, id: &LayerId) -> Result<Option<LayerDir>> {
-        let layer = LayerDir { id: id.clone(), home: self.home.clone(), place: Place::Home };
+        let layer = self.layer_dir(id.clone(), &self.home, Place::Home);
         if is_there(&layer.path(), id)? {
             return Ok(Some(layer));
         }
@@ -80,7 +80,7 @@ impl Overlay {
             [(Some(&self.home), Place::Home), (self.image_home.as_ref(), Place::ImageStore)];
         for (home, place) in homes {
             let Some(home) = home else { continue };
-            remove_links(&LayerDir { id: id.clone(), home: home.clone(), place })?;
+            remove_links(&self.layer_dir(id.clone(), home, place))?;
         }
         Ok(TempTrash::empty())
     }

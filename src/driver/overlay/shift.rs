@@ -30,7 +30,7 @@ impl Overlay {
     /// # Errors
     /// When the kernel could not be tried out.
     pub(super) fn shifts(&self, maps: &IdMaps) -> Result<bool> {
-        if self.options.disable_idmap {
+        if self.options.disable_idmap || !self.rules.shape().shifts {
             return Ok(false);
         }
         if self.program().is_some() || self.wanted_program()?.is_some() {

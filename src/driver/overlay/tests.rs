@@ -10,6 +10,7 @@ mod items;
 mod kernels;
 mod layers;
 mod masks;
+mod moby;
 mod mounts;
 mod partial;
 mod program;

@@ -11,7 +11,7 @@ use crate::driver::{Driver, MountOptions};
 const TARGET: [IdMap; 1] = [IdMap { container_id: 0, host_id: 100_000, size: 65_536 }];
 
 fn open(store: &TestStore) -> Overlay {
-    Overlay::open("overlay", &store.graph, &store.run, None, &[]).unwrap()
+    Overlay::open("overlay", &store.graph, &store.run, None, &[], None).unwrap()
 }
 
 /// A container on an image, with older uppers, and perhaps something in its own.

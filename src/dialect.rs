@@ -1,0 +1,70 @@
+//! Whose layout an overlay home has.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The layout that the layers of an overlay home have on disk, which is that of the engine that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// That of podman, buildah, skopeo and CRI-O, from containers/storage 1.0 until today.
+    #[default]
+    Containers,
+    /// Docker's `overlay2`, as of 20.10.
+    Moby,
+}
+
+impl Dialect {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Containers, Self::Moby];
+
+    /// Its name, as a user gives it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::Moby => "moby",
+        }
+    }
+
+    /// What its driver is called, and the home's directory below the graph root.
+    pub const fn driver_name(self) -> &'static str {
+        match self {
+            Self::Containers => "overlay",
+            Self::Moby => "overlay2",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|d| d.name()).collect();
+            Error::new(ErrorKind::InvalidArgument, format!("choosing the dialect {text:?}"))
+                .hint(format!("the dialects are {}", names.join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for dialect in Dialect::ALL {
+            assert_eq!(dialect.to_string().parse::<Dialect>().unwrap(), dialect);
+        }
+        let e = "overlay3".parse::<Dialect>().unwrap_err();
+        assert!(e.to_string().contains("containers, moby"), "{e}");
+    }
+}

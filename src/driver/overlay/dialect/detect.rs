@@ -1,0 +1,38 @@
+//! Whose a home is, by what its layers look like (`overlay-driver.md` 20).
+
+use std::io;
+use std::path::Path;
+
+use super::moby::COMMITTED;
+use crate::driver::overlay::chain::list_layers;
+use crate::driver::overlay::layout;
+use crate::{Dialect, Error, Result};
+
+/// The dialect of a home; `None` where it has no layers, or none that tells.
+///
+/// # Errors
+/// When the home cannot be read.
+pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
+    // Only Docker's driver has this name today; containers/storage takes it for an alias of its own.
+    if home.file_name().is_none_or(|name| name != Dialect::Moby.driver_name()) {
+        return Ok(None);
+    }
+    match home.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("examining", home, e)),
+        Ok(_) => {}
+    }
+    Ok(list_layers(home)?.iter().find_map(|name| of_layer(&home.join(name))))
+}
+
+/// What one layer tells.
+fn of_layer(layer: &Path) -> Option<Dialect> {
+    let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
+    if has(layout::LOWER_LAYERS) || has("empty") {
+        return Some(Dialect::Containers);
+    }
+    if has(COMMITTED) || has(layout::LINK) && has("diff") && !has("work") {
+        return Some(Dialect::Moby);
+    }
+    None
+}
