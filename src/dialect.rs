@@ -14,24 +14,28 @@ pub enum Dialect {
     Containers,
     /// Docker's `overlay2`, as of 20.10.
     Moby,
+    /// That of `Containers`, or in a directory `overlay2` that of the docker-graphdriver plugin of CernVM-FS; each with thin layers, which
+    /// stand for others that lie in repositories.
+    Cvmfs,
 }
 
 impl Dialect {
     /// All that there are.
-    pub const ALL: [Self; 2] = [Self::Containers, Self::Moby];
+    pub const ALL: [Self; 3] = [Self::Containers, Self::Moby, Self::Cvmfs];
 
     /// Its name, as a user gives it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::Moby => "moby",
+            Self::Cvmfs => "cvmfs",
         }
     }
 
     /// What its driver is called, and the home's directory below the graph root.
     pub const fn driver_name(self) -> &'static str {
         match self {
-            Self::Containers => "overlay",
+            Self::Containers | Self::Cvmfs => "overlay",
             Self::Moby => "overlay2",
         }
     }
@@ -65,6 +69,6 @@ mod tests {
             assert_eq!(dialect.to_string().parse::<Dialect>().unwrap(), dialect);
         }
         let e = "overlay3".parse::<Dialect>().unwrap_err();
-        assert!(e.to_string().contains("containers, moby"), "{e}");
+        assert!(e.to_string().contains("containers, moby, cvmfs"), "{e}");
     }
 }

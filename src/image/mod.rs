@@ -53,6 +53,7 @@ mod tar_index;
 mod tar_write;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod unpack;
 mod verify;
 
@@ -63,3 +64,4 @@ pub use policy::find_policy;
 pub use reference::Reference;
 pub use save::{Output, SaveFormat, SaveOptions, save};
 pub use spool::Source;
+pub use thin::{ThinOptions, make_thin};

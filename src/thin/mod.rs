@@ -5,11 +5,17 @@
 //! nothing of drivers or stores.
 
 mod archive;
+mod client;
 mod document;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod repositories;
+mod upload;
 mod url;
 
 pub use archive::write_archive;
+pub(crate) use client::Client;
 pub use document::{FILE_NAME, MAX_LAYERS, ThinImage, ThinLayer};
+pub(crate) use repositories::{Held, Method, Repositories};
+pub use upload::{LayerUpload, PackedLayer, Patience, Publication, publish};
 pub use url::{CvmfsUrl, Repository};

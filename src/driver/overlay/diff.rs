@@ -52,7 +52,7 @@ impl Overlay {
             for lower in &lowers {
                 self.check_content(lower)?;
             }
-            return Ok(Source::Upper { own, lowers: self.open_contents(&lowers)? });
+            return Ok(Source::Upper { own, lowers: self.open_lowers(&layer, &lowers)? });
         }
         // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
         let mut words: &[&str] = &[];

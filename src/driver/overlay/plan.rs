@@ -156,6 +156,10 @@ impl Overlay {
             Lower { short: self.shorten(&path), absolute: path }
         }));
         for (n, (lower, older)) in below.iter().enumerate() {
+            if let Some(nested) = self.rules.nested(self, lower)? {
+                lowers.extend(nested);
+                continue;
+            }
             let link = match links.get(n) {
                 Some(listed) if listed.leads_to(lower) => Some(listed.clone()),
                 _ => self.short_link(lower, heal)?,
@@ -237,7 +241,7 @@ impl Overlay {
     }
 
     /// A path as seen from the home.
-    fn shorten(&self, path: &Path) -> PathBuf {
+    pub(super) fn shorten(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.home).unwrap_or(path).to_path_buf()
     }
 

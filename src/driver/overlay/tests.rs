@@ -3,6 +3,7 @@
 mod additional;
 mod apart;
 mod composefs;
+mod cvmfs;
 mod diffs;
 mod ids;
 mod ids_beside_go;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::cvmfs::{HOME_FLAG, PARENT};
 use super::moby::COMMITTED;
 use crate::driver::overlay::chain::list_layers;
 use crate::driver::overlay::layout;
@@ -13,6 +14,10 @@ use crate::{Dialect, Error, Result};
 /// # Errors
 /// When the home cannot be read.
 pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
+    // The flag is ours; the directory is the plugin's, which makes it at once.
+    if home.join(HOME_FLAG).symlink_metadata().is_ok() {
+        return Ok(Some(Dialect::Cvmfs));
+    }
     // Only Docker's driver has this name today; containers/storage takes it for an alias of its own.
     if home.file_name().is_none_or(|name| name != Dialect::Moby.driver_name()) {
         return Ok(None);
@@ -22,12 +27,18 @@ pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
         Err(e) => return Err(Error::io("examining", home, e)),
         Ok(_) => {}
     }
+    if home.join(layout::REPOSITORIES).is_dir() {
+        return Ok(Some(Dialect::Cvmfs));
+    }
     Ok(list_layers(home)?.iter().find_map(|name| of_layer(&home.join(name))))
 }
 
 /// What one layer tells.
 fn of_layer(layer: &Path) -> Option<Dialect> {
     let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
+    if has(PARENT) {
+        return Some(Dialect::Cvmfs);
+    }
     if has(layout::LOWER_LAYERS) || has("empty") {
         return Some(Dialect::Containers);
     }
