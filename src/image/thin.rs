@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::load::{LoadOptions, Loaded, load};
 use super::model::{go_json, parse};
+use super::reference::Reference;
 use super::spool::{Source, TEMP_DIR};
 use super::stored::{self, StoredLayer, write_layer};
 use super::tar_index::{Pick, TarIndex};
@@ -78,6 +79,8 @@ pub fn make_thin(
             .detail("a thin image in this store would show nothing but its list of layers")
             .hint("open the store with the dialect cvmfs: orlop --dialect cvmfs"));
     }
+    // Before anything is sent.
+    options.name.as_deref().map(Reference::normalize).transpose()?;
     let temp_dir = options.temp_dir.clone().unwrap_or_else(|| TEMP_DIR.into());
     let (info, _) = stored::find(store, image)?;
     let stored = stored::read(store, &info)?;

@@ -6,6 +6,7 @@ mod committing;
 mod loading;
 mod refusing;
 mod saving;
+mod thin;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
