@@ -73,9 +73,14 @@ pub fn open_dialect(
     run_root: &Path,
     options: &[String],
 ) -> Result<Box<dyn Driver>> {
-    let dialect = Some(dialect);
-    let roots = Roots { graph: graph_root, run: run_root, image_store: None, options, dialect };
-    roots.open(dialect.unwrap_or_default().driver_name())
+    let roots = Roots {
+        graph: graph_root,
+        run: run_root,
+        image_store: None,
+        options,
+        dialect: Some(dialect),
+    };
+    roots.open(dialect.driver_name())
 }
 
 /// Finds the driver of a store for which none is named: the first of `priority` (if empty: overlay, btrfs, zfs, vfs) that has
