@@ -38,6 +38,9 @@ pub(crate) enum Command {
     Save(images::Save),
     /// Make an image of a container's present content
     Commit(images::Commit),
+    /// Make thin images, whose layers lie in a CernVM-FS repository
+    #[cfg(feature = "thin")]
+    Thin(crate::thin::Thin),
     /// Examine what kernel, file system, user and configuration can do for the store, and what to change
     Doctor(doctor::Doctor),
     /// Create a new layer
@@ -189,6 +192,8 @@ impl Command {
             Self::Load(args) => args.run(cx),
             Self::Save(args) => args.run(cx),
             Self::Commit(args) => args.run(cx),
+            #[cfg(feature = "thin")]
+            Self::Thin(args) => args.run(cx),
             Self::Doctor(args) => args.run(cx),
             Self::CreateLayer(args) => args.run(cx),
             Self::ImportLayer(args) => args.run(cx),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use orlop::config::{self, Environment, Loaded, Overrides, RealFiles, Source, StoreOptions, User};
 use orlop::store::Store;
-use orlop::{Error, ErrorKind};
+use orlop::{Dialect, Error, ErrorKind};
 
 use crate::command::{Command, GoBool};
 use crate::output::Output;
@@ -28,6 +28,9 @@ pub(crate) struct GlobalArgs {
     /// Storage driver to use ($STORAGE_DRIVER)
     #[arg(short = 's', long, value_name = "NAME")]
     pub(crate) storage_driver: Option<String>,
+    /// Whose layout the overlay driver's layers have: containers, moby or cvmfs (default: as they show)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dialect: Option<Dialect>,
     /// Set storage driver options ($STORAGE_OPTS)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) storage_opt: Vec<String>,
@@ -57,6 +60,7 @@ impl GlobalArgs {
         self.run = after.run.or_else(|| self.run.take());
         self.image_store = after.image_store.or_else(|| self.image_store.take());
         self.storage_driver = after.storage_driver.or_else(|| self.storage_driver.take());
+        self.dialect = after.dialect.or(self.dialect);
         self.storage_opt.extend(after.storage_opt);
         self.transient_store |= after.transient_store;
         self.debug |= after.debug;
@@ -65,6 +69,13 @@ impl GlobalArgs {
 }
 
 impl GlobalArgs {
+    /// What these flags and the configuration come to.
+    fn options(&self, loaded: &Loaded) -> orlop::Result<StoreOptions> {
+        let options = loaded.with_overrides(self.overrides())?;
+        let dialect = self.dialect.or(options.dialect);
+        Ok(StoreOptions { dialect, ..options })
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides {
             graph_root: self.graph.clone(),
@@ -180,7 +191,7 @@ impl Context {
     /// [`Reported`]: the configuration cannot be read, which has been told.
     pub(crate) fn configured(&mut self) -> anyhow::Result<Configured> {
         let configured = read_configuration(None, &self.user).and_then(|loaded| {
-            let mut options = loaded.with_overrides(self.global.overrides())?;
+            let mut options = self.global.options(&loaded)?;
             options.make_roots_absolute()?;
             let Loaded { warnings, ignored, .. } = loaded;
             Ok(Configured { options, warnings, ignored })
@@ -190,7 +201,7 @@ impl Context {
 
     fn try_store(&mut self) -> orlop::Result<Store> {
         let loaded = load_configuration(None, &self.user)?;
-        let options = loaded.with_overrides(self.global.overrides())?;
+        let options = self.global.options(&loaded)?;
         if let Source::File(file) = loaded.provenance.graph_root
             && options.graph_root == loaded.options.graph_root
         {

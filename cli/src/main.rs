@@ -22,6 +22,8 @@ mod output;
 mod progress;
 mod quote;
 mod store;
+#[cfg(feature = "thin")]
+mod thin;
 mod tree;
 mod typed;
 mod unshare;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// The global flags that take the next word as their value.
-const WITH_VALUE: [&str; 10] = [
+const WITH_VALUE: [&str; 11] = [
     "-g",
     "--graph",
     "--root",
@@ -13,6 +13,7 @@ const WITH_VALUE: [&str; 10] = [
     "--image-store",
     "-s",
     "--storage-driver",
+    "--dialect",
     "--storage-opt",
 ];
 
