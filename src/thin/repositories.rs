@@ -1,4 +1,5 @@
-//! The repositories that layers are mounted from, as a driver's home shows them: `<home>/cvmfs/<repository>` (CVM-11, CVM-17, CVM-18).
+//! The repositories that layers are mounted from, as a driver shows them: `<home>/cvmfs/<repository>`, or the same below its run root
+//! (CVM-11, CVM-17, CVM-18).
 //!
 //! A repository is mounted for as long as a layer of this process is on it. Overlays that other processes have made lose nothing when it
 //! is unmounted, since the kernel gives each overlay mounts of its own; and whoever needs it next mounts it again. Between the two, from
@@ -19,7 +20,7 @@ use super::url::{CvmfsUrl, Repository};
 use crate::sys::mount::{detach, is_dead_mount, is_mount_point};
 use crate::{Error, ErrorKind, Result};
 
-/// The directory in a driver's home.
+/// The directory in a driver's home or run root.
 const DIRECTORY: &str = "cvmfs";
 
 /// Who mounts the repositories (CVM-4).
@@ -27,7 +28,7 @@ const DIRECTORY: &str = "cvmfs";
 pub(crate) enum Method {
     /// This library, by the programs of the client.
     Internal(Client),
-    /// Somebody else, below the directory named here or right in the home.
+    /// Somebody else, below the directory named here or right where they are shown.
     External(PathBuf),
 }
 
@@ -52,12 +53,12 @@ impl Drop for Held {
 }
 
 impl Repositories {
-    /// The repositories of the home at `home`; nothing is touched.
-    pub(crate) fn new(home: &Path, method: Method) -> Self {
-        Self { directory: home.join(DIRECTORY), method, users: Mutex::default() }
+    /// The repositories that are shown in `above`; nothing is touched.
+    pub(crate) fn new(above: &Path, method: Method) -> Self {
+        Self { directory: above.join(DIRECTORY), method, users: Mutex::default() }
     }
 
-    /// Where the home shows a repository.
+    /// Where a repository is shown.
     pub(crate) fn place(&self, repository: &Repository) -> PathBuf {
         self.directory.join(repository.as_str())
     }
@@ -216,7 +217,7 @@ fn make_mount_point(place: &Path) -> Result<()> {
     }
 }
 
-/// Lets the home show a repository that somebody else has mounted at `mounted`, unless it is mounted right in the home.
+/// Shows at `place` a repository that somebody else has mounted at `mounted`, unless it is mounted right there.
 fn lead_to(place: &Path, mounted: &Path, repository: &Repository) -> Result<()> {
     let failed = |e| Error::io("making the link", place, e);
     match place.symlink_metadata() {
