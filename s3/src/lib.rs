@@ -5,13 +5,15 @@
 //! neither for a proxy nor for credentials.
 //!
 //! ```no_run
+//! use orlop::Error;
 //! use orlop::progress::Silent;
 //! use orlop::thin::{PackedLayer, Patience, publish};
 //! use orlop_s3::{Config, S3Upload};
 //! # fn main() -> orlop::Result<()> {
 //! let upload = S3Upload::new(Config::read(Config::USUAL.as_ref())?)?;
 //! let layer = PackedLayer::pack("/var/tmp".as_ref(), |out| {
-//!     orlop::archive::pack_tree("/srv/tree".as_ref(), &Default::default(), out)
+//!     let mut tar = std::fs::File::open("layer.tar").map_err(|e| Error::io("opening", "layer.tar", e))?;
+//!     std::io::copy(&mut tar, out).map(drop).map_err(|e| Error::io("packing", "layer.tar", e))
 //! })?;
 //! let published = publish(&layer, &upload, &Patience::default(), &Silent)?;
 //! println!("{}", published.url.map(|url| url.to_string()).unwrap_or_default());
