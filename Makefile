@@ -50,6 +50,13 @@ $(REFERENCE)/imagecopy $(REFERENCE)/in-process: tests/go/reference/go.mod tests/
 	@mkdir -p $(REFERENCE)
 	cd tests/go/reference && $(GO) build -mod=readonly -tags "$(GO_TAGS)" -o $(abspath $@) ./$(@F)
 
+.PHONY: s3-server
+s3-server: $(BUILD)/test/versitygw ## build the server that the tests of orlop-s3 send layers to
+
+$(BUILD)/test/versitygw: tests/go/s3-server/go.mod tests/go/s3-server/go.sum
+	@mkdir -p $(@D)
+	cd tests/go/s3-server && $(GO) build -mod=readonly -o $(abspath $@) github.com/versity/versitygw/cmd/versitygw
+
 .PHONY: test
 test: ## everything a change must pass, within 20 minutes
 	@scripts/deps

@@ -16,11 +16,14 @@ pub enum Dialect {
     Moby,
     /// That of containers/storage in 2016: whole trees that share their files by hard links.
     Legacy,
+    /// That of `Containers`, or in a directory `overlay2` that of the docker-graphdriver plugin of CernVM-FS; each with thin layers, which
+    /// stand for others that lie in repositories.
+    Cvmfs,
 }
 
 impl Dialect {
     /// All that there are.
-    pub const ALL: [Self; 3] = [Self::Containers, Self::Moby, Self::Legacy];
+    pub const ALL: [Self; 4] = [Self::Containers, Self::Moby, Self::Legacy, Self::Cvmfs];
 
     /// Its name, as a user gives it.
     pub const fn name(self) -> &'static str {
@@ -28,13 +31,14 @@ impl Dialect {
             Self::Containers => "containers",
             Self::Moby => "moby",
             Self::Legacy => "legacy",
+            Self::Cvmfs => "cvmfs",
         }
     }
 
     /// What its driver is called, and the home's directory below the graph root.
     pub const fn driver_name(self) -> &'static str {
         match self {
-            Self::Containers | Self::Legacy => "overlay",
+            Self::Containers | Self::Legacy | Self::Cvmfs => "overlay",
             Self::Moby => "overlay2",
         }
     }
@@ -68,6 +72,6 @@ mod tests {
             assert_eq!(dialect.to_string().parse::<Dialect>().unwrap(), dialect);
         }
         let e = "overlay3".parse::<Dialect>().unwrap_err();
-        assert!(e.to_string().contains("containers, moby"), "{e}");
+        assert!(e.to_string().contains("containers, moby, cvmfs"), "{e}");
     }
 }

@@ -24,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("policy", crate::image::fuzzing::policy),
     ("references", crate::image::fuzzing::references),
     ("words", crate::driver::fuzzing::words),
+    ("thin-json", crate::thin::fuzzing::thin_json),
 ];
 
 /// Makes the checksums of a tar's headers right, wherever the sizes before them put them, so that changed bytes get past

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod record;
 pub mod store;
 pub(crate) mod sys;
+pub mod thin;
 
 pub use dialect::Dialect;
 pub use error::{Error, ErrorKind, Result};

@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Docker(docker::Docker),
     /// Take images over from docker's data root, or turn a store of 2016's layout into one of today's
     Migrate(migrate::Migrate),
+    /// Make thin images, whose layers lie in a CernVM-FS repository
+    #[cfg(feature = "thin")]
+    Thin(crate::thin::Thin),
     /// Examine what kernel, file system, user and configuration can do for the store, and what to change
     Doctor(doctor::Doctor),
     /// Create a new layer
@@ -204,6 +207,8 @@ impl Command {
             Self::Commit(args) => args.run(cx),
             Self::Docker(args) => args.run(cx),
             Self::Migrate(args) => args.run(cx),
+            #[cfg(feature = "thin")]
+            Self::Thin(args) => args.run(cx),
             Self::Doctor(args) => args.run(cx),
             Self::CreateLayer(args) => args.run(cx),
             Self::ImportLayer(args) => args.run(cx),

@@ -28,8 +28,7 @@ pub(crate) struct GlobalArgs {
     /// Storage driver to use ($STORAGE_DRIVER)
     #[arg(short = 's', long, value_name = "NAME")]
     pub(crate) storage_driver: Option<String>,
-    /// Whose layout the layers have: containers (podman's and its kin), or moby (Docker's overlay2); where it is not given, the layers
-    /// tell
+    /// Whose layout the overlay driver's layers have: containers, moby, legacy or cvmfs (default: as they show)
     #[arg(long, value_name = "NAME")]
     pub(crate) dialect: Option<Dialect>,
     /// Set storage driver options ($STORAGE_OPTS)
@@ -70,6 +69,13 @@ impl GlobalArgs {
 }
 
 impl GlobalArgs {
+    /// What these flags and the configuration come to.
+    fn options(&self, loaded: &Loaded) -> orlop::Result<StoreOptions> {
+        let options = loaded.with_overrides(self.overrides())?;
+        let dialect = self.dialect.or(options.dialect);
+        Ok(StoreOptions { dialect, ..options })
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides {
             graph_root: self.graph.clone(),
@@ -186,7 +192,7 @@ impl Context {
     /// [`Reported`]: the configuration cannot be read, which has been told.
     pub(crate) fn configured(&mut self) -> anyhow::Result<Configured> {
         let configured = read_configuration(None, &self.user).and_then(|loaded| {
-            let mut options = loaded.with_overrides(self.global.overrides())?;
+            let mut options = self.global.options(&loaded)?;
             options.make_roots_absolute()?;
             let Loaded { warnings, ignored, .. } = loaded;
             Ok(Configured { options, warnings, ignored })
@@ -196,7 +202,7 @@ impl Context {
 
     fn try_store(&mut self) -> orlop::Result<Store> {
         let loaded = load_configuration(None, &self.user)?;
-        let options = loaded.with_overrides(self.global.overrides())?;
+        let options = self.global.options(&loaded)?;
         if let Source::File(file) = loaded.provenance.graph_root
             && options.graph_root == loaded.options.graph_root
         {

@@ -169,7 +169,7 @@ fn config_home(env: &Environment) -> Option<PathBuf> {
 }
 
 /// Where the engines put large temporary files, if the user says so.
-fn temp_dir() -> Option<PathBuf> {
+pub(crate) fn temp_dir() -> Option<PathBuf> {
     Environment::of_process().non_empty("TMPDIR").map(PathBuf::from)
 }
 

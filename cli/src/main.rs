@@ -26,6 +26,8 @@ mod owners;
 mod progress;
 mod quote;
 mod store;
+#[cfg(feature = "thin")]
+mod thin;
 mod tree;
 mod typed;
 mod unshare;

@@ -9,10 +9,11 @@ use super::directory::{Directory, damaged};
 use super::migrate::{MigratedImage, MigratedLayer, Outcome, Work, failed, planned_layers};
 use super::{ContainerRecord, ImageRecord, names};
 use crate::archive::{PackOptions, Upper, pack_upper};
-use crate::image::{self, TEMP_DIR, layer_id, layer_of_id, rewind, unnamed_file};
+use crate::image::{self, TEMP_DIR, layer_id, layer_of_id, rewind};
 use crate::record::json::to_go_string;
 use crate::store::{MARKS, NewLayer};
 use crate::sys::mount::is_mount_point;
+use crate::sys::unnamed::unnamed_file;
 use crate::{Digest, Error, ErrorKind, Result};
 
 impl Work<'_> {

@@ -12,8 +12,12 @@ pub(crate) use super::overlay::fuzzing::overlay_files;
 pub(crate) fn words(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    for outcome in [options::parse_overlay(&lines).map(drop), options::parse_vfs(&lines).map(drop)]
-    {
+    for outcome in [
+        options::parse_overlay(&lines).map(drop),
+        options::parse_cvmfs(&lines, false).map(drop),
+        options::parse_cvmfs(&lines, true).map(drop),
+        options::parse_vfs(&lines).map(drop),
+    ] {
         if let Err(e) = outcome {
             assert_eq!(e.kind(), ErrorKind::Config, "{e}");
         }

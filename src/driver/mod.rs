@@ -32,6 +32,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Change, CompareOptions, Compat, DiskUsage, FileSource, UnpackOptions};
+use crate::thin::Repository;
 use crate::{Dialect, Error, ErrorKind, IdMap, IdMaps, LayerId, Result};
 
 /// What a layer is created with.
@@ -177,6 +178,15 @@ pub trait Trash: Send {
 pub trait Driver: Send + Sync {
     /// The name it reports, which is also the name of its directory: `overlay`, `vfs`.
     fn name(&self) -> &'static str;
+
+    /// Looks for what has just been published in that repository, if it is in use (`overlay-driver.md` CVM-22).
+    ///
+    /// # Errors
+    /// When the program that mounts it fails.
+    fn layer_published(&self, repository: &Repository) -> Result<()> {
+        let _ = repository;
+        Ok(())
+    }
 
     /// Whose layout its layers have; `None` for a driver that is not overlay.
     fn dialect(&self) -> Option<Dialect> {

@@ -29,8 +29,20 @@ pub(crate) struct OverlayOptions {
     pub(crate) force_mask: Option<u32>,
     /// Mounts never map ids: layers are copied with other owners instead.
     pub(crate) disable_idmap: bool,
+    /// Who mounts the repositories of thin images.
+    pub(crate) publisher: Publisher,
     /// Layers of partial pulls are to become composefs layers.
     pub(crate) use_composefs: bool,
+}
+
+/// Who mounts the repositories of thin images (CVM-4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Publisher {
+    /// The driver, while they are in use.
+    #[default]
+    Internal,
+    /// Somebody else, below that directory.
+    External(PathBuf),
 }
 
 /// A store of layers that a daemon serves by the digests of their tables of contents (`overlay-driver.md` 15).
@@ -224,6 +236,40 @@ pub(crate) fn parse_moby(options: &[String]) -> Result<OverlayOptions> {
         }
     }
     Ok(out)
+}
+
+/// Reads the options of a driver that knows thin images: its own two, and those of a home that is shared with podman, or of the plugin
+/// of CernVM-FS (CVM-2).
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a malformed option.
+pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<OverlayOptions> {
+    let (mut external, mut root, mut others) = (false, PathBuf::from("/cvmfs"), Vec::new());
+    for whole in options {
+        match split(whole, &["overlay", "overlay2"])? {
+            Some(word) if word.key == "cvmfsmountmethod" => {
+                external = match word.value {
+                    "internal" => false,
+                    "external" => true,
+                    _ => return Err(word.wrong("it is \"internal\" or \"external\"")),
+                };
+            }
+            Some(word) if word.key == "cvmfsroot" => root = word.path(word.value, false)?,
+            Some(word) if of_plugin && word.key != "override_kernel_check" => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("overlay2: Unknown option {}", word.key),
+                )
+                .hint("the options are override_kernel_check, cvmfsMountMethod and cvmfsRoot"));
+            }
+            _ => others.push(whole.clone()),
+        }
+    }
+    let mut parsed = parse_overlay(&others)?;
+    if external {
+        parsed.publisher = Publisher::External(root);
+    }
+    Ok(parsed)
 }
 
 /// Reads the options of the vfs driver.

@@ -15,13 +15,14 @@ use super::model::{
 };
 use super::record::record_image;
 use super::reference::Reference;
-use super::spool::{TEMP_DIR, rewind, unnamed_file};
+use super::spool::{TEMP_DIR, rewind};
 use super::stored::{self, StoredImage, StoredLayer};
 use super::verify::{Hashed, Hasher};
 use crate::archive::Compression;
 use crate::progress::{Counted, Progress, Silent, Watched};
 use crate::record::{Container, Timestamp};
 use crate::store::{BigDataItem, NewImage, NewLayer, Store};
+use crate::sys::unnamed::unnamed_file;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// What kind of manifest a committed image gets.

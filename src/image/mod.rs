@@ -54,6 +54,7 @@ mod tar_index;
 mod tar_write;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod unpack;
 mod verify;
 
@@ -68,4 +69,5 @@ pub use reference::Reference;
 pub(crate) use resolve::layer_of_id;
 pub use save::{Output, SaveFormat, SaveOptions, save};
 pub use spool::Source;
-pub(crate) use spool::{TEMP_DIR, rewind, unnamed_file};
+pub(crate) use spool::{TEMP_DIR, rewind};
+pub use thin::{ThinOptions, make_thin};

@@ -11,13 +11,14 @@ use super::model::{
 };
 use super::plan::blob_path;
 use super::save::{Wanted, create};
-use super::spool::{rewind, unnamed_file};
+use super::spool::rewind;
 use super::stored::{StoredLayer, write_layer};
 use super::tar_write::TarWriter;
 use super::verify::{Hashed, Hasher};
 use crate::archive::{Compression, Compressor};
 use crate::progress::{Counted, Progress, Watched};
 use crate::store::Store;
+use crate::sys::unnamed::unnamed_file;
 use crate::{Digest, Error, ErrorKind, Result};
 
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion": "1.0.0"}"#;

@@ -1,14 +1,14 @@
 //! Opening what an image comes from: a file or stream becomes a seekable, uncompressed tar; a directory a layout.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::tar_index::Region;
 use crate::archive::{Compression, decompressor};
 use crate::progress::{Counted, Progress};
+use crate::sys::unnamed::unnamed_file;
 use crate::{Error, ErrorKind, Result};
 
 /// Where large temporary files go unless the caller says otherwise, as in the Go image library.
@@ -86,37 +86,6 @@ fn spool<'a>(
     }
     item.finish("done");
     Ok(Arc::new(out))
-}
-
-/// A file in `dir` that has no name and vanishes with its descriptor.
-pub(crate) fn unnamed_file(dir: &Path) -> Result<File> {
-    let failed = |e: io::Error| {
-        Error::io("creating a temporary file", dir, e).hint("is the directory there and writable?")
-    };
-    let tmpfile = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_TMPFILE)
-        .open(dir);
-    match tmpfile {
-        Ok(file) => return Ok(file),
-        // File systems without O_TMPFILE say EOPNOTSUPP, old kernels EISDIR or ENOENT.
-        Err(e)
-            if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
-        }
-        Err(e) => return Err(failed(e)),
-    }
-    let path = dir.join(format!(".orlop-{}", crate::id::random_hex_id()));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    std::fs::remove_file(&path).map_err(failed)?;
-    Ok(file)
 }
 
 /// Goes back to the beginning of a temporary file and tells its length.

@@ -171,6 +171,11 @@ impl TarIndex {
         Ok(Self { file, members })
     }
 
+    /// How many names it has.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether there is a member of that name, of whatever type.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.members.contains_key(&clean(name))

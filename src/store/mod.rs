@@ -50,10 +50,12 @@ pub use requests::{
 };
 pub(crate) use transplant::MARKS;
 
+use crate::Dialect;
 use crate::config::StoreOptions;
 use crate::driver::Driver;
 use crate::record::{Container, Image, Layer};
 use crate::sys::lock::Token;
+use crate::thin::Repository;
 use mounts::Mounts;
 use order::{Containers, Images, Layers, OtherImages, OtherLayers, SplitImages};
 use paths::Paths;
@@ -120,6 +122,16 @@ impl Store {
     /// The driver's name (`overlay`, `vfs`).
     pub fn driver_name(&self) -> &str {
         self.driver.name()
+    }
+
+    /// Whose layout the driver's layers have; `None` where the driver is not overlay.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.driver.dialect()
+    }
+
+    /// Has the driver look for a layer that has just been published in that repository, if it uses it.
+    pub(crate) fn layer_published(&self, repository: &Repository) -> crate::Result<()> {
+        self.driver.layer_published(repository)
     }
 
     /// Whether what is written is brought to the disk before it counts; not with `sync = "none"`.

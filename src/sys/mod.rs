@@ -23,6 +23,7 @@ pub(crate) mod remove;
 pub(crate) mod staged_dir;
 pub(crate) mod tempdir;
 pub(crate) mod threads;
+pub(crate) mod unnamed;
 pub(crate) mod userns;
 pub(crate) mod verity;
 pub(crate) mod xattrat;

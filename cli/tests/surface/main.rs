@@ -13,5 +13,7 @@ mod mistakes;
 mod normal;
 mod output;
 mod sandbox;
+#[cfg(feature = "thin")]
+mod thin;
 mod unfit;
 mod usage;

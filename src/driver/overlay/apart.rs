@@ -54,7 +54,7 @@ impl Overlay {
                 .detail("the layer is a plain directory")
                 .hint("use the directory as it is"))
         };
-        self.plan_apart(id, options, plain, |plan, mounted, _| {
+        let made = self.plan_apart(id, options, plain, |plan, mounted, _| {
             // Two mounts of one upper directory would not see each other's changes.
             let made = if mounted && plan.upper.is_some() {
                 Err(Error::new(ErrorKind::Busy, format!("mounting layer {id}"))
@@ -65,7 +65,13 @@ impl Overlay {
                 plan.mount_detached()
             };
             made.map_err(|e| e.id(id.as_str()))
-        })
+        })?;
+        let layer = self.locate(id)?;
+        if !is_overlay_mount(&self.merged(&layer)) {
+            // The mount that was made needs no other one.
+            self.release_nested(&layer);
+        }
+        Ok(made)
     }
 
     /// Plans a mount and uses the plan, which is told whether the layer is mounted now and whether there are composefs layers in it, while this process neither mounts nor unmounts
@@ -104,8 +110,14 @@ impl Overlay {
         let mounted = is_overlay_mount(&merged);
         let heal = if mounted { Heal::No } else { Heal::OnDisk };
         let mut places = Places::of(&self.home, None);
+        // A description is of no use without what it names, which stays until the layer is unmounted, or the driver shut down.
+        let held = self.acquire_nested(&layer)?;
         let plan = self.plan(&layer, &merged, &how, heal, &mut places);
         let done = plan.and_then(|plan| then(plan, mounted, !places.is_empty()));
+        drop(held);
+        if done.is_err() && !mounted {
+            self.release_nested(&layer);
+        }
         drop(places);
         drop(uses);
         self.counts.tidy(id, slot);

@@ -44,6 +44,32 @@ impl Overlay {
         Ok(open)
     }
 
+    /// The content of the layers below `layer` as it is seen from there, newest first, open: it stays readable whatever is unmounted.
+    pub(super) fn open_lowers(
+        &self,
+        layer: &LayerDir,
+        lowers: &[LayerDir],
+    ) -> Result<Vec<OwnedFd>> {
+        let user = format!("{}: its changes", layer.id);
+        let held = self.rules.acquire(self, &user, lowers)?;
+        let outcome = lowers.iter().try_fold(Vec::new(), |mut open, lower| {
+            match self.rules.nested(self, lower)? {
+                None => open.extend(self.open_contents(std::slice::from_ref(lower))?),
+                Some(nested) => {
+                    for dir in nested {
+                        open.push(layout::open_dir(&dir.absolute)?);
+                    }
+                }
+            }
+            Ok(open)
+        });
+        if held.is_some() {
+            drop(held);
+            self.rules.release(self, &user, lowers);
+        }
+        outcome
+    }
+
     /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.
     pub(super) fn check_content(&self, layer: &LayerDir) -> Result<Vec<usize>> {
         self.content_of(layer)?;

@@ -109,7 +109,10 @@ impl Overlay {
     fn check_depth(&self, making: &Making) -> Result<()> {
         let Some(most) = self.rules.shape().max_depth else { return Ok(()) };
         let Some(parent) = &making.parent else { return Ok(()) };
-        let depth = self.lowers(parent, Heal::No)?.len() + 1;
+        let mut depth = self.rules.weight(parent)?;
+        for lower in &self.lowers(parent, Heal::No)? {
+            depth += self.rules.weight(lower)?;
+        }
         if depth <= most {
             return Ok(());
         }

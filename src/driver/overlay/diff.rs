@@ -55,7 +55,7 @@ impl Overlay {
             for lower in &lowers {
                 self.check_content(lower)?;
             }
-            return Ok(Source::Upper { own, lowers: self.open_contents(&lowers)? });
+            return Ok(Source::Upper { own, lowers: self.open_lowers(&layer, &lowers)? });
         }
         // What the kernel left in a lower layer it shows only to a mount that is told of it (DEF-2, DIF-8).
         let mut words: &[&str] = &[];
@@ -106,7 +106,7 @@ impl Overlay {
             return Ok(None);
         }
         let mut above = self.open_contents(std::slice::from_ref(layer))?;
-        above.extend(self.open_contents(between)?);
+        above.extend(self.open_lowers(layer, between)?);
         Ok(Some(above))
     }
 

@@ -19,6 +19,7 @@ use super::program::{self, More};
 use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
+use crate::thin::Held;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
@@ -224,6 +225,34 @@ impl Overlay {
     }
 
     fn mount_new(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
+        let held = self.acquire_nested(layer)?;
+        let outcome = self.mount_overlay(layer, merged, how);
+        drop(held);
+        if outcome.is_err() {
+            self.release_nested(layer);
+        }
+        outcome
+    }
+
+    /// Makes sure of what the layers below stand for.
+    pub(super) fn acquire_nested(&self, layer: &LayerDir) -> Result<Option<Held>> {
+        let lowers = self.lowers(layer, Heal::No)?;
+        self.rules
+            .acquire(self, layer.id.as_str(), &lowers)
+            .map_err(|e| e.context(format!("mounting layer {}", layer.id)).id(layer.id.as_str()))
+    }
+
+    /// Gives it back. A layer whose lists are damaged must still be unmounted.
+    pub(super) fn release_nested(&self, layer: &LayerDir) {
+        match self.lowers(layer, Heal::No) {
+            Ok(lowers) => self.rules.release(self, layer.id.as_str(), &lowers),
+            Err(error) => {
+                tracing::debug!(layer = %layer.id, %error, "its layers below are not known")
+            }
+        }
+    }
+
+    fn mount_overlay(&self, layer: &LayerDir, merged: &Path, how: &How) -> Result<()> {
         let mut places = Places::of(&self.home, self.owners_below(&how.maps)?);
         let mut plan = self.plan(layer, merged, how, Heal::OnDisk, &mut places)?;
         if is_dead_mount(merged) {
@@ -291,19 +320,21 @@ impl Overlay {
         } else {
             self.detach_merged(layer, merged)?;
         }
+        self.release_nested(layer);
         if layer.place != Place::Home {
             return remove_tree(&self.run.join(&layer.id));
         }
-        if self.rules.shape().after_unmount == AfterUnmount::Keep {
-            return Ok(());
-        }
-        if self.rules.shape().after_unmount == AfterUnmount::Remove {
-            return match std::fs::remove_dir(merged) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                done => done.map_err(|e| {
-                    Error::io("removing the mount point", merged, e).id(layer.id.as_str())
-                }),
-            };
+        match self.rules.shape().after_unmount {
+            AfterUnmount::Swap => {}
+            AfterUnmount::Keep => return Ok(()),
+            AfterUnmount::Remove => {
+                return match std::fs::remove_dir(merged) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                    done => done.map_err(|e| {
+                        Error::io("removing the mount point", merged, e).id(layer.id.as_str())
+                    }),
+                };
+            }
         }
         // A fresh directory in place of the mount point drops the copies of the mount in other mount namespaces.
         let look = match DirLook::of(merged) {

@@ -28,9 +28,11 @@ pub(super) const STAGING: &str = "staging";
 pub(super) const MOUNT_PROGRAM_FLAG: &str = ".has-mount-program";
 /// The node of the home's device, for quotas on older kernels.
 pub(super) const BACKING_DEVICE: &str = "backingFsBlockDev";
+/// The mount points of repositories.
+pub(super) const REPOSITORIES: &str = "cvmfs";
 /// What the home has beside its layers.
-pub(super) const RESERVED: [&str; 5] =
-    [LINKS, STAGING, TEMP_DIRS, MOUNT_PROGRAM_FLAG, BACKING_DEVICE];
+pub(super) const RESERVED: [&str; 6] =
+    [LINKS, STAGING, TEMP_DIRS, MOUNT_PROGRAM_FLAG, BACKING_DEVICE, REPOSITORIES];
 /// Prefixes of the probes' directories, which a crash can leave behind (DEF-28).
 pub(super) const PROBES: [&str; 4] =
     ["compat", "metacopy-check", "opaque-bug-check", "volatile-check"];
@@ -97,7 +99,10 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Reads a small text, without its trailing newline.
+/// Reads a small text, without its trailing newline; `None` if there is no such file.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for what is no text, or too long.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = read_small(path)? else { return Ok(None) };
     let mut text =

@@ -37,7 +37,7 @@ mod words;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
@@ -57,6 +57,7 @@ use super::{
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
+use crate::thin::Repository;
 use crate::{Dialect, IdMaps, LayerId, Result};
 
 /// The name that the driver reports, and that of its directory in additional stores (IDN-2).
@@ -107,7 +108,7 @@ impl Overlay {
             Some(dialect) => dialect,
             None => detect(&home)?.unwrap_or_default(),
         };
-        let rules = dialect::rules(dialect);
+        let rules = dialect::rules(dialect, &home);
         let options = rules.parse(options)?;
         // Programs have words of their own.
         let for_program = || {
@@ -164,6 +165,10 @@ fn is_rootless() -> bool {
 impl Driver for Overlay {
     fn name(&self) -> &'static str {
         self.rules.dialect().driver_name()
+    }
+
+    fn layer_published(&self, repository: &Repository) -> Result<()> {
+        self.rules.refresh(self, repository)
     }
 
     fn dialect(&self) -> Option<Dialect> {
@@ -273,6 +278,7 @@ impl Driver for Overlay {
         let diff = layer.diff();
         staging.adopt_root(&diff)?;
         self.adopt_content(staging.root(), &layer)?;
+        self.rules.applying(self, &layer, staging.root())?;
         staging.commit(&diff, id)?;
         self.tidy_temp_dirs();
         Ok(())
@@ -301,6 +307,18 @@ impl Driver for Overlay {
             return Ok((self.tree_to_change(id, options)?, unpack));
         }
         Ok((open_dir(&layer.diff())?, unpack))
+    }
+
+    fn apply_diff(
+        &self,
+        id: &LayerId,
+        options: &ApplyOptions,
+        tar: &mut (dyn Read + Send),
+    ) -> Result<u64> {
+        let (root, options) = self.content(id, options)?;
+        let size = archive::unpack(tar, root.as_fd(), &options)?;
+        self.rules.applying(self, &self.locate_own(id)?, root.as_fd())?;
+        Ok(size)
     }
 
     fn diff(
@@ -386,6 +404,7 @@ impl Driver for Overlay {
     }
 
     fn cleanup(&self) -> Result<()> {
+        self.rules.release_all(self);
         self.release_home()
     }
 

@@ -130,6 +130,10 @@ impl Overlay {
             Lower { short: self.shorten(&path), absolute: path }
         }));
         for (n, (lower, older)) in below.iter().enumerate() {
+            if let Some(nested) = self.rules.nested(self, lower)? {
+                lowers.extend(nested);
+                continue;
+            }
             let here = lower.place == Place::Home;
             let leads = |link: &LinkId| match here {
                 true => near.leads_to(link, &lower.id),
@@ -236,7 +240,7 @@ impl Overlay {
     }
 
     /// A path as seen from the home.
-    fn shorten(&self, path: &Path) -> PathBuf {
+    pub(super) fn shorten(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.home).unwrap_or(path).to_path_buf()
     }
 

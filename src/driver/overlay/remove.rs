@@ -24,6 +24,13 @@ impl Overlay {
         }
     }
 
+    /// The links that go with a layer.
+    fn links_of(&self, layer: &LayerDir) -> Result<Vec<PathBuf>> {
+        let mut links = short_links(layer)?;
+        links.extend(self.rules.more_links(layer));
+        Ok(links)
+    }
+
     /// The layer to remove: in the home also what is no directory, a link or a file in the place of one.
     fn removable(&self, id: &LayerId) -> Result<Option<LayerDir>> {
         let layer = self.layer_dir(id.clone(), &self.home, Place::Home);
@@ -35,7 +42,7 @@ impl Overlay {
 
     /// Removes a layer directory and its short link.
     pub(super) fn remove_layer(&self, layer: &LayerDir) -> Result<()> {
-        let links = short_links(layer)?;
+        let links = self.links_of(layer)?;
         let served = self.served(layer);
         let slot = self.counts.slot(&layer.id);
         let mut uses = self.release(layer, &slot)?;
@@ -51,7 +58,7 @@ impl Overlay {
     /// Moves the layer aside: its directory first, so that a layer that a failure leaves there has its link, too.
     pub(super) fn remove_later(&self, id: &LayerId) -> Result<Box<dyn Trash>> {
         let Some(layer) = self.removable(id)? else { return self.remove_stray_links(id) };
-        let links = short_links(&layer)?;
+        let links = self.links_of(&layer)?;
         let served = self.served(&layer);
         let slot = self.counts.slot(id);
         let mut uses = self.release(&layer, &slot)?;
@@ -95,6 +102,9 @@ impl Overlay {
         }
         self.clear_parts(layer)?;
         let merged = self.merged(layer);
+        if is_mount_point(&merged)? {
+            self.release_nested(layer);
+        }
         if layer.place == Place::ImageStore && is_mount_point(&merged)? {
             detach_all(&merged)?;
         }

@@ -4,6 +4,7 @@ mod above;
 mod additional;
 mod apart;
 mod composefs;
+mod cvmfs;
 mod diffs;
 mod ids;
 mod ids_beside_go;

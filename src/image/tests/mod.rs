@@ -7,6 +7,7 @@ mod loading;
 mod mapped;
 mod refusing;
 mod saving;
+mod thin;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use crate::{Dialect, Result};
 /// Its answers, all but a few of which are the usual ones.
 pub(super) struct Containers;
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     home_mode: 0o755,
     links_mode: Some(0o755),
     keeps_temp_dirs: true,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::cvmfs::{HOME_FLAG, PARENT};
 use super::moby::COMMITTED;
 use crate::driver::overlay::chain::is_reserved;
 use crate::driver::overlay::{layout, legacy};
@@ -13,6 +14,10 @@ use crate::{Dialect, Error, Result};
 /// # Errors
 /// When the home cannot be read.
 pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
+    // The flag is ours; the directory is the plugin's, which makes it at once.
+    if home.join(HOME_FLAG).symlink_metadata().is_ok() {
+        return Ok(Some(Dialect::Cvmfs));
+    }
     // Only Docker's driver has this name today; containers/storage takes it for an alias of its own.
     let moby = home.file_name().is_some_and(|name| name == Dialect::Moby.driver_name());
     let by_name = if moby { of_layer } else { of_layer_of_containers };
@@ -26,6 +31,9 @@ pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
         }
         entries => entries.map_err(failed)?,
     };
+    if moby && home.join(layout::REPOSITORIES).is_dir() {
+        return Ok(Some(Dialect::Cvmfs));
+    }
     // Up to the first that tells: a home has thousands.
     for entry in entries {
         let entry = entry.map_err(failed)?;
@@ -52,6 +60,9 @@ fn of_layer_of_containers(layer: &Path) -> Option<Dialect> {
 /// What one layer tells.
 fn of_layer(layer: &Path) -> Option<Dialect> {
     let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
+    if has(PARENT) {
+        return Some(Dialect::Cvmfs);
+    }
     if has(layout::LOWER_LAYERS) || has("empty") {
         return Some(Dialect::Containers);
     }

@@ -5,6 +5,7 @@
 //! data: only the driver itself mounts, unmounts and reads marks.
 
 mod containers;
+mod cvmfs;
 mod detect;
 mod legacy;
 mod moby;
@@ -12,22 +13,26 @@ mod moby;
 pub(in crate::driver) use self::detect::detect;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir};
 use super::create::ParentFiles;
 use super::layout::DirLook;
+use super::mount::Lower;
 use crate::archive::Compat;
 use crate::driver::options::OverlayOptions;
+use crate::thin::{Held, Repository};
 use crate::{Dialect, IdMaps, LayerId, Result};
 
-/// The answers of a dialect, for one driver.
-pub(super) fn rules(dialect: Dialect) -> Box<dyn Rules> {
+/// The answers of a dialect, for the driver of the home at `home`.
+pub(super) fn rules(dialect: Dialect, home: &Path) -> Box<dyn Rules> {
     match dialect {
         Dialect::Containers => Box::new(containers::Containers),
         Dialect::Moby => Box::new(moby::Moby),
         Dialect::Legacy => Box::new(legacy::Legacy),
+        Dialect::Cvmfs => Box::new(cvmfs::Cvmfs::new(home)),
     }
 }
 
@@ -77,7 +82,7 @@ pub(super) enum AfterUnmount {
     Swap,
     /// It is removed.
     Remove,
-    /// It stays.
+    /// It stays as it is.
     Keep,
 }
 
@@ -188,6 +193,53 @@ pub(super) trait Rules: Send + Sync {
     ) -> BTreeMap<String, String> {
         let _ = layer;
         rows
+    }
+
+    /// Before the layer gets `content`: writes down what others are to know of it.
+    fn applying(&self, driver: &Overlay, layer: &LayerDir, content: BorrowedFd<'_>) -> Result<()> {
+        let _ = (driver, layer, content);
+        Ok(())
+    }
+
+    /// The directories that stand in a layer's place where it lies below another one, newest first; `None` for its own.
+    fn nested(&self, driver: &Overlay, layer: &LayerDir) -> Result<Option<Vec<Lower>>> {
+        let _ = (driver, layer);
+        Ok(None)
+    }
+
+    /// How many lower directories a layer stands for.
+    fn weight(&self, layer: &LayerDir) -> Result<usize> {
+        let _ = layer;
+        Ok(1)
+    }
+
+    /// Makes sure that what [`Rules::nested`] names of these layers is there, until `user` gives it back; it does not go before the
+    /// guard does.
+    fn acquire(&self, driver: &Overlay, user: &str, lowers: &[LayerDir]) -> Result<Option<Held>> {
+        let _ = (driver, user, lowers);
+        Ok(None)
+    }
+
+    /// Gives back what [`Rules::acquire`] has made sure of.
+    fn release(&self, driver: &Overlay, user: &str, lowers: &[LayerDir]) {
+        let _ = (driver, user, lowers);
+    }
+
+    /// Gives back everything, whoever had it.
+    fn release_all(&self, driver: &Overlay) {
+        let _ = driver;
+    }
+
+    /// Looks for what is new in a repository, if that is in use.
+    fn refresh(&self, driver: &Overlay, repository: &Repository) -> Result<()> {
+        let _ = (driver, repository);
+        Ok(())
+    }
+
+    /// The links that a layer has beside its short one, and that go with it.
+    fn more_links(&self, layer: &LayerDir) -> Vec<PathBuf> {
+        let _ = layer;
+        Vec::new()
     }
 
     /// The rows of `status`, of those that today's driver has.

@@ -1,0 +1,21 @@
+//! Thin images: an image whose one layer holds `thin.json`, a list of layers that lie unpacked in CernVM-FS repositories
+//! (`overlay-driver.md` 18).
+//!
+//! The document and the archive that it travels in, the repositories' mounts, and the way of a new layer into a repository. Knows
+//! nothing of drivers or stores.
+
+mod archive;
+mod client;
+mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod repositories;
+mod upload;
+mod url;
+
+pub use archive::write_archive;
+pub(crate) use client::Client;
+pub use document::{FILE_NAME, MAX_LAYERS, ThinImage, ThinLayer};
+pub(crate) use repositories::{Held, Method, Repositories};
+pub use upload::{LayerUpload, PackedLayer, Patience, Publication, publish};
+pub use url::{CvmfsUrl, Repository};

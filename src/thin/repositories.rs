@@ -1,0 +1,247 @@
+//! The repositories that layers are mounted from, as a driver shows them: `<home>/cvmfs/<repository>`, or the same below its run root
+//! (CVM-11, CVM-17, CVM-18).
+//!
+//! A repository is mounted for as long as a layer of this process is on it. Overlays that other processes have made lose nothing when it
+//! is unmounted, since the kernel gives each overlay mounts of its own; and whoever needs it next mounts it again. Between the two, from
+//! the mount of the repository to that of the overlay on it, a lock on `<home>/cvmfs` keeps others from unmounting.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::FlockOperation;
+
+use super::client::Client;
+use super::url::{CvmfsUrl, Repository};
+use crate::sys::mount::{detach, is_dead_mount, is_mount_point};
+use crate::{Error, ErrorKind, Result};
+
+/// The directory in a driver's home or run root.
+const DIRECTORY: &str = "cvmfs";
+
+/// Who mounts the repositories (CVM-4).
+#[derive(Debug, Clone)]
+pub(crate) enum Method {
+    /// This library, by the programs of the client.
+    Internal(Client),
+    /// Somebody else, below the directory named here or right where they are shown.
+    External(PathBuf),
+}
+
+/// The repositories of one home.
+#[derive(Debug)]
+pub(crate) struct Repositories {
+    directory: PathBuf,
+    method: Method,
+    /// Who in this process uses which; a repository that nobody uses is not there.
+    users: Mutex<BTreeMap<Repository, BTreeSet<String>>>,
+}
+
+/// As long as this is there, no repository of the home is unmounted.
+#[derive(Debug)]
+pub(crate) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A program that another thread has just begun may have a copy of the descriptor, and closing ours would not be enough.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl Repositories {
+    /// The repositories that are shown in `above`; nothing is touched.
+    pub(crate) fn new(above: &Path, method: Method) -> Self {
+        Self { directory: above.join(DIRECTORY), method, users: Mutex::default() }
+    }
+
+    /// Where a repository is shown.
+    pub(crate) fn place(&self, repository: &Repository) -> PathBuf {
+        self.directory.join(repository.as_str())
+    }
+
+    /// Where a layer lies, with the repository in use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayerUnknown`] when the repository has no such folder; [`ErrorKind::Corrupt`] when a link is on the way to it: what
+    /// is published can point to anything.
+    pub(crate) fn folder(&self, url: &CvmfsUrl) -> Result<PathBuf> {
+        let mut path = self.place(url.repository());
+        for part in url.folder().split('/') {
+            path.push(part);
+            let failed = |kind| {
+                Error::new(kind, format!("looking for the layer {url}"))
+                    .path(&path)
+                    .hint("is the layer published, and has the client seen the news?")
+            };
+            match path.symlink_metadata() {
+                Ok(m) if m.is_dir() => {}
+                Ok(_) => {
+                    return Err(failed(ErrorKind::Corrupt).detail("it is not a directory"));
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return Err(failed(ErrorKind::LayerUnknown));
+                }
+                Err(e) => return Err(failed(ErrorKind::Io).caused_by(e)),
+            }
+        }
+        Ok(path)
+    }
+
+    /// Brings repositories into use for `user`, all of them or none; those that are not mounted, or no longer answer, are mounted.
+    ///
+    /// # Errors
+    /// When one cannot be mounted, or nobody has mounted it.
+    pub(crate) fn acquire(&self, user: &str, repositories: &BTreeSet<Repository>) -> Result<Held> {
+        let held = self.hold()?;
+        let mut users = self.users();
+        let mut done = Vec::new();
+        for repository in repositories {
+            if let Err(e) = self.make_ready(repository) {
+                done.into_iter().for_each(|r| self.give_back(&mut users, user, r));
+                return Err(e);
+            }
+            if users.entry(repository.clone()).or_default().insert(user.to_owned()) {
+                done.push(repository);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Takes repositories out of the use of `user`; those that nobody in this process uses any more are unmounted, also if none did: then
+    /// they are those of a process that has ended.
+    pub(crate) fn release(&self, user: &str, repositories: &BTreeSet<Repository>) {
+        match self.hold() {
+            Ok(_held) => {
+                let mut users = self.users();
+                repositories.iter().for_each(|r| self.give_back(&mut users, user, r));
+            }
+            Err(error) => tracing::warn!(%error, "repositories stay mounted"),
+        }
+    }
+
+    /// Unmounts all, whoever has mounted them (CVM-17).
+    pub(crate) fn release_all(&self) {
+        self.users().clear();
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let all = names.filter_map(|name| Repository::new(name).ok()).collect();
+        self.release("", &all);
+    }
+
+    /// Has the client look for what is new in a repository, if it is mounted, be it by another
+    /// process (CVM-22).
+    ///
+    /// # Errors
+    /// When the client's program fails.
+    pub(crate) fn refresh(&self, repository: &Repository) -> Result<()> {
+        match &self.method {
+            Method::Internal(client) if is_mount_point(&self.place(repository))? => {
+                client.refresh(repository)
+            }
+            Method::Internal(_) | Method::External(_) => Ok(()),
+        }
+    }
+
+    fn users(&self) -> MutexGuard<'_, BTreeMap<Repository, BTreeSet<String>>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self) -> Result<Held> {
+        let failed = |e: io::Error| Error::io("locking the repositories at", &self.directory, e);
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory).map_err(failed)?;
+        let directory = File::open(&self.directory).map_err(failed)?;
+        loop {
+            match rustix::fs::flock(&directory, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                locked => return locked.map(|()| Held(directory)).map_err(|e| failed(e.into())),
+            }
+        }
+    }
+
+    fn give_back(
+        &self,
+        users: &mut BTreeMap<Repository, BTreeSet<String>>,
+        user: &str,
+        repository: &Repository,
+    ) {
+        if let Entry::Occupied(mut used) = users.entry(repository.clone()) {
+            used.get_mut().remove(user);
+            if !used.get().is_empty() {
+                return;
+            }
+            used.remove();
+        }
+        if let Method::Internal(client) = &self.method {
+            let place = self.place(repository);
+            // A link is from a time when others mounted the repositories.
+            if !place.is_symlink()
+                && let Err(error) = client.unmount(repository, &place)
+            {
+                tracing::warn!(%error, "a repository stays mounted");
+            }
+        }
+    }
+
+    fn make_ready(&self, repository: &Repository) -> Result<()> {
+        let place = self.place(repository);
+        match &self.method {
+            Method::Internal(client) => {
+                make_mount_point(&place)?;
+                if is_dead_mount(&place) {
+                    tracing::warn!(%repository, "it no longer answers, and is mounted again");
+                    detach(&place).map_err(|e| Error::io("unmounting", &place, e))?;
+                }
+                if is_mount_point(&place)? {
+                    return Ok(());
+                }
+                client.mount(repository, &place)
+            }
+            Method::External(root) => lead_to(&place, &root.join(repository.as_str()), repository),
+        }
+    }
+}
+
+/// Makes the directory that a repository is mounted at, in place of a link that may be there.
+fn make_mount_point(place: &Path) -> Result<()> {
+    let failed = |e| Error::io("making the mount point", place, e);
+    if place.is_symlink() {
+        std::fs::remove_file(place).map_err(failed)?;
+    }
+    match DirBuilder::new().mode(0o755).create(place) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(failed),
+    }
+}
+
+/// Shows at `place` a repository that somebody else has mounted at `mounted`, unless it is mounted right there.
+fn lead_to(place: &Path, mounted: &Path, repository: &Repository) -> Result<()> {
+    let failed = |e| Error::io("making the link", place, e);
+    match place.symlink_metadata() {
+        Ok(m) if m.is_symlink() => {
+            let target = std::fs::read_link(place).map_err(failed)?;
+            if target != mounted {
+                std::fs::remove_file(place).map_err(failed)?;
+                symlink(mounted, place).map_err(failed)?;
+            }
+        }
+        // Fails for one that is mounted over, or has content.
+        Ok(m) if m.is_dir() && std::fs::remove_dir(place).is_err() => return Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => symlink(mounted, place).map_err(failed)?,
+    }
+    // A look into it is what makes an automounter mount it.
+    std::fs::read_dir(mounted).map(drop).map_err(|e| {
+        Error::new(ErrorKind::Prerequisites, format!("using the repository {repository}"))
+            .path(mounted)
+            .detail("nobody has mounted it there")
+            .hint("mount it, or let orlop do so: cvmfsMountMethod=internal")
+            .caused_by(e)
+    })
+}
+
+#[cfg(test)]
+mod tests;
