@@ -293,7 +293,7 @@ typedef struct orlop_config_options {
     struct orlop_id_maps uid_map;
     // Group id map of the store; only with only_given.
     struct orlop_id_maps gid_map;
-    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin) or "moby" (Docker's overlay2, with the graph
+    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby" (Docker's overlay2, with the graph
     // root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
     const char *dialect;
 } orlop_config_options;
@@ -713,7 +713,7 @@ void orlop_driver_free(struct orlop_driver *driver);
 // Errors: ORLOP_ERR_INVALID_ARGUMENT for NULL.
 int32_t orlop_driver_name(const struct orlop_driver *driver, struct orlop_buf *name, struct orlop_error **error);
 
-// Whose layout the driver's layers have, "containers" or "moby", as text; empty for vfs.
+// Whose layout the driver's layers have, "containers", "moby", "legacy" or "cvmfs", as text; empty for vfs.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.

@@ -72,6 +72,6 @@ mod tests {
             assert_eq!(dialect.to_string().parse::<Dialect>().unwrap(), dialect);
         }
         let e = "overlay3".parse::<Dialect>().unwrap_err();
-        assert!(e.to_string().contains("containers, moby, cvmfs"), "{e}");
+        assert!(e.to_string().contains("containers, moby, legacy, cvmfs"), "{e}");
     }
 }

@@ -80,7 +80,7 @@ pub unsafe extern "C" fn orlop_driver_name(
     }
 }
 
-/// Whose layout the driver's layers have, "containers" or "moby", as text; empty for vfs.
+/// Whose layout the driver's layers have, "containers", "moby", "legacy" or "cvmfs", as text; empty for vfs.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.

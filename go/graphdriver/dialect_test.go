@@ -17,6 +17,11 @@ func TestOpenDialect(t *testing.T) {
 	if d.String() != "overlay2" {
 		t.Errorf("named %q", d.String())
 	}
+	dialect, err := d.(interface{ Dialect() (string, error) }).Dialect()
+	must(t, err)
+	if dialect != "moby" {
+		t.Errorf("dialect %q", dialect)
+	}
 	must(t, d.Create("base", "", nil))
 	must(t, d.CreateReadWrite("top", "base", nil))
 	dir, err := d.Get("base", drivers.MountOpts{})

@@ -110,6 +110,12 @@ type driver[Cleanup ~func() error, Addition ~struct{ Path string }] struct {
 	count  uint64
 }
 
+// Dialect is whose layout the layers have: "containers", unless OpenDialect has opened the driver.
+func (d *driver[Cleanup, Addition]) Dialect() (string, error) {
+	defer runtime.KeepAlive(d)
+	return d.opened.Dialect()
+}
+
 // String is the name.
 func (d *driver[Cleanup, Addition]) String() string { return d.name }
 

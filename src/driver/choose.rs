@@ -143,8 +143,15 @@ pub fn of(options: &StoreOptions) -> Result<Box<dyn Driver>> {
     let StoreOptions { graph_root, run_root, driver_options, .. } = options;
     let image_store = options.image_store.as_deref();
     if let Some(dialect) = options.dialect {
-        refuse_beside_dialect(options, dialect)?;
-        open_dialect(dialect, graph_root, run_root, driver_options)
+        let name = name_beside_dialect(options, dialect)?;
+        let roots = Roots {
+            graph: graph_root,
+            run: run_root,
+            image_store,
+            options: driver_options,
+            dialect: Some(dialect),
+        };
+        roots.open(name)
     } else if options.driver.is_empty() {
         choose(graph_root, run_root, image_store, &options.driver_priority, driver_options)
     } else {
@@ -152,8 +159,8 @@ pub fn of(options: &StoreOptions) -> Result<Box<dyn Driver>> {
     }
 }
 
-/// A home of another dialect is one directory: nothing else can be part of its store.
-fn refuse_beside_dialect(options: &StoreOptions, dialect: Dialect) -> Result<()> {
+/// The name of a driver of that dialect. A home of a foreign one is one directory: nothing else can be part of its store.
+fn name_beside_dialect(options: &StoreOptions, dialect: Dialect) -> Result<&'static str> {
     let wrong = |why: String| {
         Err(Error::new(ErrorKind::Config, format!("opening a store of the dialect {dialect}"))
             .detail(why))
@@ -163,8 +170,10 @@ fn refuse_beside_dialect(options: &StoreOptions, dialect: Dialect) -> Result<()>
         return wrong("such a store has no separate root for images".to_owned());
     }
     match options.driver.as_str() {
-        "" => Ok(()),
-        named if named == driver => Ok(()),
+        "" => Ok(driver),
+        named if named == driver => Ok(driver),
+        // The plugin's home, where podman's has the other name.
+        "overlay2" if dialect == Dialect::Cvmfs => Ok("overlay2"),
         named => wrong(format!("its driver is called {driver}, and {named:?} is configured")),
     }
 }

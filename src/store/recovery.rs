@@ -7,7 +7,7 @@ use super::kind::{AWAITS_OWNER, INCOMPLETE};
 use super::order::{Before, Held, Layers};
 use super::table::Edit;
 use super::waste::Waste;
-use crate::record::Layer;
+use crate::record::{Image, Layer};
 use crate::sys::{atomic, tempdir};
 use crate::{LayerId, Result};
 
@@ -76,7 +76,7 @@ impl Store {
                 return Ok(());
             }
         };
-        let copies = self.mapped_copies(held);
+        let copies = self.layers_of_images(held);
         let owner = |layer: &str| owned.iter().find(|(l, _)| l == layer).map(|(_, id)| id);
         let mut unfinished = Vec::new();
         for id in incomplete {
@@ -123,8 +123,11 @@ impl Store {
         Ok(())
     }
 
-    fn mapped_copies(&self, held: &Held<Layers>) -> Result<HashSet<String>> {
+    fn layers_of_images(&self, held: &Held<Layers>) -> Result<HashSet<String>> {
         let (_, images) = self.images.read(held)?;
-        Ok(images.iter().flat_map(|image| image.mapped_layers.iter().cloned()).collect())
+        let of = |image: &Image| {
+            image.mapped_layers.iter().chain([&image.layer]).cloned().collect::<Vec<_>>()
+        };
+        Ok(images.iter().flat_map(of).collect())
     }
 }

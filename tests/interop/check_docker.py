@@ -78,6 +78,21 @@ def _(area):
         docker.docker("rm", "-f", "runs")
 
 
+@test("docker-layers-are-listed-by-the-driver")
+def _(area):
+    """17 and rule 3 of 20: a home named overlay2 tells by its layers whose it is, and nothing of it is changed."""
+    with Dockerd(area) as docker:
+        stocked(docker, area)
+        home = f"{docker.root}/overlay2"
+        before = tree(home)
+        layers = sorted(name for name in os.listdir(home) if os.path.isdir(f"{home}/{name}/diff"))
+        for words in (["--dialect", "moby"], ["-s", "overlay2"]):
+            told = area.run(area.options.orlop, "-g", docker.root, "-R", area.dir("run"), *words,
+                            "storage-layers").text.split()
+            equal(sorted(told), layers, f"layers, by {words}")
+        same_mapping(tree(home), before, "docker's layers")
+
+
 @test("docker-images-are-taken-over-beside-the-daemon")
 def _(area):
     need("podman", "skopeo")

@@ -58,6 +58,7 @@ fn driver_only(driver: *const orlop_driver) -> Vec<(&'static str, Result<i32, Fa
     let no_buf: *mut orlop_buf = ptr::null_mut();
     vec![
         ("orlop_driver_name", call!(orlop_driver_name(driver, no_buf))),
+        ("orlop_driver_dialect", call!(orlop_driver_dialect(driver, no_buf))),
         ("orlop_driver_prepare", call!(orlop_driver_prepare(driver))),
         ("orlop_driver_cleanup", call!(orlop_driver_cleanup(driver))),
         ("orlop_driver_syncs", call!(orlop_driver_syncs(driver))),

@@ -35,7 +35,7 @@ func (d *Driver) Name() (string, error) {
 	})
 }
 
-// Dialect is whose layout the layers have, "containers" or "moby"; empty for vfs.
+// Dialect is whose layout the layers have, "containers", "moby", "legacy" or "cvmfs"; empty for vfs.
 func (d *Driver) Dialect() (string, error) {
 	return d.text(nil, func(driver *C.orlop_driver, buf *C.orlop_buf, e **C.orlop_error) C.int32_t {
 		return C.orlop_driver_dialect(driver, buf, e)

@@ -17,7 +17,8 @@ use crate::archive::{
     self, Above, Change, Compat, FileSource, PackOptions, TreeFiles, Upper, has_content_elsewhere,
 };
 use crate::driver::{DiffOptions, naive};
-use crate::{IdMaps, LayerId, Result};
+use crate::sys::mount::is_overlay_mount;
+use crate::{Dialect, IdMaps, LayerId, Result};
 
 /// Where the changes are read from.
 enum Source<'a> {
@@ -98,11 +99,15 @@ impl Overlay {
         let Some(at) = lowers.iter().position(|lower| lower.id == *parent) else {
             return Ok(None);
         };
-        // With an index, a change to one name of a file is seen by the others, which are named nowhere.
-        let indexed = self.options.mountopt.split(',').any(|word| word == "index=on");
+        // With an index, a change to one name of a file is seen by the others, which are named nowhere. Views for reading have none; how
+        // a mount that is there was made is not known.
+        let indexed = is_overlay_mount(&self.merged(layer))
+            || self.options.mountopt.split(',').any(|w| matches!(w, "index=on" | "nfs_export=on"));
+        // A thin layer shows something else by itself than below others.
+        let thin = self.rules.dialect() == Dialect::Cvmfs;
         let (between, rest) = lowers.split_at(at);
         let Some((parent, below)) = rest.split_first() else { return Ok(None) };
-        if indexed || self.lowers(parent, Heal::No)? != below {
+        if indexed || thin || self.lowers(parent, Heal::No)? != below {
             return Ok(None);
         }
         let mut above = self.open_contents(std::slice::from_ref(layer))?;

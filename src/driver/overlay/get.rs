@@ -265,15 +265,15 @@ impl Overlay {
                 let maps = Some(&how.maps).filter(|maps| !maps.is_empty());
                 plan.mount_by(program, &More { maps, modes_apart: self.force_mask().is_some() })
             }
-            None => {
-                self.map_plan(layer, &mut plan, &mut places)?;
-                plan.mount()
-            }
+            None => self
+                .map_plan(layer, &mut plan, &mut places)
+                .and_then(|()| plan.mount())
+                .and_then(|()| self.dress_work(&plan, how).inspect_err(|_| drop(detach(merged)))),
         }
-        .and_then(|()| self.dress_work(&plan, how))
         .inspect_err(|_| {
+            // Not where somebody else has mounted meanwhile.
             if self.rules.shape().after_unmount == AfterUnmount::Remove {
-                drop((detach(merged), std::fs::remove_dir(merged)));
+                drop(std::fs::remove_dir(merged));
             }
         })
         .map_err(|e| e.id(layer.id.as_str()))

@@ -75,8 +75,13 @@ impl Overlay {
                 .detail("the layer is mounted")
                 .hint("unmount it first"))
         } else {
-            self.remap(&layer, root, |tree| change_owners(tree, to_container, to_host), label)
-                .and_then(Remapped::commit)
+            self.acquire_nested(&layer).and_then(|held| {
+                let change = |tree: BorrowedFd<'_>| change_owners(tree, to_container, to_host);
+                let outcome = self.remap(&layer, root, change, label).and_then(Remapped::commit);
+                drop(held);
+                self.release_nested(&layer);
+                outcome
+            })
         };
         drop(uses);
         self.counts.tidy(id, slot);

@@ -34,40 +34,50 @@ pub(in crate::driver) fn detect(home: &Path) -> Result<Option<Dialect>> {
     if moby && home.join(layout::REPOSITORIES).is_dir() {
         return Ok(Some(Dialect::Cvmfs));
     }
-    // Up to the first that tells: a home has thousands.
+    // Up to the first that is sure: a home has thousands.
+    let mut likely = None;
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        let reserved = entry.file_name().to_str().is_none_or(is_reserved);
-        if let Some(dialect) = Some(entry.path()).filter(|_| !reserved).and_then(|l| by_name(&l)) {
-            return Ok(Some(dialect));
+        if entry.file_name().to_str().is_none_or(is_reserved) {
+            continue;
+        }
+        match by_name(&entry.path()) {
+            Some(Told::Sure(dialect)) => return Ok(Some(dialect)),
+            Some(Told::Likely(dialect)) => likely = Some(dialect),
+            None => {}
         }
     }
-    Ok(None)
+    Ok(likely)
+}
+
+/// What a layer tells of its home.
+enum Told {
+    /// There is no other explanation.
+    Sure(Dialect),
+    /// A layer that a crash or an earlier engine has left could look like that, too.
+    Likely(Dialect),
 }
 
 /// What one layer of a home of containers/storage tells.
-fn of_layer_of_containers(layer: &Path) -> Option<Dialect> {
-    let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
-    if has(layout::LINK) {
-        return Some(Dialect::Containers);
+fn of_layer_of_containers(layer: &Path) -> Option<Told> {
+    if matches!(layout::read_link_file(layer), Ok(Some(_))) {
+        return Some(Told::Sure(Dialect::Containers));
     }
-    if legacy::is_layer(layer) {
-        return Some(Dialect::Legacy);
-    }
-    has("diff").then_some(Dialect::Containers)
+    legacy::is_layer(layer).then_some(Told::Likely(Dialect::Legacy))
 }
 
 /// What one layer tells.
-fn of_layer(layer: &Path) -> Option<Dialect> {
+fn of_layer(layer: &Path) -> Option<Told> {
     let has = |name: &str| layer.join(name).symlink_metadata().is_ok();
     if has(PARENT) {
-        return Some(Dialect::Cvmfs);
+        return Some(Told::Sure(Dialect::Cvmfs));
     }
     if has(layout::LOWER_LAYERS) || has("empty") {
-        return Some(Dialect::Containers);
+        return Some(Told::Sure(Dialect::Containers));
     }
-    if has(COMMITTED) || has(layout::LINK) && has("diff") && !has("work") {
-        return Some(Dialect::Moby);
+    if has(COMMITTED) {
+        return Some(Told::Sure(Dialect::Moby));
     }
-    None
+    let base = has(layout::LINK) && has("diff") && !has("work");
+    base.then_some(Told::Likely(Dialect::Moby))
 }

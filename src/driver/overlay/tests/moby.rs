@@ -203,7 +203,22 @@ fn a_home_tells_its_dialect() {
     assert_eq!(detect_dialect(driver.home()).unwrap(), Some(Dialect::Containers));
     fs::remove_dir_all(driver.home().join("base/empty")).unwrap();
     assert_eq!(detect_dialect(driver.home()).unwrap(), Some(Dialect::Containers));
+    // What a killed creation leaves looks like a base layer of Docker's.
+    for name in ["0-left", "left", "z-left"] {
+        fs::create_dir_all(driver.home().join(name).join("diff")).unwrap();
+        fs::write(driver.home().join(name).join("link"), "").unwrap();
+    }
+    assert_eq!(detect_dialect(driver.home()).unwrap(), Some(Dialect::Containers));
     assert_eq!(detect_dialect(Path::new("/nowhere/overlay2")).unwrap(), None);
+
+    // Nor does a leftover of 2016 make today's home one of then.
+    let today = TestStore::new();
+    let driver = today.overlay(&[]);
+    chain(&*driver, &["base"]);
+    for name in ["0-old", "old", "z-old"] {
+        fs::create_dir_all(driver.home().join(name).join("root")).unwrap();
+    }
+    assert_eq!(detect_dialect(driver.home()).unwrap(), Some(Dialect::Containers));
 }
 
 #[test]
