@@ -74,7 +74,13 @@ impl DataRoot {
     fn keep_what_others_name(&self, leaving: &mut Leaving) -> Result<()> {
         let mut lowers: HashMap<String, String> = HashMap::new();
         for name in self.layers.names()?.into_iter().filter(|name| name != "l") {
-            let Ok(Some(dir)) = self.layers.find(&name) else { continue };
+            // What cannot be read might lie on anything. A file lies on nothing.
+            let found = self.layers.find(&name);
+            if found.is_err() && self.layers.path().join(&name).symlink_metadata().is_ok_and(|m| m.is_file())
+            {
+                continue;
+            }
+            let Some(dir) = found? else { continue };
             if let Some(lower) = dir.read("lower", 1 << 20)? {
                 lowers.insert(name, String::from_utf8_lossy(&lower).into_owned());
             }

@@ -129,3 +129,21 @@ fn an_unread_record_may_name_any_layer() {
     assert!(f.store().images().unwrap().is_empty());
     assert!(take(&f, &["a:1"], MigrateOptions::default()).unwrap().is_whole());
 }
+
+#[test]
+fn what_cannot_be_read_may_lie_on_any_layer() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base()], None);
+    let odd = f.at("overlay2/odd");
+    std::os::unix::fs::symlink(f.dir.path(), &odd).unwrap();
+    let e = take(&f, &["a:1"], moving()).unwrap_err();
+    assert!(e.to_string().contains("symbolic link"), "{e}");
+    assert_eq!(ids(&f), [id]);
+    // A file lies on nothing.
+    std::fs::remove_file(&odd).unwrap();
+    std::fs::write(&odd, "").unwrap();
+    assert!(take(&f, &["a:1"], moving()).unwrap().images[0].moved);
+}
