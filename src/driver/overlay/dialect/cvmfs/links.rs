@@ -169,7 +169,12 @@ fn write(
         made.iter().chain(inherited.iter().skip(former)).map(LinkId::relative).collect();
     let path = layer.path().join(layout::LOWER);
     if all.is_empty() {
-        return std::fs::remove_file(&path).map_err(|e| Error::io("removing", &path, e));
+        return match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("removing", &path, e))
+            }
+            _ => Ok(()),
+        };
     }
     let durable = !driver.options.unsynced;
     atomic::replace(&path, all.join(":").as_bytes(), 0o644, durable).map(drop)
