@@ -41,9 +41,18 @@ impl DataRoot {
     /// Keeps daemons away.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] if one is there.
+    /// [`ErrorKind::Busy`] if one is there; [`ErrorKind::NotSupported`] where there is nothing to lock.
     pub(super) fn alone(&self) -> Result<Alone> {
         match self.lock_databases(FlockOperation::NonBlockingLockExclusive)? {
+            Some(locked) if locked.is_empty() => Err(Error::new(
+                ErrorKind::NotSupported,
+                "moving images out of docker's data root",
+            )
+            .path(self.path())
+            .detail(
+                "none of the databases is there whose locks tell of a daemon, so that none could be kept away",
+            )
+            .hint("leave out --move; docker keeps its images then")),
             Some(locked) => Ok(Alone { _locked: locked }),
             None => Err(Error::new(ErrorKind::Busy, "moving images out of docker's data root")
                 .path(self.path())

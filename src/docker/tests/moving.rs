@@ -147,3 +147,18 @@ fn what_cannot_be_read_may_lie_on_any_layer() {
     std::fs::write(&odd, "").unwrap();
     assert!(take(&f, &["a:1"], moving()).unwrap().images[0].moved);
 }
+
+#[test]
+fn where_nothing_can_be_locked_nothing_is_moved() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base()], None);
+    std::fs::remove_file(f.at("volumes/metadata.db")).unwrap();
+    let e = take(&f, &[], moving()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported, "{e}");
+    assert!(e.to_string().contains("leave out --move"), "{e}");
+    assert_eq!(ids(&f), [id]);
+    assert!(take(&f, &[], MigrateOptions::default()).unwrap().is_whole());
+}
