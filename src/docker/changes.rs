@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use sha2::Digest as _;
 
 use super::directory::{Directory, damaged};
-use super::migrate::{MigratedImage, MigratedLayer, Outcome, Work, failed, planned_layers};
+use super::migrate::{
+    MigratedImage, MigratedLayer, Outcome, Transfer, Work, failed, planned_layers,
+};
 use super::{ContainerRecord, ImageRecord, names};
 use crate::archive::{PackOptions, Upper, pack_upper};
 use crate::image::{self, TEMP_DIR, layer_id, layer_of_id, rewind};
@@ -52,7 +54,11 @@ impl Work<'_> {
         let what = format!("the container {}", container.name);
         // A daemon that was killed leaves records that say so, and one that may be restarted leaves containers that do run.
         let merged = self.docker.layer_dir(&container.mount_id)?.path().join("merged");
-        if is_mount_point(&merged)? || container.running && self.docker.is_in_use()? {
+        // Whoever moves has kept daemons away already; the locks that would be found are its own.
+        let runs = container.running
+            && self.options.transfer != Transfer::Move
+            && self.docker.is_in_use()?;
+        if runs || is_mount_point(&merged)? {
             return Err(Error::new(ErrorKind::Busy, format!("taking over {what}"))
                 .detail("it runs")
                 .hint("stop it, and migrate once more"));

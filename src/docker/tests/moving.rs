@@ -162,3 +162,22 @@ fn where_nothing_can_be_locked_nothing_is_moved() {
     assert_eq!(ids(&f), [id]);
     assert!(take(&f, &[], MigrateOptions::default()).unwrap().is_whole());
 }
+
+#[test]
+fn the_own_locks_are_not_a_daemons() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let image = f.image(&["a:1"], &[base()], None);
+    // As a daemon that was killed leaves it.
+    let id = f.container("box", &image);
+    let path = f.at("containers").join(&id).join("config.v2.json");
+    let record = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, record.replace(r#""Running":false"#, r#""Running":true"#)).unwrap();
+    assert!(f.docker().containers().unwrap()[0].running);
+    let report = take(&f, &[], MigrateOptions { containers: true, ..moving() }).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(report.images[1].container.as_deref(), Some("box"));
+    assert!(report.images[0].kept.is_some() && !report.images[0].moved);
+}
