@@ -159,10 +159,12 @@ impl LayerUpload for S3Upload {
             )
         };
         if layer.size() > LARGEST {
-            return Err(Error::new(ErrorKind::NotSupported, action()).detail(format!(
-                "it has {} bytes, and a server takes {LARGEST} in one piece",
-                layer.size()
-            )));
+            return Err(Error::new(ErrorKind::NotSupported, action())
+                .detail(format!(
+                    "it has {} bytes, and a server takes {LARGEST} in one piece",
+                    layer.size()
+                ))
+            .hint("make the layer smaller by building the image in more steps; nothing has been published"));
         }
         let mut pause = self.first_pause;
         let mut tries = 1;

@@ -164,7 +164,10 @@ impl Directory {
 
 /// The error of something that is not there and should be.
 pub(super) fn missing(path: &Path) -> Error {
-    Error::new(ErrorKind::Corrupt, ACTION).path(path).detail("it is missing")
+    Error::new(ErrorKind::Corrupt, ACTION)
+        .path(path)
+        .detail("it is missing")
+        .hint("docker's data root is incomplete; pull the image anew, or leave it out")
 }
 
 /// The error of something that does not fit together.

@@ -76,7 +76,8 @@ impl DataRoot {
         for name in self.layers.names()?.into_iter().filter(|name| name != "l") {
             // What cannot be read might lie on anything. A file lies on nothing.
             let found = self.layers.find(&name);
-            if found.is_err() && self.layers.path().join(&name).symlink_metadata().is_ok_and(|m| m.is_file())
+            if found.is_err()
+                && self.layers.path().join(&name).symlink_metadata().is_ok_and(|m| m.is_file())
             {
                 continue;
             }

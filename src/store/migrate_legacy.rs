@@ -61,9 +61,12 @@ impl Store {
     /// damaged layer; [`ErrorKind::DigestMismatch`] for one whose files are not those of its tar. The store is then as it was.
     pub fn migrate_legacy(&self, wanted: LegacyMigration) -> Result<MigratedLegacy> {
         if self.driver.name() != "overlay" || self.options.image_store.is_some() {
-            return Err(Error::new(ErrorKind::NotSupported, "migrating a legacy store").detail(
-                "only a store of the driver overlay without a separate image store can be one",
-            ));
+            return Err(Error::new(ErrorKind::NotSupported, "migrating a legacy store")
+                .path(self.graph_root())
+                .detail(
+                    "only a store of the driver overlay without a separate image store can be one",
+                )
+                .hint("name the root of a store of that driver, and no separate image store"));
         }
         let migration = Migration::new(self.driver.home());
         let nothing = Held::nothing();
