@@ -92,9 +92,13 @@ impl DataRoot {
             links.insert(chain_id.clone(), link);
         }
         let cache = self.build_cache()?;
+        let words = match &cache {
+            Cache::Database(bytes) => digests_in(bytes),
+            Cache::Absent | Cache::TooLarge => HashSet::new(),
+        };
         let named = |chain_id: &Digest| match &cache {
             Cache::Absent => false,
-            Cache::Database(bytes) => contains(bytes, chain_id.as_str().as_bytes()),
+            Cache::Database(_) => words.contains(chain_id.as_str().as_bytes()),
             Cache::TooLarge => true,
         };
         leaving.layers.retain(|chain_id, _| !named(chain_id));
@@ -136,8 +140,14 @@ enum Cache {
     TooLarge,
 }
 
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len().max(1)).any(|window| window == wanted)
+/// The words in it that are digests as docker writes them.
+fn digests_in(bytes: &[u8]) -> HashSet<&[u8]> {
+    const PREFIX: &[u8] = b"sha256:";
+    let is_digest = |word: &&[u8]| {
+        word.strip_prefix(PREFIX)
+            .is_some_and(|hex| hex.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)))
+    };
+    bytes.windows(PREFIX.len() + 64).filter(is_digest).collect()
 }
 
 fn choose_images(
@@ -184,5 +194,23 @@ fn choose_images(
         leaving.images.remove(&parent);
         let child = child.id.hex().get(..12).unwrap_or_default();
         leaving.staying.insert(parent, format!("the image {child} is built upon it"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_found_wherever_they_stand() {
+        let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
+        let text =
+            format!("\0{one}{two}sha256:{}Gsha256:sha256:{}", "0".repeat(63), "a".repeat(64));
+        let found = digests_in(text.as_bytes());
+        assert_eq!(found.len(), 3);
+        for id in [one.as_str(), two.as_str(), &format!("sha256:{}", "a".repeat(64))] {
+            assert!(found.contains(id.as_bytes()), "{id}");
+        }
+        assert!(digests_in(b"sha256:").is_empty());
     }
 }
