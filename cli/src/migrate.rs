@@ -101,6 +101,9 @@ impl Migrate {
         };
         let report = migrate(cx.store()?, &docker, &options)?;
         let whole = report.is_whole();
+        if let Some(why) = &report.unfinished {
+            output::complain(&format!("docker has not forgotten all that was to be moved: {why}"));
+        }
         if self.json {
             let rows: Vec<Row<'_>> = report.images.iter().map(Row::from).collect();
             cx.out.json(&rows)?;

@@ -84,6 +84,12 @@ impl DataRoot {
         Ok(image)
     }
 
+    /// Whether docker knows an image of that id, or might.
+    pub(super) fn has_image(&self, id: &Digest) -> bool {
+        let content = self.databases.down(&["imagedb", "content", "sha256"]);
+        !matches!(content.and_then(|dir| dir.map_or(Ok(None), |dir| dir.file(id.hex()))), Ok(None))
+    }
+
     /// The config of an image, whose digest is its id.
     pub(super) fn config(&self, id: &Digest) -> Result<Vec<u8>> {
         let content = self.databases.down(&["imagedb", "content", "sha256"])?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::daemon::Alone;
 use super::layers::OpenLayer;
 use super::needed::Leaving;
-use super::stage::{Job, Means, separate};
+use super::stage::{Job, Means, compare_stored, separate};
 use super::{DataRoot, ImageRecord, names, select};
 use crate::archive::CopyMethod;
 use crate::image::{self, layer_id, layer_of_id};
@@ -79,12 +79,14 @@ impl std::fmt::Debug for MigrateOptions<'_> {
 pub struct Migration {
     /// The images, in the order in which they were taken over.
     pub images: Vec<MigratedImage>,
+    /// What went wrong when docker was to forget those that are in the store.
+    pub unfinished: Option<String>,
 }
 
 impl Migration {
-    /// Whether every image that was asked for is in the store.
+    /// Whether every image that was asked for is in the store, and nothing went wrong afterwards.
     pub fn is_whole(&self) -> bool {
-        self.images.iter().all(|image| image.error.is_none())
+        self.unfinished.is_none() && self.images.iter().all(|image| image.error.is_none())
     }
 }
 
@@ -179,6 +181,7 @@ pub fn migrate(
         options,
         leaving,
         linked: HashSet::new(),
+        differing: HashMap::new(),
         report: Migration::default(),
     };
     let mut done = wanted.iter().try_for_each(|image| work.image(image));
@@ -187,7 +190,10 @@ pub fn migrate(
     }
     // Also of what was called off: what has been linked so far is docker's and the store's at once.
     if let Some(alone) = alone.filter(|_| !options.dry_run) {
-        work.retire(&alone, &wanted)?;
+        if done.is_ok() {
+            done = work.compare_present();
+        }
+        work.retire(&alone, &wanted, done.is_ok());
     }
     done.map(|()| work.report)
 }
@@ -208,6 +214,8 @@ pub(super) struct Work<'a> {
     leaving: Leaving,
     /// The chain ids of layers whose files are docker's and the store's now.
     linked: HashSet<Digest>,
+    /// The ids of layers that the store had and that are not docker's, and why.
+    differing: HashMap<String, String>,
     pub(super) report: Migration,
 }
 
@@ -334,18 +342,83 @@ impl Work<'_> {
         }
     }
 
-    /// Lets docker forget the images that are in the store now, once that is on the disk.
-    fn retire(&mut self, alone: &Alone, wanted: &[&ImageRecord]) -> Result<()> {
+    /// Compares the layers that the store had before, of which docker's are about to go.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] alone: everything else keeps docker's.
+    fn compare_present(&mut self) -> Result<()> {
+        if !self.options.verify {
+            return Ok(());
+        }
+        let stored: Vec<&MigratedImage> =
+            self.report.images.iter().filter(|image| image.error.is_none()).collect();
+        // Those that were made now have been verified.
+        let mut seen: HashSet<&str> = stored
+            .iter()
+            .flat_map(|image| &image.layers)
+            .filter(|layer| layer.outcome != Outcome::Present)
+            .map(|layer| layer.id.as_str())
+            .collect();
+        let going = stored.iter().filter(|i| i.container.is_none() && i.kept.is_none());
+        for layer in going.flat_map(|image| &image.layers) {
+            if !seen.insert(&layer.id) {
+                continue;
+            }
+            match compare_stored(self.store, &layer.id, &layer.diff, self.options.progress) {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(e) => drop(self.differing.insert(layer.id.clone(), e.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets docker forget the images that are in the store now, once that is on the disk; none, unless all has been gone through.
+    /// What goes wrong is for the report.
+    fn retire(&mut self, alone: &Alone, wanted: &[&ImageRecord], whole: bool) {
+        let differing = |image: &MigratedImage| {
+            image.layers.iter().find_map(|layer| self.differing.get(&layer.id)).cloned()
+        };
         let stored: HashSet<&str> = self
             .report
             .images
             .iter()
-            .filter(|image| image.error.is_none())
+            .filter(|image| whole && image.error.is_none() && differing(image).is_none())
             .map(|image| image.id.as_str())
             .collect();
         let done: Vec<&ImageRecord> =
             wanted.iter().copied().filter(|image| stored.contains(image.id.hex())).collect();
-        let leaving = self.docker.leaving(&done)?;
+        let (leaving, found) = match self.docker.leaving(&done) {
+            Ok(leaving) => (leaving, Ok(())),
+            Err(e) => (Leaving::default(), Err(e)),
+        };
+        let kept: Vec<Option<String>> = self.report.images.iter().map(differing).collect();
+        let separated = self.separate_staying(wanted, &leaving);
+        let ended = found.and(separated).and_then(|()| self.store.sync_everything());
+        let ended = ended.and_then(|()| self.docker.retire(alone, &leaving));
+        if let Err(e) = &ended {
+            tracing::warn!("docker has not forgotten all that was to be moved: {e}");
+        }
+        let failure = ended.err().map(|e| e.to_string());
+        for (image, differs) in self.report.images.iter_mut().zip(kept) {
+            let id = leaving.images.iter().find(|id| id.hex() == image.id);
+            let staying = leaving.staying.iter().find(|(id, _)| id.hex() == image.id);
+            let meant = image.error.is_none() && done.iter().any(|i| i.id.hex() == image.id);
+            image.moved = id.is_some_and(|id| failure.is_none() || !self.docker.has_image(id));
+            image.kept = differs.or_else(|| staying.map(|(_, why)| why.clone()));
+            if image.kept.is_none() && meant && !image.moved {
+                image.kept.clone_from(&failure);
+            }
+        }
+        self.report.unfinished = failure;
+    }
+
+    /// Gives docker files of its own again, in the layers that stay there.
+    ///
+    /// # Errors
+    /// The first; the other layers are separated all the same.
+    fn separate_staying(&mut self, wanted: &[&ImageRecord], leaving: &Leaving) -> Result<()> {
+        let mut outcome = Ok(());
         for image in wanted {
             if self.linked.iter().all(|chain_id| leaving.layers.contains_key(chain_id)) {
                 break;
@@ -353,18 +426,14 @@ impl Work<'_> {
             for layer in self.docker.open_layers(image).unwrap_or_default() {
                 let id = &layer.record.chain_id;
                 if !leaving.layers.contains_key(id) && self.linked.remove(id) {
-                    separate(&layer)?;
+                    outcome =
+                        outcome.and(separate(&layer).map_err(|e| {
+                            e.context(format!("giving docker a copy of its layer {id}"))
+                        }));
                 }
             }
         }
-        self.store.sync_everything()?;
-        self.docker.retire(alone, &leaving)?;
-        for image in &mut self.report.images {
-            image.moved = leaving.images.iter().any(|id| id.hex() == image.id);
-            let kept = leaving.staying.iter().find(|(id, _)| id.hex() == image.id);
-            image.kept = kept.map(|(_, why)| why.clone());
-        }
-        Ok(())
+        outcome
     }
 }
 

@@ -224,6 +224,34 @@ fn verify(
         .hint("the layer was changed behind docker's back; pull the image anew"))
 }
 
+/// Puts the tar of a layer that the store had before together, and compares its digest.
+///
+/// # Errors
+/// [`ErrorKind::DigestMismatch`] for another layer than docker's; what the store says of one that gives no tar.
+pub(super) fn compare_stored(
+    store: &Store,
+    id: &str,
+    wanted: &Digest,
+    progress: &dyn Progress,
+) -> Result<()> {
+    use sha2::Digest as _;
+    const HINT: &str = "delete its images from the store, and migrate once more";
+    let action = format!("comparing the layer {id} of the store with {wanted}");
+    let item = progress.start(&short(wanted), None);
+    let mut out = Counted::new(Hashing(sha2::Sha256::new()), &*item);
+    store.diff(id, None, Some(Compression::None), &mut out).map_err(|e| {
+        crate::progress::check(&*item).err().unwrap_or_else(|| e.context(&action).hint(HINT))
+    })?;
+    let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
+    if found != *wanted {
+        return Err(Error::new(ErrorKind::DigestMismatch, action)
+            .detail(format!("its files give a tar with the digest {found}"))
+            .hint(HINT));
+    }
+    item.finish("compared");
+    Ok(())
+}
+
 struct Hashing(sha2::Sha256);
 
 impl Write for Hashing {

@@ -181,3 +181,49 @@ fn the_own_locks_are_not_a_daemons() {
     assert_eq!(report.images[1].container.as_deref(), Some("box"));
     assert!(report.images[0].kept.is_some() && !report.images[0].moved);
 }
+
+#[test]
+fn layers_that_the_store_had_are_compared_before_dockers_go() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let bad = f.image(&["bad:1"], &[base(), top("a")], None);
+    let good = f.image(&["good:1"], &[base(), top("b")], None);
+    let report = take(&f, &[], MigrateOptions::default()).unwrap();
+    let found = report.images.iter().find(|image| image.id == bad.hex()).unwrap();
+    let path = content(&f, &found.layers[1].id).join("top/file");
+    std::fs::write(&path, "?").unwrap();
+    let report = take(&f, &[], moving()).unwrap();
+    for image in &report.images {
+        assert!(image.error.is_none(), "{report:?}");
+        assert_eq!(image.moved, image.id == good.hex(), "{report:?}");
+        assert_eq!(image.kept.is_some(), image.id == bad.hex(), "{report:?}");
+    }
+    assert_eq!(ids(&f), [bad]);
+    let unverified = || MigrateOptions { verify: false, ..moving() };
+    assert!(take(&f, &[], unverified()).unwrap().images[0].moved);
+}
+
+#[test]
+fn what_cannot_be_retired_is_reported() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base()], None);
+    let names = f.at("image/overlay2/repositories.json");
+    let set = |flags| rustix::fs::ioctl_setflags(std::fs::File::open(&names).unwrap(), flags);
+    if set(rustix::fs::IFlags::IMMUTABLE).is_err() {
+        eprintln!("skipped: the file system has no files that cannot be replaced");
+        return;
+    }
+    let report = take(&f, &[], moving());
+    set(rustix::fs::IFlags::empty()).unwrap();
+    let report = report.unwrap();
+    assert!(!report.is_whole() && report.unfinished.is_some(), "{report:?}");
+    assert!(report.images[0].error.is_none() && !report.images[0].moved);
+    assert!(report.images[0].kept.is_some(), "{report:?}");
+    assert_eq!(ids(&f), [id]);
+    assert!(take(&f, &[], moving()).unwrap().images[0].moved);
+}
