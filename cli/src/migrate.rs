@@ -132,6 +132,9 @@ fn print(cx: &mut Context, image: &MigratedImage, dry_run: bool) -> anyhow::Resu
     for name in image.names.iter().skip(usize::from(image.container.is_none())) {
         cx.out.line(format_args!("\tname: {name}"))?;
     }
+    for name in &image.left_out {
+        cx.out.line(format_args!("\tleft out, another image of the store has the name: {name}"))?;
+    }
     if let Some(why) = &image.kept {
         cx.out.line(format_args!("\tdocker keeps it: {why}"))?;
     }
@@ -159,6 +162,8 @@ fn counted(image: &MigratedImage) -> String {
 struct Row<'a> {
     id: &'a str,
     names: &'a [String],
+    #[serde(rename = "names-left-out", skip_serializing_if = "<[String]>::is_empty")]
+    left_out: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<&'a str>,
     layers: Vec<LayerRow<'a>>,
@@ -189,6 +194,7 @@ impl<'a> From<&'a MigratedImage> for Row<'a> {
         Self {
             id: &image.id,
             names: &image.names,
+            left_out: &image.left_out,
             container: image.container.as_deref(),
             layers: image.layers.iter().map(layer).collect(),
             moved: image.moved,

@@ -73,6 +73,7 @@ impl Work<'_> {
         let mut entry = MigratedImage {
             id: String::new(),
             names: Vec::new(),
+            left_out: Vec::new(),
             container: Some(container.name.clone()),
             layers,
             error: None,
@@ -87,6 +88,7 @@ impl Work<'_> {
         let config = config(&self.docker.config(&image.id)?, container, &diff)?;
         entry.id = Digest::sha256(config.as_bytes()).hex().to_owned();
         entry.names = vec![self.free_name(container, &entry.id)?];
+        self.leave_out_taken(&mut entry)?;
         let mut blobs = Vec::new();
         for layer in &entry.layers {
             let known = layer_of_id(self.store, &layer.id)?.map(|l| l.diff_size);

@@ -97,6 +97,8 @@ pub struct MigratedImage {
     pub id: String,
     /// Its names in the store.
     pub names: Vec<String>,
+    /// Names that it does not get, because another image of the store has them.
+    pub left_out: Vec<String>,
     /// The name of the container that it was made of, if it was.
     pub container: Option<String>,
     /// Its layers, base first.
@@ -228,6 +230,7 @@ impl Work<'_> {
         let mut entry = MigratedImage {
             id: image.id.hex().to_owned(),
             names: names::complete_all(&image.names),
+            left_out: Vec::new(),
             container: None,
             layers: planned_layers(image),
             error: None,
@@ -242,6 +245,7 @@ impl Work<'_> {
     }
 
     fn take_over(&mut self, image: &ImageRecord, entry: &mut MigratedImage) -> Result<()> {
+        self.leave_out_taken(entry)?;
         let config = self.docker.config(&image.id)?;
         let layers = self.docker.open_layers(image)?;
         let mut new = Vec::new();
@@ -263,6 +267,18 @@ impl Work<'_> {
             }
         }
         recorded
+    }
+
+    /// Takes out the names that another image of the store has: to whoever uses them there, they go on meaning that one.
+    pub(super) fn leave_out_taken(&self, entry: &mut MigratedImage) -> Result<()> {
+        for name in std::mem::take(&mut entry.names) {
+            match self.store.image(&name) {
+                Ok(other) if other.id != entry.id => entry.left_out.push(name),
+                Err(e) if e.kind() != ErrorKind::ImageUnknown => return Err(e),
+                _ => entry.names.push(name),
+            }
+        }
+        Ok(())
     }
 
     /// Makes the layers that are not there; returns the sizes of all their tars. The ids of those made are added to `new`.
@@ -452,6 +468,7 @@ pub(super) fn failed(id: &str, container: &str, e: &Error) -> MigratedImage {
     MigratedImage {
         id: id.to_owned(),
         names: Vec::new(),
+        left_out: Vec::new(),
         container: Some(container.to_owned()),
         layers: Vec::new(),
         error: Some(e.to_string()),

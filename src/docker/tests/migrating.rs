@@ -146,3 +146,24 @@ fn other_forms_of_layers_are_refused_by_name() {
         vec!["overlay.force_mask=700".into(), "overlay.mount_program=/bin/true".into()];
     refused(mapped, "force_mask");
 }
+
+#[test]
+fn names_of_other_images_stay_theirs() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let old = f.image(&["a:1"], &[base()], None);
+    assert!(take(&f, &[], MigrateOptions::default()).unwrap().is_whole());
+    let new = f.image(&["a:1", "b:1"], &[base(), top("n")], None);
+    for dry_run in [true, false, false] {
+        let options = MigrateOptions { dry_run, ..MigrateOptions::default() };
+        let report = take(&f, &["b:1"], options).unwrap();
+        let image = &report.images[0];
+        assert_eq!(image.names, ["docker.io/library/b:1"]);
+        assert_eq!(image.left_out, ["docker.io/library/a:1"]);
+    }
+    let store = f.store();
+    assert_eq!(store.image("docker.io/library/a:1").unwrap().id, old.hex());
+    assert_eq!(store.image("docker.io/library/b:1").unwrap().id, new.hex());
+}
