@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::daemon::Alone;
 use super::layers::OpenLayer;
 use super::needed::Leaving;
-use super::stage::{Job, Means, compare_stored, separate};
+use super::stage::{Job, Means, compare_stored, is_linked, separate};
 use super::{DataRoot, ImageRecord, names, select};
 use crate::archive::CopyMethod;
 use crate::image::{self, layer_id, layer_of_id};
@@ -304,6 +304,10 @@ impl Work<'_> {
         for (at, (layer, planned)) in layers.iter().zip(&mut entry.layers).enumerate() {
             if let Some(there) = layer_of_id(self.store, &planned.id)? {
                 planned.outcome = Outcome::Present;
+                let moves = self.options.transfer == Transfer::Move && !self.options.dry_run;
+                if moves && !self.linked.contains(&layer.record.chain_id) && is_linked(layer)? {
+                    self.linked.insert(layer.record.chain_id.clone());
+                }
                 sizes.insert(at, u64::try_from(there.diff_size).unwrap_or(0));
             } else {
                 planned.bytes = layer.record.size;

@@ -14,10 +14,11 @@ use crate::sys::remove::remove_tree;
 use crate::{Digest, Error, ErrorKind, Result};
 
 impl DataRoot {
-    /// Lets docker forget the images and layers. Doing so twice is doing it once.
+    /// Lets docker forget the images and layers. Where it is ended in between, images that are left have lost their names, and layers whose
+    /// image is gone stay: docker uses neither, and nobody else finishes it.
     ///
     /// # Errors
-    /// What cannot be written or removed; what is left is as whole as before.
+    /// What cannot be written or removed; what is left is whole as far as docker can tell.
     pub(super) fn retire(&self, _alone: &Alone, leaving: &Leaving) -> Result<()> {
         self.forget_names(leaving)?;
         for id in &leaving.images {

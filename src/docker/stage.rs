@@ -1,5 +1,6 @@
 //! Layers of docker on their way into the store: planted file by file, and checked against their digests.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
 use std::num::NonZero;
@@ -279,6 +280,28 @@ fn facts(diff: &Digest, outline: &Outline, how: &Copied) -> LayerFacts {
         unpacked_size: how.bytes,
         root_entry: outline.root,
     }
+}
+
+/// Whether files of the layer have names outside it: docker gives them none, but a migration that was killed may have left some.
+pub(super) fn is_linked(layer: &OpenLayer) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    // By device and inode: the names that a file should have beyond those that were seen.
+    let mut missing: HashMap<(u64, u64), u64> = HashMap::new();
+    let mut dirs = vec![layer.diff.path().to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        let failed = |e| Error::io("looking for linked files in docker's layer", &dir, e);
+        for entry in std::fs::read_dir(&dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let meta = entry.metadata().map_err(failed)?;
+            if meta.is_dir() {
+                dirs.push(entry.path());
+            } else if meta.is_file() && meta.nlink() > 1 {
+                let left = missing.entry((meta.dev(), meta.ino())).or_insert(meta.nlink());
+                *left = left.saturating_sub(1);
+            }
+        }
+    }
+    Ok(missing.values().any(|left| *left > 0))
 }
 
 /// Makes the files of a layer that stays with docker its own again, where they were linked.

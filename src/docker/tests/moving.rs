@@ -227,3 +227,24 @@ fn what_cannot_be_retired_is_reported() {
     assert_eq!(ids(&f), [id]);
     assert!(take(&f, &[], moving()).unwrap().images[0].moved);
 }
+
+#[test]
+fn what_a_killed_call_has_linked_is_separated() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base()], None);
+    assert!(take(&f, &[], MigrateOptions::default()).unwrap().is_whole());
+    let chain = f.docker().image(&id).unwrap().chain_ids();
+    let here = f.diff(&chain[0]).join("etc/a");
+    // In the place of the store's, which is behind a mount of its own.
+    let there = f.at("linked");
+    std::fs::hard_link(&here, &there).unwrap();
+    f.container("box", &id);
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && !report.images[0].moved, "{report:?}");
+    let (here, there) = (here.metadata().unwrap(), there.metadata().unwrap());
+    assert_eq!((here.nlink(), there.nlink()), (1, 1));
+    assert_ne!(here.ino(), there.ino());
+}
