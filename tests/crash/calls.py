@@ -21,10 +21,12 @@ CHANGING = frozenset("""
 SOMETIMES = {"open": "O_CREAT|O_TRUNC", "openat": "O_CREAT|O_TRUNC", "openat2": "O_CREAT|O_TRUNC",
              "ioctl": "FICLONE|FS_IOC_SETFLAGS|FS_IOC_FSSETXATTR", "fsconfig": "FSCONFIG_CMD_",
              "quotactl": "Q_XSETQLIM", "quotactl_fd": "Q_XSETQLIM"}
-HARMLESS = frozenset("""
+# Without a name in older versions of strace: getxattrat and listxattrat.
+UNNAMED = frozenset(("syscall_0x1d0", "syscall_0x1d1"))
+HARMLESS = UNNAMED | frozenset("""
     read pread64 readv preadv lseek close close_range stat fstat lstat newfstatat statx statfs
     fstatfs access faccessat faccessat2 readlink readlinkat getdents64 getxattr lgetxattr
-    fgetxattr listxattr llistxattr flistxattr fcntl flock dup dup2 dup3 pipe2 poll ppoll
+    fgetxattr getxattrat listxattr llistxattr flistxattr listxattrat fcntl flock dup dup2 dup3 pipe2 poll ppoll
     epoll_create1 epoll_ctl epoll_wait eventfd2 mmap munmap mremap mprotect madvise brk futex
     clone clone3 execve exit exit_group wait4 waitid vfork unshare prctl arch_prctl rseq
     set_tid_address set_robust_list sched_getaffinity sched_yield gettid getpid getppid getuid

@@ -8,12 +8,12 @@ use super::chain::list_layers;
 use super::layout::{self, DirLook};
 use super::probe::{Answer, is_unhindered};
 use super::program::usual_program;
-use super::{Overlay, shift, traces};
+use super::{Overlay, detect, shift, traces};
 use crate::driver::file_systems::NETWORK;
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
 };
-use crate::{Error, ErrorKind, IdMaps, Result};
+use crate::{Dialect, Error, ErrorKind, IdMaps, Result};
 
 /// File systems on which the kernel's overlay does not work.
 const REFUSED: [(u64, &str); 3] =
@@ -205,8 +205,21 @@ impl Overlay {
         self.rules.shape().private_home && !self.options.skip_mount_home
     }
 
+    /// Refuses to write in 2016's layout into a home that was migrated since it was opened.
+    fn check_still_legacy(&self) -> Result<()> {
+        let legacy = Dialect::Legacy;
+        if self.rules.dialect() != legacy || detect(&self.home)?.is_none_or(|now| now == legacy) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Busy, format!("writing to {:?}", self.home))
+            .path(&self.home)
+            .detail("its layers were migrated to another layout since it was opened")
+            .hint("open the store anew, or run the command again"))
+    }
+
     /// Makes the home ready, and private again if another process's shutdown has let its mount go.
     pub(super) fn ready_again(&self) -> Result<()> {
+        self.check_still_legacy()?;
         self.ready()?;
         if self.mounts_home() { bind_private(&self.home) } else { Ok(()) }
     }

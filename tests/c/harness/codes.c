@@ -332,7 +332,7 @@ static const struct {
     {ORLOP_ERR_CORRUPT, corrupt, NULL},
     {ORLOP_ERR_INVALID_ARCHIVE, invalid_archive, NULL},
     {ORLOP_ERR_NOT_SUPPORTED, not_supported, NULL},
-    {ORLOP_ERR_PREREQUISITES, NULL, "neither driver has a prerequisite that it tells apart from the kernel's support"},
+    {ORLOP_ERR_PREREQUISITES, NULL, "a thin image's repository alone has one: configuration and key, which src/thin/repositories/tests.rs leaves out"},
     {ORLOP_ERR_INCOMPATIBLE_FS, incompatible_fs, NULL},
     {ORLOP_ERR_MAX_DEPTH, max_depth, NULL},
     {ORLOP_ERR_BUSY, busy, NULL},

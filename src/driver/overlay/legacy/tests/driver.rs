@@ -252,3 +252,19 @@ fn damaged_layers_are_refused_by_name() {
         driver.cleanup().unwrap();
     }
 }
+
+#[test]
+fn a_home_that_was_migrated_meanwhile_is_not_written_to() {
+    // 20, rule 4: writing keeps the dialect of the home
+    let store = TestStore::new();
+    fill(&LegacyHome::new(&store.graph));
+    let driver = open(&store);
+    driver.prepare().unwrap();
+    driver.cleanup().unwrap();
+    fs::rename(store.home(""), store.beside("old")).unwrap();
+    let today = store.overlay(&[]);
+    today.create(&id("base"), None, &none()).unwrap();
+    let e = driver.prepare().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+    today.cleanup().unwrap();
+}
