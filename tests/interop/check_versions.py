@@ -212,6 +212,10 @@ def _(area):
             store.orlop("delete-image", image["id"])
     finally:
         collector.join()
-    equal([run.returncode for run in runs], [0] * 10, "codes of the collections")
+    for run in runs:
+        # What a load puts into the directory that 1.53 is emptying, it does not expect.
+        said = run.stderr.decode(errors="replace")
+        check(run.returncode == 0 or run.returncode == 1 and "/tempdirs" in said and "directory not empty" in said,
+              f"a collection: {run.returncode} {said}")
     area.log.append(f"codes of the loads: {outcomes}")
     store.go("check", "-q")
