@@ -5,6 +5,8 @@ GO ?= go
 BUILD := build
 REFERENCE := $(BUILD)/reference
 OLDER := $(REFERENCE)/containers-storage-1.24 $(REFERENCE)/containers-storage-1.53
+# Alone, a package gets fewer features of the crates below it, and would have the library compiled once more.
+WITH_COMMAND := --package orlop-cli
 GO_TAGS := exclude_graphdriver_btrfs containers_image_openpgp
 
 .PHONY: help
@@ -26,7 +28,7 @@ build: ## build the orlop command, optimised
 
 .PHONY: capi
 capi: ## build liborlop.so and liborlop.a in target/capi
-	$(CARGO) build --locked --release -p orlop-capi
+	$(CARGO) build --locked --release $(WITH_COMMAND) --package orlop-static
 	scripts/link-capi
 
 .PHONY: install
@@ -103,7 +105,7 @@ bench: bench-programs ## compare orlop with the Go library, in 15 minutes (BENCH
 .PHONY: bench-programs
 bench-programs: build reference ## build what make bench runs
 	@scripts/deps
-	$(CARGO) build --locked --release --example in-process
+	$(CARGO) build --locked --release $(WITH_COMMAND) --package in-process
 	$(CARGO) build --locked --release --package floor-codecs
 	@mkdir -p $(BUILD)/bench
 	cc -O2 -Wall -Wextra -pthread -o $(BUILD)/bench/floor benches/floor/*.c \
@@ -111,11 +113,11 @@ bench-programs: build reference ## build what make bench runs
 
 .PHONY: bench-capi
 bench-capi: build capi ## compare calls from Go through the C ABI with the same in Rust and by the command (BENCH="-rounds 3")
-	$(CARGO) build --locked --release --example in-process
+	$(CARGO) build --locked --release $(WITH_COMMAND) --package in-process
 	@mkdir -p $(BUILD)/bench
 	cd benches/capi && $(GO) build -a -mod=readonly -tags "orlop_checkout $(GO_TAGS)" -o $(abspath $(BUILD))/bench/bench-capi .
 	$(BUILD)/bench/bench-capi $(BENCH) $(or $(CARGO_TARGET_DIR),target)/release/orlop \
-		$(or $(CARGO_TARGET_DIR),target)/release/examples/in-process
+		$(or $(CARGO_TARGET_DIR),target)/release/in-process
 
 .PHONY: fmt
 fmt: ## format the sources

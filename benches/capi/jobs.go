@@ -23,7 +23,7 @@ func open(graph, run string) (*orlop.Store, error) {
 	return orlop.Open(config)
 }
 
-// exists GRAPH RUN SECONDS: prints the mean time of a call in seconds, as benches/in_process.rs does, which has the same loop.
+// exists GRAPH RUN SECONDS: prints the mean time of a call in seconds, as benches/in-process/main.rs does, which has the same loop.
 func exists(args []string) error {
 	store, err := open(args[0], args[1])
 	if err != nil {

@@ -3,7 +3,7 @@
 //
 //	bench-capi [-rounds N] [-each DURATION] [-seconds N] [-dir DIR] [-strict] ORLOP IN-PROCESS
 //
-// ORLOP is the command, IN-PROCESS the program of benches/in_process.rs. It fails when a limit is shown to be broken, with -strict
+// ORLOP is the command, IN-PROCESS the program of benches/in-process/main.rs. It fails when a limit is shown to be broken, with -strict
 // also when the machine is too noisy to tell. It calls itself with the words of work as first argument. Needs root.
 package main
 

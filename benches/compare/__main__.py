@@ -55,7 +55,7 @@ def parse():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=help_text)
     parser.add_argument("--seconds", type=float, metavar="S", help="no further round of a line after that, three apart")
     parser.add_argument("--orlop", default=os.environ.get("ORLOP", f"{built}/orlop"))
-    parser.add_argument("--in-process", default=f"{built}/examples/in-process")
+    parser.add_argument("--in-process", default=f"{built}/in-process")
     parser.add_argument("--reference", default=os.environ.get("REFERENCE", f"{reference}/containers-storage"))
     parser.add_argument("--imagecopy", default=os.environ.get("IMAGECOPY", f"{reference}/imagecopy"))
     parser.add_argument("--go-in-process", default=f"{reference}/in-process")

@@ -1,6 +1,6 @@
 // Command in-process carries out one operation of the reference library again
 // and again in one process, for "make bench"; its twin for orlop is
-// benches/in_process.rs.
+// benches/in-process/main.rs.
 //
 //	in-process GRAPH RUN OPTION TAR SECONDS OPERATION
 //
