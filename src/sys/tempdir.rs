@@ -88,6 +88,11 @@ impl TempDir {
         self.clean()
     }
 
+    /// Gives up the lock and lets the directory be, for the next recovery to remove.
+    pub(crate) fn leave(mut self) {
+        self.lock = None;
+    }
+
     fn next(&mut self, name: &OsStr) -> PathBuf {
         let mut member = OsString::from(format!("{}-", self.members));
         self.members += 1;

@@ -1,5 +1,6 @@
 """The commands that are swept, and the store that each of them finds."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ class Scene:
     """One command: the store before it is `start`, then the commands of `begin` are run, then this one."""
 
     def __init__(self, name, words, start="image", begin=(), done=(), between=None, stays="", podman=True,
-                 orphans=("images",), options=(), environment=None, short=True):
+                 orphans=("images",), options=(), environment=None, short=True, clears=False):
         self.name, self.words, self.start, self.begin = name, words, start, begin
         # What all programs are given besides: driver options, and variables.
         self.options, self.environment = options, environment or {}
@@ -35,8 +36,8 @@ class Scene:
         self.stays = stays
         # Whether podman can read what the command makes.
         self.podman = podman
-        # The kinds whose data a kill may leave without a record.
-        self.orphans = orphans
+        # The kinds whose data a kill may leave without a record, and whether there is none once the command has succeeded.
+        self.orphans, self.clears = orphans, clears
 
 
 # What a command says of a thing that is there, or is gone, already.
@@ -90,6 +91,8 @@ SCENES = (
           between=("layer", "spare", "content")),
     Scene("shutdown", ["shutdown"], start="container"),
     Scene("wipe", ["wipe"], start="container", orphans=("images", "containers")),
+    Scene("gc", ["gc"], start="garbage", orphans=("layers", "images", "containers"), clears=True,
+          short=False),
     # Other owners: by the mount, and by copies.
     Scene("create-container with id maps", ["create-container", "-i", "new", *MAPS, IMAGE], done=THERE,
           short=False),
@@ -234,9 +237,26 @@ class Stage:
                 file.write(self.names["served"])
         if start == "spare":
             store.orlop("create-layer", "-i", "spare", "-n", "spare-name")
+        if start == "garbage":
+            self._litter()
         if start not in ("nothing", "served"):
             # So that podman's own files, which are no part of the sweep, are there already.
             store.podman("images", "-q")
+
+    def _litter(self):
+        """Data of every kind without a record; only what has such a name is known to be data."""
+        store, lost = self.store, 16 * "1057"
+        store.orlop("create-layer", "-i", lost, "-r")
+        store.orlop("applydiff", "-f", self.names["tar"], lost)
+        records = store.path("layers", "layers.json")
+        with open(records, encoding="utf-8") as file:
+            kept = [record for record in json.load(file) if record["id"] != lost]
+        with open(records, "w", encoding="utf-8") as file:
+            json.dump(kept, file)
+        for kind in ("images", "containers"):
+            os.makedirs(store.path(kind, lost))
+            with open(store.path(kind, f"{lost}/=data"), "w", encoding="utf-8") as file:
+                file.write("data of nothing\n")
 
     def _replace(self, source, target):
         """Make `target` a copy of `source`, with owners, times, attributes and hard links; of None: two empty roots."""

@@ -134,7 +134,7 @@ def _short(facts):
 # What may stay, and why; where it is seen, the report says so.
 NO_LAYER = "a container without its layer, which Go's recovery took first, can be deleted again (store-format.md 10.2)"
 STRAY = "a short link without its layer, whose record Go's recovery took first, stays"
-ORPHAN = "the data directory of an image, or after a wipe of a container, without a record stays for a gc, as in Go (store-format.md 10.2)"
+ORPHAN = "the data directory of an image, or after a wipe of a container, or in a gc of whatever was lost, without a record stays for a gc, as in Go (store-format.md 10.2)"
 
 
 def sound(store, lists, what, orphaned=("images",), go_first=False):
@@ -157,11 +157,16 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
     home = os.path.join(store.graph, store.driver)
     if os.path.isdir(home):
         directories = set(os.listdir(home)) - {"l", "tempdirs", "staging", ".has-mount-program"}
+        if "layers" in orphaned:
+            notes |= {ORPHAN} if directories > set(layers) else set()
+            directories &= set(layers)
         check(directories == set(layers), f"{what}: layers and directories differ: {directories ^ set(layers)}")
         links = sorted(os.readlink(os.path.join(home, "l", n)).split("/")[1] for n in os.listdir(home + "/l"))
         if go_first and set(links) > set(layers) and len(links) == len(set(links)):
             notes.add(STRAY)
             links = sorted(layers)
+        if "layers" in orphaned:
+            links = [link for link in links if link in layers]
         check(links == sorted(layers), f"{what}: the links in l/ do not match the layers: {links}, {sorted(layers)}")
     check(not store.leftovers(), f"{what}: left behind: {store.leftovers()}")
     for kind in KINDS:

@@ -33,6 +33,7 @@ LATE = (
     ("^(delete|wipe)", "", "", "a deletion that has begun is finished by the next writer or by the repeat"),
     ("^unmount", "", "", "what is unmounted stays so; the repeat puts the count right"),
     ("^applydiff", "", "", "a diff is applied in place, as in Go"),
+    ("^gc", "", "", "what is collected before an error stays so; the repeat collects the rest"),
 )
 COPIED = "the image keeps its mapped copy, on which the repeat makes the container, as in Go"
 BETWEEN = {"either": "the item is in place before the record tells its digest, as in Go",
@@ -125,13 +126,13 @@ class Sweep:
             self.mounts_go(store)
         return outcome
 
-    def settled(self, store, what, go_first=False):
-        """The objects, each as before or as after, with all gone that a crash may leave."""
+    def settled(self, store, what, go_first=False, cleared=False):
+        """The objects, each as before or as after, with all gone that a crash may leave; if `cleared`, with no data of nothing."""
         lists = state.listed(store, store.orlop)
         now = self.objects(store, lists)
         but = {**self.between, **(state.unfinished(store, lists) if go_first else {})}
         self.note(state.each_before_or_after(now, self.before, self.after, but, what)
-                  | state.sound(store, lists, what, self.scene.orphans, go_first))
+                  | state.sound(store, lists, what, () if cleared else self.scene.orphans, go_first))
         if self.scene.options:
             check(self.stage.foreign_state() == self.stage.outside, f"{what}: a store beside was changed")
         return now
@@ -139,7 +140,7 @@ class Sweep:
     def again(self, store, words, now, go_first=False):
         """A repeat does what is still to do, or says that it is done."""
         repeat = self.run(store, words, ok=None)
-        found = self.settled(store, "after the repeat", go_first)
+        found = self.settled(store, "after the repeat", go_first, self.scene.clears and repeat.code == 0)
         left = differing(found, self.after)
         if repeat.code == 0:
             check(not left, f"the repeat succeeded, but {left}")
@@ -195,7 +196,7 @@ class Sweep:
             now = self.settled(store, "after the error")
             late = reason(LATE, self.scene, point) or (COPIED if self.copied(now) else None)
             present = now, state.mounts(store), state.counts(store)
-            if late and present != (self.before, self.old_mounts, self.old_counts):
+            if late and (self.scene.clears or present != (self.before, self.old_mounts, self.old_counts)):
                 outcome = "done, late"
                 self.note([late])
             else:

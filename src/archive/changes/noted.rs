@@ -1,6 +1,6 @@
 //! What a file is for its readers where a mode was forced upon all on the disk (FMK-3).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{FileType, Stat, makedev};
 use rustix::io::Result;
@@ -16,11 +16,20 @@ pub(super) fn is_note(key: &[u8], value: &[u8]) -> bool {
 /// What is known of an entry, with owner, mode and kind from its note if it has one. As in a tar, a note that contradicts what is on
 /// the disk counts for owner and mode alone.
 pub(super) fn noted(dir: BorrowedFd<'_>, name: &[u8], stat: Stat) -> Result<Stat> {
+    with_note(stat, || xattrs::get(dir, name, KEY))
+}
+
+/// As [`noted`], of an open file, an `O_PATH` descriptor included.
+pub(super) fn noted_of(file: BorrowedFd<'_>, stat: Stat) -> Result<Stat> {
+    with_note(stat, || xattrs::get_at(&format!("/proc/self/fd/{}", file.as_raw_fd()), KEY))
+}
+
+fn with_note(stat: Stat, read: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Stat> {
     let on_disk = FileType::from_raw_mode(stat.st_mode);
     if !matches!(on_disk, FileType::RegularFile | FileType::Directory) {
         return Ok(stat);
     }
-    let note = xattrs::get(dir, name, KEY)?.and_then(|value| OverrideStat::parse(&value));
+    let note = read()?.and_then(|value| OverrideStat::parse(&value));
     Ok(note.map_or(stat, |note| taken(stat, on_disk, note)))
 }
 

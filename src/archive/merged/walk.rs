@@ -15,7 +15,7 @@ use crate::archive::names::split;
 use crate::archive::pack::is_whiteout;
 use crate::archive::walk::{is_change, read_names};
 use crate::archive::xattrs;
-use crate::sys::beneath::{Found, Held, Identity, open_parent};
+use crate::sys::beneath::{Held, Identity, open_parent};
 
 /// Levels whose directory stays open; deeper trees reopen the upper ones through `..`.
 const OPEN_LEVELS: usize = 64;
@@ -157,31 +157,32 @@ impl<'a> MergedWalk<'a> {
     /// redirect.
     pub(in crate::archive) fn hides_something(&self) -> Result<bool> {
         match self.nearest()? {
-            Some(stat) => Ok(!is_whiteout(&stat)),
+            Some((_, stat)) => Ok(!is_whiteout(&stat)),
             None if self.mode() == Lists::Changes => Ok(self.old_entry()?.is_some()),
             None => Ok(false),
         }
     }
 
-    /// What the nearest layer below that knows of the present path has there; nothing if a layer hides it from those below.
-    pub(in crate::archive) fn nearest(&self) -> Result<Option<Box<Stat>>> {
+    /// What the nearest layer below that knows of the present path has there, with an `O_PATH` descriptor; nothing if a layer hides
+    /// it from those below.
+    pub(in crate::archive) fn nearest(&self) -> Result<Option<(OwnedFd, Box<Stat>)>> {
         for lower in self.stack.lowers() {
-            match lower.look(&self.path).map_err(|e| failed(&self.path, e))? {
-                Found::File(stat) => return Ok(Some(stat)),
-                Found::Hidden => return Ok(None),
-                Found::Missing => {}
+            match lower.find(&self.path).map_err(|e| failed(&self.path, e))? {
+                Held::File(fd, stat) => return Ok(Some((fd, stat))),
+                Held::Hidden => return Ok(None),
+                Held::Missing => {}
             }
         }
         Ok(None)
     }
 
-    /// What the parent's tree has at the present path.
-    pub(in crate::archive) fn old_entry(&self) -> Result<Option<Box<Stat>>> {
+    /// What the parent's tree has at the present path, as [`Self::nearest`].
+    pub(in crate::archive) fn old_entry(&self) -> Result<Option<(OwnedFd, Box<Stat>)>> {
         let (above, name) = split(&self.path);
         let Some(places) = self.old_places()? else { return Ok(None) };
         let mut search = Search::new(name);
         self.stack.run(&mut search, places, above, BELOW..self.stack.len())?;
-        Ok(search.hits.into_iter().next().map(|hit| hit.stat))
+        Ok(search.hits.into_iter().next().map(|hit| (hit.fd, hit.stat)))
     }
 
     fn mode(&self) -> Lists {

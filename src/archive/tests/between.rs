@@ -43,7 +43,7 @@ fn changes_of_an_upper_are_gos() {
     in_both_modes(|| {
         let (near, far) = (open_dir(&near), open_dir(&far));
         let lowers = [near.as_fd(), far.as_fd()];
-        let ours = changes_in_upper(&plain(open_dir(&upper).as_fd(), &lowers)).unwrap();
+        let ours = changes_in_upper(&plain(open_dir(&upper).as_fd(), &lowers), false).unwrap();
         assert_eq!(lines(&ours), theirs);
     });
     assert!(theirs.contains(&"D /o/in-far".to_owned()) && theirs.contains(&"D /gone".to_owned()));

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::archive::pack::Header;
 use crate::archive::{
-    ChangeKind, CompareOptions, PackOptions, UnpackOptions, Whiteouts, changes_between, import,
-    pack_tree,
+    ChangeKind, CompareOptions, PackOptions, UnpackOptions, Whiteouts, changes_between,
+    changes_in_upper, import, pack_tree,
 };
 use crate::{ErrorKind, IdMap, IdMaps, Result};
 
@@ -235,6 +235,56 @@ fn trees_are_compared_by_what_their_files_note() {
     let said = String::from_utf8(said).unwrap();
     let theirs: BTreeSet<String> =
         said.lines().map(|line| line.strip_prefix("C ").unwrap().to_owned()).collect();
+    assert_eq!(theirs, changed(false));
+}
+
+// FMK-4, CHG-4: a directory is there only for what is in it, or was changed itself.
+#[test]
+fn directories_of_an_upper_are_compared_by_what_they_note() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (upper, lower) = (dir.path().join("upper"), dir.path().join("lower"));
+    // Mode and note in the upper, and in the lower; whether the disk says that they differ, and whether the notes do.
+    let cases = [
+        ("disk", (0o700, "5:6:0755:dir"), (0o755, "5:6:0755:dir"), true, false),
+        ("form", (0o700, "5:6:0755"), (0o755, "5:6:0755:dir"), true, false),
+        ("noted", (0o700, "5:6:0755:dir"), (0o755, ""), true, false),
+        ("alike", (0o700, "5:6:0755:dir"), (0o700, "5:6:0755:dir"), false, false),
+        ("mode", (0o700, "5:6:0755:dir"), (0o700, "5:6:0750:dir"), false, true),
+        ("sticky", (0o700, "5:6:1777"), (0o700, "5:6:0777"), false, true),
+        ("odd", (0o700, "5:6:x"), (0o755, "5:6:x"), true, true),
+    ];
+    for (name, above, below, ..) in &cases {
+        for (root, (mode, note)) in [(&upper, above), (&lower, below)] {
+            let path = root.join(name);
+            fs::create_dir_all(&path).unwrap();
+            if !note.is_empty() {
+                super::set_xattr(&path, KEY, note.as_bytes());
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+            set_mtime(&path, 1_600_000_000, 0);
+        }
+    }
+    let changed = |override_stat| -> Vec<String> {
+        let (upper, lower) = (open_dir(&upper), open_dir(&lower));
+        let lowers = [lower.as_fd()];
+        let upper = super::plain(upper.as_fd(), &lowers);
+        let changes = changes_in_upper(&upper, override_stat).unwrap();
+        assert!(changes.iter().all(|c| c.kind == ChangeKind::Modify));
+        changes.iter().map(|c| String::from_utf8_lossy(&c.path).into_owned()).collect()
+    };
+    let expected = |wanted: fn(&(bool, bool)) -> bool| -> Vec<String> {
+        let those = cases.iter().filter(|(.., disk, notes)| wanted(&(*disk, *notes)));
+        let mut names: Vec<_> = those.map(|(name, ..)| format!("/{name}")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(changed(true), expected(|(_, notes)| *notes));
+    assert_eq!(changed(false), expected(|(disk, _)| *disk));
+    // Go compares what is on the disk.
+    let Some(go) = go() else { return };
+    let said = run_go(go, &["changes".as_ref(), upper.as_os_str(), lower.as_os_str()], b"");
+    let said = String::from_utf8(said).unwrap();
+    let theirs: Vec<_> = said.lines().map(|line| line.strip_prefix("C ").unwrap()).collect();
     assert_eq!(theirs, changed(false));
 }
 

@@ -274,7 +274,7 @@ fn trees_in_use_are_packed() {
                 pack_tree(fd.as_fd(), &PackOptions::default(), &mut tar)?;
                 assert!(tar.windows(7).any(|w| w == b"content"));
                 crate::archive::changes_between(fd.as_fd(), Some(fd.as_fd()), AS_IT_IS)?;
-                crate::archive::changes_in_upper(&plain(fd.as_fd(), &[fd.as_fd()]))?;
+                crate::archive::changes_in_upper(&plain(fd.as_fd(), &[fd.as_fd()]), true)?;
                 crate::archive::disk_usage(fd.as_fd())?;
             }
             Ok(())

@@ -210,7 +210,8 @@ impl Overlay {
     ) -> Result<Vec<Change>> {
         match self.source(id, parent, options, false, self.rules.shape().changes)? {
             Source::Upper { own, lowers } => {
-                self.with_upper(&own, &lowers, archive::changes_in_upper)
+                let notes = self.force_mask().is_some();
+                self.with_upper(&own, &lowers, |upper| archive::changes_in_upper(upper, notes))
             }
             Source::Trees { new, old, above } => {
                 self.with_trees(new, old, above, |new, old, above| {

@@ -20,7 +20,7 @@ use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
 use crate::thin::Held;
-use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
+use crate::{Dialect, Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,8 +234,16 @@ impl Overlay {
         outcome
     }
 
+    /// Whether a layer can stand for others. Where none does, the hundreds below one need not be looked up for that.
+    fn has_nested(&self) -> bool {
+        self.rules.dialect() == Dialect::Cvmfs
+    }
+
     /// Makes sure of what the layers below stand for.
     pub(super) fn acquire_nested(&self, layer: &LayerDir) -> Result<Option<Held>> {
+        if !self.has_nested() {
+            return Ok(None);
+        }
         let lowers = self.lowers(layer, Heal::No)?;
         self.rules
             .acquire(self, layer.id.as_str(), &lowers)
@@ -244,6 +252,9 @@ impl Overlay {
 
     /// Gives it back. A layer whose lists are damaged must still be unmounted.
     pub(super) fn release_nested(&self, layer: &LayerDir) {
+        if !self.has_nested() {
+            return;
+        }
         match self.lowers(layer, Heal::No) {
             Ok(lowers) => self.rules.release(self, layer.id.as_str(), &lowers),
             Err(error) => {

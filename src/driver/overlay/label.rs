@@ -4,8 +4,25 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::sys::mount::FSCONFIG_STRING_MAX;
+use crate::{Error, ErrorKind, Result};
+
 /// Where the kernel's policy is asked and configured.
 const SELINUX: &str = "/sys/fs/selinux";
+
+/// Refuses a label that a mount by parts cannot be given: the kernel would not say what is wrong with it.
+pub(super) fn check_length(label: &str, target: &Path) -> Result<()> {
+    if label.len() <= FSCONFIG_STRING_MAX {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidArgument, format!("mounting {target:?}"))
+        .path(target)
+        .detail(format!(
+            "the SELinux label has {} bytes, and the kernel takes {FSCONFIG_STRING_MAX} where a mount has more than a page of options, or no place in the tree",
+            label.len()
+        ))
+        .hint("ranges of categories (c0.c9) are shorter than lists of them"))
+}
 
 /// What to do about a mount with this label that failed so; `None` if the label is not to blame.
 pub(super) fn advice(label: &str, cause: &io::Error) -> Option<String> {

@@ -225,6 +225,7 @@ impl Plan {
     }
 
     fn create_by_parts(&self, words: &Words) -> Result<OwnedFd, Refusal> {
+        label::check_length(&self.label, &self.target).map_err(Refusal::Other)?;
         let outcome = in_directory(&self.home, || -> Result<OwnedFd, Refusal> {
             let overlay = NewOverlay::begin().map_err(|e| match e.raw_os_error() {
                 Some(libc::ENOSYS | libc::EPERM) => Refusal::NoParts(e),

@@ -83,18 +83,35 @@ impl Drop for Places {
     }
 }
 
-/// Removes the temp dirs in `root` of killed processes, if something is mounted in one: images hold their layers' files, and once the
-/// home is a mount of itself, a mount made before is out of reach below it. What is not mounted waits for those who delete after the locks
-/// are released.
+/// Detaches what is mounted in temp dirs in `root` of killed processes: images hold their layers' files, and once the home is a mount of
+/// itself, a mount made before is out of reach below it. The dirs wait for those who delete after the locks are released.
 pub(super) fn unmount_stale(root: &Path) {
     // The mount table is long, and the directory is nearly always empty.
     let empty = std::fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none());
     if empty {
         return;
     }
-    let cleared = mounts_below(root)
-        .and_then(|mounts| if mounts.is_empty() { Ok(()) } else { tempdir::adopt(root, drop) });
-    if let Err(e) = cleared {
+    let warn = |e: &dyn std::fmt::Display| {
         tracing::warn!(path = ?root, error = %e, "unmounting what a killed process has left");
+    };
+    let detach_stale = || {
+        if mounts_below(root)?.is_empty() {
+            return Ok(());
+        }
+        tempdir::adopt(root, |dir| {
+            // Anew: what its owner did last was not seen before its lock was free.
+            match mounts_below(dir.path()) {
+                Ok(mounts) => mounts.iter().for_each(|place| {
+                    if let Err(e) = detach(place) {
+                        warn(&e);
+                    }
+                }),
+                Err(e) => warn(&e),
+            }
+            dir.leave();
+        })
+    };
+    if let Err(e) = detach_stale() {
+        warn(&e);
     }
 }

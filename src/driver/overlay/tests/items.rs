@@ -7,9 +7,10 @@ use std::path::Path;
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use crate::ErrorKind;
 use crate::driver::tests::{TestStore, chain, change_list, id, super_options, tar_of, words};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
+use crate::sys::mount::{is_overlay_mount, kernel_before};
+use crate::{ErrorKind, LayerId};
 
 fn plain() -> MountOptions {
     MountOptions::default()
@@ -213,6 +214,39 @@ fn a_page_of_options_is_too_long_for_a_string() {
         let told = super_options(&driver.get(&top, &plain()).unwrap());
         assert_eq!(told.contains("lowerdir+="), !by_string, "{length}: {}", &told[..100]);
         driver.put(&top).unwrap();
+    }
+}
+
+#[test]
+fn a_long_label_is_refused_where_the_kernel_could_not_say_why() {
+    // GET-21, GET-24
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    let mut chain: Vec<LayerId> = Vec::new();
+    for n in 0..60 {
+        let layer = id(&format!("{n:064x}"));
+        driver.create(&layer, chain.last(), &CreateOptions::default()).unwrap();
+        chain.push(layer);
+    }
+    let (bottom, top) = (chain.first().unwrap(), chain.last().unwrap());
+    let labelled = |length| MountOptions { mount_label: "l".repeat(length), ..plain() };
+    // No kernel knows this label; where all options fit into a page, its length is not what is wrong.
+    let refused = |layer: &LayerId, length| driver.get(layer, &labelled(length)).unwrap_err();
+    let e = refused(top, 256);
+    // Older kernels get the layers by numbers, in a page.
+    assert_eq!(e.to_string().contains("has 256 bytes"), !kernel_before(6, 7), "{e}");
+    for (layer, length) in [(top, 255), (bottom, 256)] {
+        let e = refused(layer, length);
+        assert!(!e.to_string().contains(" bytes"), "{e}");
+    }
+    if kernel_before(6, 7) {
+        return;
+    }
+    assert_eq!(e.kind(), ErrorKind::InvalidArgument);
+    let e = driver.mount_detached(bottom, &labelled(256)).unwrap_err();
+    assert!(e.to_string().contains("has 256 bytes"), "{e}");
+    for layer in [bottom, top] {
+        assert!(!is_overlay_mount(&store.home(layer.as_str()).join("merged")));
     }
 }
 

@@ -72,3 +72,29 @@ fn layers_are_compared_by_what_their_files_note() {
         .collect();
     assert_eq!(members, [("d/".into(), 0, 0, 0o755), ("d/other".into(), 5, 6, 0o640)]);
 }
+
+#[test]
+fn changes_of_a_layer_go_by_what_its_directories_note() {
+    // FMK-4, CHG-4: the lower layer was made before the configuration changed.
+    let store = TestStore::new();
+    let tar = tar_of(&[("d/", ""), ("d/e/", "")]);
+    for (layer, parent, mask) in
+        [("base", None, "force_mask=shared"), ("top", Some(id("base")), "force_mask=0700")]
+    {
+        let driver = store.overlay(&[mask]);
+        driver.create(&id(layer), parent.as_ref(), &CreateOptions::default()).unwrap();
+        driver.apply_diff(&id(layer), &ApplyOptions::default(), &mut tar.as_slice()).unwrap();
+    }
+    let at = |layer: &str| store.home(layer).join("diff/d/e");
+    assert_eq!((mode(at("base")), mode(at("top"))), (0o755, 0o700));
+    let driver = store.overlay(&["force_mask=0700"]);
+    let listed = || -> Vec<_> {
+        let changes =
+            driver.changes(&id("top"), Some(&id("base")), &DiffOptions::default()).unwrap();
+        changes.iter().map(|c| String::from_utf8_lossy(&c.path).into_owned()).collect()
+    };
+    assert!(listed().is_empty(), "{:?}", listed());
+    let flags = rustix::fs::XattrFlags::REPLACE;
+    rustix::fs::setxattr(at("top"), NOTE, b"0:0:01777:dir", flags).unwrap();
+    assert_eq!(listed(), ["/d/e"]);
+}

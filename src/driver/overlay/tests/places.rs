@@ -88,9 +88,12 @@ fn processes_do_not_meet_and_the_killed_are_tidied_up_after() {
     let second = Other::start(&store.home(""));
     assert_eq!(places(&store), 4);
     other.kill();
-    // The next mount of whatever layer has images finds what is left; that of the second process stays.
+    let dirs = || fs::read_dir(store.home("tempdirs")).unwrap().count();
+    let before = dirs();
+    // The next mount of whatever layer has images unmounts what is left; that of the second process stays.
     used();
     assert_eq!(places(&store), 2);
+    assert_eq!(dirs(), before, "what is to be deleted waits until no lock is held");
     second.finish();
     no_image_is_mounted(&store);
 
