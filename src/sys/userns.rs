@@ -96,7 +96,7 @@ impl Child {
         let written = OpenOptions::new()
             .write(true)
             .open(&path)
-            .and_then(|mut file| file.write(text.as_bytes()));
+            .and_then(|mut file| uninterrupted(|| file.write(text.as_bytes())));
         match written {
             Ok(n) if n == text.len() && n > 0 => Ok(()),
             Ok(_) => Err(refused(name, maps)),
@@ -104,6 +104,15 @@ impl Child {
                 Err(refused(name, maps).caused_by(e))
             }
             Err(e) => Err(Error::io("writing the id map", path, e)),
+        }
+    }
+}
+
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

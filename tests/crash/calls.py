@@ -123,7 +123,7 @@ def place(call, arguments, area):
     for number, path, name, whole in _PATHS.findall(arguments.partition(") ")[0]):
         if data and not number:
             continue
-        if "write" in call and number.isdigit() and not path.startswith(area):
+        if "write" in call and number.isdigit() and not path.startswith((area, "/proc/")):
             # What is printed, on a duplicate of the descriptor perhaps.
             path = "standard error" if number == "2" else "standard output"
         elif not data and (name.startswith("/") or whole):
@@ -135,6 +135,7 @@ def place(call, arguments, area):
         found += [path] if path not in found else []
     text = " -> ".join(found[:2])
     text = re.sub(r"/[0-9a-f]{64}", "/ID", text)
+    text = re.sub(r"/proc/[0-9]+/", "/proc/PID/", text)
     text = re.sub(r"\b[A-Z0-9]{26}\b", "LINK", text)
     # An unnamed file, or one that is deleted, has its inode's number for a name.
     text = re.sub(r"#[0-9a-f]+", "#N", text)

@@ -274,7 +274,7 @@ fn probe_mapped_lower(scratch: &Scratch) -> Result<Answer> {
     scratch.dirs(&["merged", "lower", "lower-mapped", "upper", "work"], 0o700)?;
     let verdict = |what: &str, e: Error| match is_verdict(&e) {
         true => Ok(Answer::No(format!("{what}: {e}"))),
-        false => Err(e),
+        false => Err(e.context(format!("trying out mounts that map ids in {:?}", scratch.dir))),
     };
     let namespace = match user_namespace(&IdMaps::new(&[ROOT], &[ROOT])) {
         Ok(namespace) => namespace,
