@@ -74,7 +74,9 @@ impl Cvmfs {
     fn repositories(&self, driver: &Overlay) -> &Repositories {
         self.repositories.get_or_init(|| {
             let method = match &driver.options.publisher {
-                Publisher::Internal => Method::Internal(crate::thin::Client::default()),
+                Publisher::Internal(limit) => {
+                    Method::Internal(crate::thin::Client::of_host(*limit))
+                }
                 Publisher::External(root) => Method::External(root.clone()),
             };
             // What collects podman's garbage takes a directory in its home for a layer that nobody knows.
