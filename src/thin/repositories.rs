@@ -120,8 +120,15 @@ impl Repositories {
         loop {
             // One after the other, and no lock is kept meanwhile: this is what may take its time.
             for repository in repositories {
-                let _lock = self.lock(repository, Access::Alone)?;
-                self.make_ready(repository)?;
+                let _lock = match Lock::try_get(&self.directory, repository, Access::Shared)? {
+                    Some(lock) if self.is_ready(repository)? => lock,
+                    lock => {
+                        drop(lock);
+                        let lock = self.lock(repository)?;
+                        self.make_ready(repository)?;
+                        lock
+                    }
+                };
                 if self.users().entry(repository.clone()).or_default().insert(user.to_owned()) {
                     done.insert(repository.clone());
                 }
@@ -143,16 +150,18 @@ impl Repositories {
         }
     }
 
-    /// Keeps all of them from being unmounted, if all are mounted; `None` if one is not, or someone is just changing that.
+    /// Keeps all of them from being unmounted, if all are mounted; `None` if one is not, or someone is just changing that. What others
+    /// have mounted is theirs.
     fn hold(&self, repositories: &BTreeSet<Repository>) -> Result<Option<Held>> {
         let mut locks = Vec::new();
+        if matches!(self.method, Method::External(_)) {
+            return Ok(Some(Held { _locks: locks }));
+        }
         for repository in repositories {
             let Some(lock) = Lock::try_get(&self.directory, repository, Access::Shared)? else {
                 return Ok(None);
             };
-            if matches!(self.method, Method::Internal(_))
-                && !is_mount_point(&self.place(repository))?
-            {
+            if !is_mount_point(&self.place(repository))? {
                 return Ok(None);
             }
             locks.push(lock);
@@ -161,20 +170,22 @@ impl Repositories {
     }
 
     /// Takes repositories out of the use of `user`; those that nobody in this process uses any more are unmounted, also if none did: then
-    /// they are those of a process that has ended.
+    /// they are those of a process that has ended. Nobody is waited for: who has the lock is about to use the repository, or to unmount it.
     pub(crate) fn release(&self, user: &str, repositories: &BTreeSet<Repository>) {
         for repository in repositories {
-            match self.lock(repository, Access::Alone) {
-                Ok(_lock) => self.give_back(user, repository),
-                Err(error) => {
+            match Lock::try_get(&self.directory, repository, Access::Alone) {
+                Ok(Some(_lock)) => self.give_back(user, repository),
+                taken => {
                     self.leave(user, repository);
-                    tracing::warn!(%repository, %error, "a repository stays mounted");
+                    if let Err(error) = taken {
+                        tracing::warn!(%repository, %error, "a repository stays mounted");
+                    }
                 }
             }
         }
     }
 
-    /// Unmounts all, whoever has mounted them (CVM-17).
+    /// Unmounts all, whoever has mounted them (CVM-17), but those that someone is mounting or is making an overlay of.
     pub(crate) fn release_all(&self) {
         self.users().clear();
         let Ok(entries) = std::fs::read_dir(&self.directory) else { return };
@@ -209,8 +220,16 @@ impl Repositories {
         }
     }
 
-    fn lock(&self, repository: &Repository, access: Access) -> Result<Lock> {
-        Lock::get(&self.directory, repository, access, self.patience())
+    fn lock(&self, repository: &Repository) -> Result<Lock> {
+        Lock::get(&self.directory, repository, self.patience())
+    }
+
+    /// Whether it is mounted and answers, as far as that can be told without its lock.
+    fn is_ready(&self, repository: &Repository) -> Result<bool> {
+        let place = self.place(repository);
+        Ok(matches!(self.method, Method::Internal(_))
+            && is_mount_point(&place)?
+            && !is_dead_mount(&place))
     }
 
     /// Takes `user` from those of a repository; tells whether it has others.

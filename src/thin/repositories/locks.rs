@@ -36,19 +36,14 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Waits for a repository's lock in `directory`.
+    /// Waits until nobody else has a repository's lock in `directory`.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] when others still have it after `limit`.
-    pub(super) fn get(
-        directory: &Path,
-        repository: &Repository,
-        access: Access,
-        limit: Duration,
-    ) -> Result<Self> {
+    pub(super) fn get(directory: &Path, repository: &Repository, limit: Duration) -> Result<Self> {
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(1));
         let file = open(directory, repository)?;
-        while !try_lock(&file, directory, repository, access)? {
+        while !try_lock(&file, directory, repository, Access::Alone)? {
             if begun.elapsed() >= limit {
                 return Err(failed(ErrorKind::Busy, directory, repository)
                     .detail(format!("others have mounted or used it for {} s", limit.as_secs()))
