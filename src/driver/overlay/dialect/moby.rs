@@ -36,7 +36,7 @@ const SHAPE: Shape = Shape {
     after_unmount: AfterUnmount::Remove,
     changes: Comparison::Trees,
     diff: Comparison::UpperEachOpaque,
-    compat: Compat::V1_24,
+    compat: Compat::Moby,
 };
 
 impl Rules for Moby {
