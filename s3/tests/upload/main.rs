@@ -40,10 +40,7 @@ impl Site {
     fn new(turns: &[Turn], answers: &[(u16, &'static str)]) -> Option<Self> {
         let server = Server::start()?;
         let relay = Relay::start(&server.socket(), turns);
-        let answers: Vec<_> =
-            answers.iter().map(|(code, text)| Turn::Answer(*code, text)).collect();
-        let publisher = Relay::start(Path::new("/nonexistent"), &answers);
-        Some(Self { server, relay, publisher })
+        Some(Self { server, relay, publisher: publisher(answers) })
     }
 
     fn config(&self) -> Config {
@@ -65,6 +62,12 @@ impl Site {
     fn stored(&self, layer: &PackedLayer) -> Option<Vec<u8>> {
         std::fs::read(self.server.bucket().join(layer.digest().hex())).ok()
     }
+}
+
+/// Who publishes, with these answers.
+fn publisher(answers: &[(u16, &'static str)]) -> Relay {
+    let turns: Vec<_> = answers.iter().map(|(code, text)| Turn::Answer(*code, text)).collect();
+    Relay::start(Path::new("/nonexistent"), &turns)
 }
 
 fn upload(config: Config) -> S3Upload {
@@ -250,10 +253,6 @@ fn a_second_attempt_goes_on_where_the_first_one_failed() {
         |site: &Site| site.relay.requests().iter().filter(|head| head.starts_with("PUT ")).count();
     assert_eq!(sent(&site), 1);
     // The second one finds him away still, and the layer in the bucket; then he is back.
-    let publisher = |answers: &[(u16, &'static str)]| {
-        let turns: Vec<_> = answers.iter().map(|(code, text)| Turn::Answer(*code, text)).collect();
-        Relay::start(Path::new("/nonexistent"), &turns)
-    };
     site.publisher = publisher(&[(503, "away"), (200, "publishing"), (200, "done")]);
     let long = Patience { outage: Duration::from_secs(60), ..NOW };
     publish(&layer, &site.upload(), &long, &Silent).unwrap();
