@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use orlop::progress::ProgressItem;
 use orlop::thin::{LayerUpload, PackedLayer, Publication, Repository};
 use orlop::{Digest, Error, ErrorKind, Result};
-use rusty_s3::actions::PutObject;
+use rusty_s3::actions::{HeadObject, PutObject};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
+use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, SendBody};
 
@@ -33,6 +34,9 @@ const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// What a server takes in one piece (S3's PutObject).
 const LARGEST: u64 = 5 << 30;
+
+/// How long a server may take to say what it has of a layer.
+const HEAD_TIME: Duration = Duration::from_secs(20);
 
 /// How long who publishes may take for an answer.
 const STATUS_TIME: Duration = Duration::from_secs(2);
@@ -125,29 +129,42 @@ impl S3Upload {
             .header("content-type", TYPE)
             .header("content-length", &length)
             .send(SendBody::from_reader(&mut content));
-        let mut answer = sent.map_err(|e| Failure {
-            why: unsigned(&e),
-            // What cannot be read here cannot be read a second time, and TLS that is refused stays so.
-            passing: !matches!(
-                e,
-                ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_)
-            ),
-        })?;
+        let mut answer = sent.map_err(|e| Failure { why: unsigned(&e), passing: may_pass(&e) })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
         let said = beginning(answer.body_mut().as_reader());
-        Err(Failure {
-            why: format!("the answer is {status}: {said}"),
-            passing: status.is_server_error() || matches!(status.as_u16(), 408 | 429),
-        })
+        Err(Failure { why: format!("the answer is {status}: {said}"), passing: is_passing(status) })
     }
 }
 
 impl LayerUpload for S3Upload {
     fn repository(&self) -> &Repository {
         &self.config.repository
+    }
+
+    /// By its size and the checksum that the server took it with. A server that keeps none gets the layer again.
+    fn holds(&self, layer: &PackedLayer) -> bool {
+        let checksum = checksum(layer.digest());
+        let mut action =
+            HeadObject::new(&self.bucket, Some(&self.credentials), layer.digest().hex());
+        action.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
+        let url = action.sign(SIGNED_FOR);
+        let asked = self
+            .agent
+            .head(url.as_str())
+            .header("x-amz-checksum-mode", "ENABLED")
+            .config()
+            .timeout_global(Some(HEAD_TIME))
+            .build()
+            .call();
+        let Ok(answer) = asked else { return false };
+        let says =
+            |name: &str, value: &str| answer.headers().get(name).is_some_and(|told| told == value);
+        answer.status().is_success()
+            && says("content-length", &layer.size().to_string())
+            && says("x-amz-checksum-sha256", &checksum)
     }
 
     fn put(&self, layer: &PackedLayer, item: &dyn ProgressItem) -> Result<()> {
@@ -177,7 +194,7 @@ impl LayerUpload for S3Upload {
                 let tries = if tries == 1 { String::new() } else { format!(" ({tries} tries)") };
                 return Err(Error::new(ErrorKind::Io, action())
                     .detail(format!("{}{tries}", failure.why))
-                    .hint("are host, bucket and keys right? nothing has been published"));
+                    .hint("are host, bucket and keys right? it has not been published; the next attempt goes on with it"));
             }
             tracing::warn!(layer = %layer.digest(), why = failure.why, tries, "sent again");
             std::thread::sleep(pause);
@@ -191,12 +208,19 @@ impl LayerUpload for S3Upload {
         let failed = |why: String| {
             Error::new(ErrorKind::Io, format!("asking {url:?} what has become of a layer"))
                 .detail(why)
-                .hint("is PublishStatusURL right, and does who publishes run?")
+                .hint("is PublishStatusURL right, and does who publishes run? the next attempt goes on with what was sent")
         };
         let request = self.agent.get(&url).config().timeout_global(Some(STATUS_TIME)).build();
-        let mut answer = request.call().map_err(|e| failed(e.to_string()))?;
+        let mut answer = match request.call() {
+            Ok(answer) => answer,
+            Err(e) if may_pass(&e) => return Ok(Publication::NoAnswer(format!("{url:?}: {e}"))),
+            Err(e) => return Err(failed(e.to_string())),
+        };
         let status = answer.status();
         let said = beginning(answer.body_mut().as_reader());
+        if is_passing(status) {
+            return Ok(Publication::NoAnswer(format!("{url:?}: the answer is {status}: {said}")));
+        }
         if status.as_u16() != 200 {
             return Err(failed(format!("the answer is {status}: {said}")));
         }
@@ -207,6 +231,16 @@ impl LayerUpload for S3Upload {
             _ => Err(failed(format!("the answer is {said:?}"))),
         }
     }
+}
+
+/// Whether the next try may do better after that answer.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 429)
+}
+
+/// Whether the next try may do better after no answer: TLS that is refused stays so, and so does what is no address.
+fn may_pass(e: &ureq::Error) -> bool {
+    !matches!(e, ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_))
 }
 
 /// A digest as the header has it.

@@ -16,6 +16,15 @@ pub enum Compat {
     /// That of github.com/containers/storage 1.24: the mode has the bits of the file's kind (TAR-4), owners have names too (TAR-5),
     /// whiteouts the mode 0600.
     V1_24,
+    /// That of Docker 20.10, which was the former's model: as that, and of all extended attributes it has capabilities alone (MOB-27).
+    Moby,
+}
+
+impl Compat {
+    /// Whether modes have the bits of the file's kind, and owners names.
+    pub(super) fn has_kinds_and_names(self) -> bool {
+        matches!(self, Self::V1_24 | Self::Moby)
+    }
 }
 
 /// How a stream is compressed; the numbers are those of the layer records.

@@ -1,6 +1,7 @@
 //! The drivers' options: `key=value` strings, their prefixes, keys and values (`overlay-driver.md` 3, `storage-conf.md` 4).
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -36,13 +37,19 @@ pub(crate) struct OverlayOptions {
 }
 
 /// Who mounts the repositories of thin images (CVM-4).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Publisher {
-    /// The driver, while they are in use.
-    #[default]
-    Internal,
+    /// The driver, while they are in use; one mount may take so long.
+    Internal(Duration),
     /// Somebody else, below that directory.
     External(PathBuf),
+}
+
+impl Default for Publisher {
+    /// A client that tries several servers and proxies, one after the other, takes half a minute and comes to an end.
+    fn default() -> Self {
+        Self::Internal(Duration::from_secs(60))
+    }
 }
 
 /// A store of layers that a daemon serves by the digests of their tables of contents (`overlay-driver.md` 15).
@@ -238,13 +245,14 @@ pub(crate) fn parse_moby(options: &[String]) -> Result<OverlayOptions> {
     Ok(out)
 }
 
-/// Reads the options of a driver that knows thin images: its own two, and those of a home that is shared with podman, or of the plugin
+/// Reads the options of a driver that knows thin images: its own three, and those of a home that is shared with podman, or of the plugin
 /// of CernVM-FS (CVM-2).
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a malformed option.
 pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<OverlayOptions> {
     let (mut external, mut root, mut others) = (false, PathBuf::from("/cvmfs"), Vec::new());
+    let mut publisher = Publisher::default();
     for whole in options {
         match split(whole, &["overlay", "overlay2"])? {
             Some(word) if word.key == "cvmfsmountmethod" => {
@@ -255,21 +263,27 @@ pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<Overlay
                 };
             }
             Some(word) if word.key == "cvmfsroot" => root = word.path(word.value, false)?,
+            Some(word) if word.key == "cvmfsmounttimeout" => {
+                // More than a day is nobody's wish, and no time is enough of none.
+                publisher = match word.value.parse() {
+                    Ok(seconds @ 1..=86_400) => Publisher::Internal(Duration::from_secs(seconds)),
+                    _ => return Err(word.wrong("it is a number of seconds, 1 to 86400")),
+                };
+            }
             Some(word) if of_plugin && word.key != "override_kernel_check" => {
                 return Err(Error::new(
                     ErrorKind::Config,
                     format!("overlay2: Unknown option {}", word.key),
                 )
-                .hint("the options are override_kernel_check, cvmfsMountMethod and cvmfsRoot"));
+                .hint("the options are override_kernel_check, cvmfsMountMethod, cvmfsRoot and cvmfsMountTimeout"));
             }
             _ => others.push(whole.clone()),
         }
     }
-    let mut parsed = parse_overlay(&others)?;
     if external {
-        parsed.publisher = Publisher::External(root);
+        publisher = Publisher::External(root);
     }
-    Ok(parsed)
+    Ok(OverlayOptions { publisher, ..parse_overlay(&others)? })
 }
 
 /// Reads the options of the vfs driver.

@@ -62,7 +62,7 @@ struct Item {
 }
 
 /// Has the layers of `image`, an id or a name, published, and makes a thin image of them, with the same configuration. Layers that are
-/// thin already are taken over as they are; the image stays.
+/// thin already are taken over as they are, and what a former attempt has had published is not sent again; the image stays.
 ///
 /// # Errors
 /// [`ErrorKind::NotSupported`] if the store is not of the dialect [`Dialect::Cvmfs`]; [`ErrorKind::ImageUnknown`]; those of `upload`.

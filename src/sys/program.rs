@@ -1,9 +1,12 @@
 //! Other programs, run so that the host hears nothing of them (`overlay-driver.md` MNT-7).
 //!
 //! Between the host and the program stands one small child. It sends no signal when it ends, and `wait(-1)` passes it over; the program is
-//! the child's own, which waits for it and passes on how it ended.
+//! the child's own, which waits for it and passes on how it ended. It is the child, too, that ends a program which takes too long: nobody
+//! else can be sure that a process id is still that of the program, and the limit holds after the host has gone.
 
 #![allow(unsafe_code)]
+
+mod limit;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_uint};
@@ -11,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
@@ -29,13 +33,18 @@ const REPORT: c_int = 3;
 /// The signals that a program can have, real-time ones included (signal(7)).
 const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=64;
 
+/// What the child tells when the program took too long; an error's number is never negative.
+const OVERDUE: c_int = -1;
+
 /// How a program ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// The exit code; as in a shell, 128 and the signal's number for a program that a signal has ended.
     pub(crate) code: i32,
     /// The beginning of what it wrote to standard error.
     pub(crate) said: String,
+    /// It was made to end, since it took too long.
+    pub(crate) overdue: bool,
 }
 
 /// What a program reads and writes.
@@ -59,7 +68,28 @@ pub(crate) fn run(
     environment: &BTreeMap<OsString, OsString>,
     streams: Streams<'_>,
 ) -> io::Result<Ended> {
+    finish(&Call::new(path, arguments, directory, environment)?, streams)
+}
+
+/// As [`run`] with no streams, for a program that may hang: after `limit` it is asked to end, with all that it has started, and killed
+/// if it does not. It has a process group of its own, so that keys pressed at a terminal do not reach it.
+///
+/// # Errors
+/// Those of [`run`]. A program that was made to end is none, but [`Ended::overdue`].
+pub(crate) fn run_within(
+    limit: Duration,
+    path: &Path,
+    arguments: &[&OsStr],
+    directory: &Path,
+    environment: &BTreeMap<OsString, OsString>,
+) -> io::Result<Ended> {
+    let limit = c_int::try_from(limit.as_millis()).unwrap_or(c_int::MAX);
     let call = Call::new(path, arguments, directory, environment)?;
+    finish(&Call { limit: Some(limit), ..call }, Streams::default())
+}
+
+/// Starts the child, and waits until it has ended.
+fn finish(call: &Call, streams: Streams<'_>) -> io::Result<Ended> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let (says, said) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let (reports, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
@@ -73,15 +103,19 @@ pub(crate) fn run(
         rustix::fs::fcntl_setfl(end, OFlags::RDONLY | OFlags::NONBLOCK)?;
     }
     let files = [&input, &output, &said, &report].map(AsRawFd::as_raw_fd);
-    let child = start(&call, files)?;
+    let child = start(call, files)?;
     drop((input, output, said, report));
     let said = listen(&says, &child)?;
     let code = wait(&child)?;
-    let mut errno = [0u8; 4];
-    if let Ok(4) = rustix::io::read(&reports, &mut errno) {
-        return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)));
-    }
-    Ok(Ended { code, said: String::from_utf8_lossy(&said).trim().to_owned() })
+    let mut report = [0u8; 4];
+    let overdue = match rustix::io::read(&reports, &mut report) {
+        Ok(4) => match c_int::from_ne_bytes(report) {
+            OVERDUE => true,
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        },
+        _ => false,
+    };
+    Ok(Ended { code, said: String::from_utf8_lossy(&said).trim().to_owned(), overdue })
 }
 
 /// Reads what the program says until the child ends; what it leaves behind may keep the other end of the pipe for ever.
@@ -146,6 +180,8 @@ struct Call {
     directory: CString,
     arguments: Pointers,
     environment: Pointers,
+    /// How many milliseconds the program may take.
+    limit: Option<c_int>,
 }
 
 /// Strings, and the pointers to them that end with a null.
@@ -186,6 +222,7 @@ impl Call {
             directory: text(directory.as_os_str().as_bytes())?,
             arguments: Pointers::new(arguments?),
             environment: Pointers::new(environment?),
+            limit: None,
         })
     }
 }
@@ -249,17 +286,34 @@ unsafe fn supervise(call: &Call, [input, output, said, report]: [RawFd; 4]) -> !
         }
         // A host that ignores its children's ends would let those of this process go unseen.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        let args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
-        let program = libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>());
-        match program {
-            0 => execute(call),
-            1.. => {}
-            _ => give_up(),
+        let mut handle: RawFd = -1;
+        let args = CloneArgs {
+            flags: u64::from(libc::CLONE_PIDFD.cast_unsigned()),
+            pidfd: (&raw mut handle) as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        if call.limit.is_some() {
+            limit::adopt();
         }
+        let program = libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>());
+        let program = match program {
+            0 => execute(call),
+            1.. => program as libc::pid_t,
+            _ => give_up(),
+        };
         // What the program leaves behind must not wait for this process, nor the other way round.
         libc::close(2);
+        if let Some(limit) = call.limit {
+            // Here and in the program: whichever comes first.
+            libc::setpgid(program, program);
+            if !limit::ends_within(handle, limit) {
+                tell(OVERDUE);
+                limit::end_all(program, handle);
+            }
+        }
         let mut status = 0;
-        while libc::waitpid(program as libc::pid_t, &raw mut status, 0) < 0 {
+        while libc::waitpid(program, &raw mut status, 0) < 0 {
             if *libc::__errno_location() != libc::EINTR {
                 give_up();
             }
@@ -286,6 +340,9 @@ unsafe fn execute(call: &Call) -> ! {
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        if call.limit.is_some() {
+            libc::setpgid(0, 0);
+        }
         let arguments = call.arguments.pointers.as_ptr();
         libc::execve(call.path.as_ptr(), arguments, call.environment.pointers.as_ptr());
         give_up()
@@ -297,118 +354,22 @@ unsafe fn execute(call: &Call) -> ! {
 /// # Safety
 /// As for [`supervise`].
 unsafe fn give_up() -> ! {
-    // SAFETY: four bytes of this stack go to a descriptor of this process.
+    // SAFETY: the number is that of this thread.
     unsafe {
-        let errno = (*libc::__errno_location()).to_ne_bytes();
-        libc::write(REPORT, errno.as_ptr().cast(), errno.len());
+        tell(*libc::__errno_location());
         libc::_exit(127)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::{Seek as _, Write as _};
-    use std::time::Instant;
-
-    use super::*;
-
-    fn shell(script: &str, directory: &str) -> io::Result<Ended> {
-        let environment = [("GIVEN".into(), "a value".into())].into();
-        run(
-            Path::new("/bin/sh"),
-            &["-c".as_ref(), script.as_ref()],
-            Path::new(directory),
-            &environment,
-            Streams::default(),
-        )
-    }
-
-    #[test]
-    fn it_reads_and_writes_what_it_is_given() {
-        // MNT-7, APL-6
-        let (mut given, mut taken) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        given.write_all(b"to be read").unwrap();
-        given.rewind().unwrap();
-        let streams = Streams { input: Some(given.as_fd()), output: Some(taken.as_fd()) };
-        let none = BTreeMap::new();
-        let ended = run(Path::new("/bin/cat"), &[], Path::new("/"), &none, streams).unwrap();
-        assert_eq!(ended, Ended { code: 0, said: String::new() });
-        taken.rewind().unwrap();
-        assert_eq!(io::read_to_string(taken).unwrap(), "to be read");
-    }
-
-    #[test]
-    fn what_it_says_and_how_it_ends_come_back() {
-        // MNT-7, GET-29
-        let ended =
-            shell("pwd >&2; echo \"$GIVEN$HOME\" >&2; read x; echo lost; exit 7", "/proc").unwrap();
-        assert_eq!(ended, Ended { code: 7, said: "/proc\na value".into() });
-        assert_eq!(shell("kill -TERM $$", "/").unwrap().code, 128 + 15);
-        assert_eq!(shell("true", "/").unwrap(), Ended { code: 0, said: String::new() });
-        let long = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2", "/").unwrap();
-        assert_eq!((long.code, long.said.len()), (0, SAID_MAX));
-    }
-
-    #[test]
-    fn what_cannot_be_started_is_an_error() {
-        let start =
-            |path| run(Path::new(path), &[], Path::new("/"), &BTreeMap::new(), Streams::default());
-        let missing = start("/no/such/program");
-        assert_eq!(missing.unwrap_err().raw_os_error(), Some(libc::ENOENT));
-        assert_eq!(shell("true", "/no/such/place").unwrap_err().raw_os_error(), Some(libc::ENOENT));
-        let no_program = start("/etc/passwd");
-        assert_eq!(no_program.unwrap_err().raw_os_error(), Some(libc::EACCES));
-    }
-
-    #[test]
-    fn nobody_waits_for_what_it_leaves_behind() {
-        let begun = Instant::now();
-        // It holds on to standard error, as no file system in user space should.
-        assert_eq!(shell("sleep 5 & echo on its way >&2", "/").unwrap().said, "on its way");
-        assert!(begun.elapsed().as_secs() < 4);
-    }
-
-    #[test]
-    fn a_program_has_no_files_and_no_mask_of_the_hosts() {
-        let (_held, _end) = rustix::pipe::pipe().unwrap();
-        // The shell itself looks at its mask: while it starts a program it has another one.
-        let look = "while read -r line; do case $line in SigBlk*) echo \"$line\" >&2;; esac; done </proc/$$/status";
-        let files = shell(&format!("ls -l /proc/$$/fd >&2; {look}"), "/").unwrap().said;
-        let leads = |line: &str| line.split_once(" -> ").map(|(_, target)| target.to_owned());
-        let targets: std::collections::BTreeSet<_> = files.lines().filter_map(leads).collect();
-        assert_eq!(targets.len(), 2, "/dev/null and its standard error: {files}");
-        assert!(files.ends_with("0000000000000000"), "{files}");
-    }
-
-    /// In a process of its own: whether the test's other threads have children is nobody's business here.
-    #[test]
-    fn the_host_hears_nothing_of_it() {
-        // MNT-7: no SIGCHLD, and wait(-1) finds no child, before and after
-        const IN_CHILD: &str = "ORLOP_TEST_QUIET_PROGRAM";
-        if std::env::var_os(IN_CHILD).is_none() {
-            let name = "sys::program::tests::the_host_hears_nothing_of_it";
-            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-            command.args(["--exact", name, "--test-threads=1", "--nocapture"]).env(IN_CHILD, "1");
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-            return;
-        }
-        let mut child = nix::sys::signal::SigSet::empty();
-        child.add(nix::sys::signal::Signal::SIGCHLD);
-        child.thread_block().unwrap();
-        let waiting = std::thread::spawn(|| shell("sleep 0.5; exit 3", "/").unwrap());
-        let begun = Instant::now();
-        while begun.elapsed().as_millis() < 300 {
-            let any =
-                rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-            assert_eq!(any.unwrap_err(), Errno::CHILD);
-        }
-        assert_eq!(waiting.join().unwrap().code, 3);
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
-        for pending in ["SigPnd:", "ShdPnd:"] {
-            let set = u64::from_str_radix(field(pending), 16).unwrap();
-            assert_eq!(set & 1 << (libc::SIGCHLD - 1), 0, "{pending}");
-        }
-    }
+/// Tells the host.
+///
+/// # Safety
+/// As for [`supervise`].
+unsafe fn tell(what: c_int) {
+    let bytes = what.to_ne_bytes();
+    // SAFETY: four bytes of this stack go to a descriptor of this process.
+    unsafe { libc::write(REPORT, bytes.as_ptr().cast(), bytes.len()) };
 }
+
+#[cfg(test)]
+mod tests;

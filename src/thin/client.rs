@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::url::Repository;
 use crate::config::Environment;
 use crate::sys::mount::{detach, is_mount_point};
-use crate::sys::program::{self, Streams};
+use crate::sys::program;
 use crate::{Error, ErrorKind, Result};
 
 /// Mounts repositories.
@@ -21,37 +22,48 @@ const OPTIONS: &str = "rw,fsname=cvmfs2,allow_other,grab_mountpoint,cvmfs_suid";
 /// The repositories that the client knows without configuration end so.
 const KNOWN: &str = ".cern.ch";
 
-/// Where the client's programs and its configuration are.
+/// Where the client's programs and its configuration are, and how long a program may take.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     etc: PathBuf,
     /// That of the process, where there is none.
     environment: Option<Environment>,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self { etc: "/etc/cvmfs".into(), environment: None }
-    }
+    limit: Duration,
 }
 
 impl Client {
-    /// A client with its configuration in `etc`, and its programs in the `PATH` of that environment.
-    #[cfg(test)]
-    pub(super) fn new(etc: &Path, environment: Environment) -> Self {
-        Self { etc: etc.to_path_buf(), environment: Some(environment) }
+    /// The client of this host.
+    pub(crate) fn of_host(limit: Duration) -> Self {
+        Self { etc: "/etc/cvmfs".into(), environment: None, limit }
     }
 
-    /// Mounts a repository at an empty directory.
+    /// A client with its configuration in `etc`, and its programs in the `PATH` of that environment.
+    #[cfg(test)]
+    pub(super) fn new(etc: &Path, environment: Environment, limit: Duration) -> Self {
+        Self { etc: etc.to_path_buf(), environment: Some(environment), limit }
+    }
+
+    /// How long one of its programs may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Mounts a repository at an empty directory. If that fails, nothing is mounted there.
     ///
     /// # Errors
     /// [`ErrorKind::Prerequisites`] without its configuration or key, [`ErrorKind::NotSupported`] without the program, [`ErrorKind::Io`]
-    /// with what the program says.
+    /// with what the program says, or when it takes too long.
     pub(super) fn mount(&self, repository: &Repository, target: &Path) -> Result<()> {
         self.check(repository)?;
         let arguments: [&OsStr; 4] =
             ["-o".as_ref(), OPTIONS.as_ref(), repository.as_str().as_ref(), target.as_os_str()];
-        self.run(MOUNTER, &arguments, &action(repository))?;
+        if let Err(error) = self.run(MOUNTER, &arguments, &action(repository)) {
+            // It may have failed behind the mount, which nobody serves then.
+            if let Err(error) = self.unmount(repository, target) {
+                tracing::warn!(%error, "what a failed mount has left stays");
+            }
+            return Err(error);
+        }
         if is_mount_point(target)? {
             return Ok(());
         }
@@ -112,18 +124,20 @@ impl Client {
                 .detail(format!("the program {name} is not installed"))
                 .hint("install the CernVM-FS client, or have the repositories mounted by others: cvmfsMountMethod=external")
         })?;
-        let ended = program::run(
-            &program,
-            arguments,
-            Path::new("/"),
-            &environment.vars,
-            Streams::default(),
-        )
-        .map_err(|e| Error::io(action, &program, e))?;
+        let ended =
+            program::run_within(self.limit, &program, arguments, Path::new("/"), &environment.vars)
+                .map_err(|e| Error::io(action, &program, e))?;
+        let said = if ended.said.is_empty() { "<stderr empty>" } else { &ended.said };
+        if ended.overdue {
+            let limit = self.limit.as_secs();
+            return Err(Error::new(ErrorKind::Io, action)
+                .path(&program)
+                .detail(format!("it had not ended after {limit} s, and was made to: {said}"))
+                .hint("do the servers and proxies of the repository answer (cvmfs_config probe)? the option cvmfsMountTimeout gives it more seconds"));
+        }
         if ended.code == 0 {
             return Ok(());
         }
-        let said = if ended.said.is_empty() { "<stderr empty>" } else { &ended.said };
         Err(Error::new(ErrorKind::Io, action)
             .path(&program)
             .detail(format!("{said} (exit code {})", ended.code)))

@@ -9,6 +9,7 @@ mod client;
 mod document;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod publish;
 mod repositories;
 mod upload;
 mod url;
@@ -16,6 +17,7 @@ mod url;
 pub use archive::write_archive;
 pub(crate) use client::Client;
 pub use document::{FILE_NAME, MAX_LAYERS, ThinImage, ThinLayer};
+pub use publish::{Patience, Publication, publish};
 pub(crate) use repositories::{Held, Method, Repositories};
-pub use upload::{LayerUpload, PackedLayer, Patience, Publication, publish};
+pub use upload::{LayerUpload, PackedLayer};
 pub use url::{CvmfsUrl, Repository};

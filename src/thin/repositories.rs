@@ -3,18 +3,23 @@
 //!
 //! A repository is mounted for as long as a layer of this process is on it. Overlays that other processes have made lose nothing when it
 //! is unmounted, since the kernel gives each overlay mounts of its own; and whoever needs it next mounts it again. Between the two, from
-//! the mount of the repository to that of the overlay on it, a lock on `<home>/cvmfs` keeps others from unmounting.
+//! the mount of the repository to that of the overlay on it, a lock on the repository keeps others from unmounting.
+//!
+//! Each repository has a lock of its own, and nobody waits for one while he holds another: a server that does not answer keeps nobody
+//! from the repositories of others.
+
+mod locks;
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
-
+use self::locks::{Access, Lock};
 use super::client::Client;
 use super::url::{CvmfsUrl, Repository};
 use crate::sys::mount::{detach, is_dead_mount, is_mount_point};
@@ -41,15 +46,14 @@ pub(crate) struct Repositories {
     users: Mutex<BTreeMap<Repository, BTreeSet<String>>>,
 }
 
-/// As long as this is there, no repository of the home is unmounted.
-#[derive(Debug)]
-pub(crate) struct Held(File);
+/// How long is waited for others beyond what their programs may take.
+const MARGIN: Duration = Duration::from_secs(30);
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        // A program that another thread has just begun may have a copy of the descriptor, and closing ours would not be enough.
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
-    }
+/// As long as this is there, none of the repositories that it was got for is unmounted.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Held {
+    _locks: Vec<Lock>,
 }
 
 impl Repositories {
@@ -96,34 +100,92 @@ impl Repositories {
     /// # Errors
     /// When one cannot be mounted, or nobody has mounted it.
     pub(crate) fn acquire(&self, user: &str, repositories: &BTreeSet<Repository>) -> Result<Held> {
-        let held = self.hold()?;
-        let mut users = self.users();
-        let mut done = Vec::new();
-        for repository in repositories {
-            if let Err(e) = self.make_ready(repository) {
-                done.into_iter().for_each(|r| self.give_back(&mut users, user, r));
-                return Err(e);
+        let mut done = BTreeSet::new();
+        let outcome = self.use_all(user, repositories, &mut done);
+        if outcome.is_err() {
+            self.release(user, &done);
+        }
+        outcome
+    }
+
+    /// As `acquire`; `done` are those that came into use, also if it fails.
+    fn use_all(
+        &self,
+        user: &str,
+        repositories: &BTreeSet<Repository>,
+        done: &mut BTreeSet<Repository>,
+    ) -> Result<Held> {
+        let begun = Instant::now();
+        let patience = self.patience().saturating_mul(2);
+        loop {
+            // One after the other, and no lock is kept meanwhile: this is what may take its time.
+            for repository in repositories {
+                let _lock = match Lock::try_get(&self.directory, repository, Access::Shared)? {
+                    Some(lock) if self.is_ready(repository)? => lock,
+                    lock => {
+                        drop(lock);
+                        let lock = self.lock(repository)?;
+                        self.make_ready(repository)?;
+                        lock
+                    }
+                };
+                if self.users().entry(repository.clone()).or_default().insert(user.to_owned()) {
+                    done.insert(repository.clone());
+                }
             }
-            if users.entry(repository.clone()).or_default().insert(user.to_owned()) {
-                done.push(repository);
+            match self.hold(repositories)? {
+                Some(held) => return Ok(held),
+                None if begun.elapsed() > patience => {
+                    let all: Vec<_> = repositories.iter().map(Repository::as_str).collect();
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        format!("using the repositories {}", all.join(", ")),
+                    )
+                    .path(&self.directory)
+                    .detail("others unmount them again and again")
+                    .hint("try again when they have ended"));
+                }
+                None => {}
             }
         }
-        Ok(held)
+    }
+
+    /// Keeps all of them from being unmounted, if all are mounted; `None` if one is not, or someone is just changing that. What others
+    /// have mounted is theirs.
+    fn hold(&self, repositories: &BTreeSet<Repository>) -> Result<Option<Held>> {
+        let mut locks = Vec::new();
+        if matches!(self.method, Method::External(_)) {
+            return Ok(Some(Held { _locks: locks }));
+        }
+        for repository in repositories {
+            let Some(lock) = Lock::try_get(&self.directory, repository, Access::Shared)? else {
+                return Ok(None);
+            };
+            if !is_mount_point(&self.place(repository))? {
+                return Ok(None);
+            }
+            locks.push(lock);
+        }
+        Ok(Some(Held { _locks: locks }))
     }
 
     /// Takes repositories out of the use of `user`; those that nobody in this process uses any more are unmounted, also if none did: then
-    /// they are those of a process that has ended.
+    /// they are those of a process that has ended. Nobody is waited for: who has the lock is about to use the repository, or to unmount it.
     pub(crate) fn release(&self, user: &str, repositories: &BTreeSet<Repository>) {
-        match self.hold() {
-            Ok(_held) => {
-                let mut users = self.users();
-                repositories.iter().for_each(|r| self.give_back(&mut users, user, r));
+        for repository in repositories {
+            match Lock::try_get(&self.directory, repository, Access::Alone) {
+                Ok(Some(_lock)) => self.give_back(user, repository),
+                taken => {
+                    self.leave(user, repository);
+                    if let Err(error) = taken {
+                        tracing::warn!(%repository, %error, "a repository stays mounted");
+                    }
+                }
             }
-            Err(error) => tracing::warn!(%error, "repositories stay mounted"),
         }
     }
 
-    /// Unmounts all, whoever has mounted them (CVM-17).
+    /// Unmounts all, whoever has mounted them (CVM-17), but those that someone is mounting or is making an overlay of.
     pub(crate) fn release_all(&self) {
         self.users().clear();
         let Ok(entries) = std::fs::read_dir(&self.directory) else { return };
@@ -150,30 +212,44 @@ impl Repositories {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self) -> Result<Held> {
-        let failed = |e: io::Error| Error::io("locking the repositories at", &self.directory, e);
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory).map_err(failed)?;
-        let directory = File::open(&self.directory).map_err(failed)?;
-        loop {
-            match rustix::fs::flock(&directory, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => {}
-                locked => return locked.map(|()| Held(directory)).map_err(|e| failed(e.into())),
-            }
+    /// How long is waited for who has a repository to himself: one mount of it, and what belongs to that.
+    fn patience(&self) -> Duration {
+        match &self.method {
+            Method::Internal(client) => client.limit().saturating_add(MARGIN),
+            Method::External(_) => MARGIN,
         }
     }
 
-    fn give_back(
-        &self,
-        users: &mut BTreeMap<Repository, BTreeSet<String>>,
-        user: &str,
-        repository: &Repository,
-    ) {
-        if let Entry::Occupied(mut used) = users.entry(repository.clone()) {
-            used.get_mut().remove(user);
-            if !used.get().is_empty() {
-                return;
+    fn lock(&self, repository: &Repository) -> Result<Lock> {
+        Lock::get(&self.directory, repository, self.patience())
+    }
+
+    /// Whether it is mounted and answers, as far as that can be told without its lock.
+    fn is_ready(&self, repository: &Repository) -> Result<bool> {
+        let place = self.place(repository);
+        Ok(matches!(self.method, Method::Internal(_))
+            && is_mount_point(&place)?
+            && !is_dead_mount(&place))
+    }
+
+    /// Takes `user` from those of a repository; tells whether it has others.
+    fn leave(&self, user: &str, repository: &Repository) -> bool {
+        match self.users().entry(repository.clone()) {
+            Entry::Occupied(mut used) => {
+                used.get_mut().remove(user);
+                let others = !used.get().is_empty();
+                if !others {
+                    used.remove();
+                }
+                others
             }
-            used.remove();
+            Entry::Vacant(_) => false,
+        }
+    }
+
+    fn give_back(&self, user: &str, repository: &Repository) {
+        if self.leave(user, repository) {
+            return;
         }
         if let Method::Internal(client) = &self.method {
             let place = self.place(repository);

@@ -23,7 +23,7 @@ struct Site {
     sandbox: Sandbox,
     server: Server,
     relay: Relay,
-    /// Who says that a layer is published, for ever.
+    /// Who says of what was sent that it is published.
     _publisher: Relay,
     config: String,
 }
@@ -42,7 +42,7 @@ impl Site {
         let sandbox = dir.with_env("PATH", path.leak());
         std::fs::create_dir(&bin).unwrap();
         let relay = Relay::start(&server.socket(), &[]);
-        let publisher = Relay::start(Path::new("/nonexistent"), &[Turn::Answer(200, "done"); 99]);
+        let publisher = Relay::start(&server.bucket(), &[Turn::Tell; 99]);
         let config = sandbox.file(
             "upload.json",
             format!(
@@ -201,8 +201,10 @@ fn an_image_becomes_thin_and_its_containers_live_from_the_repository() {
         4,
         "two of third, one of thin, one of last"
     );
-    // Whoever publishes meanwhile: the client is told to look.
+    // Whoever publishes meanwhile: the client is told to look. Nothing is sent a second time.
+    let sent = site.relay.requests().len();
     sandbox.ok(&site.make("localhost/third:1", "thin:4"));
+    assert_eq!(site.relay.requests().len(), sent);
     assert_eq!(site.calls().last().unwrap(), &format!("talk -i {REPOSITORY} remount sync"));
     sandbox.ok("unmount last");
 }

@@ -22,7 +22,11 @@ use orlop_s3::{Config, S3Upload};
 use relay::{Relay, Turn};
 use server::Server;
 
-const NOW: Patience = Patience { pause: Duration::from_millis(1), limit: Duration::from_secs(60) };
+const NOW: Patience = Patience {
+    pause: Duration::from_millis(1),
+    limit: Duration::from_secs(60),
+    outage: Duration::from_millis(500),
+};
 
 /// A server, what stands before it, and who publishes.
 struct Site {
@@ -36,10 +40,7 @@ impl Site {
     fn new(turns: &[Turn], answers: &[(u16, &'static str)]) -> Option<Self> {
         let server = Server::start()?;
         let relay = Relay::start(&server.socket(), turns);
-        let answers: Vec<_> =
-            answers.iter().map(|(code, text)| Turn::Answer(*code, text)).collect();
-        let publisher = Relay::start(Path::new("/nonexistent"), &answers);
-        Some(Self { server, relay, publisher })
+        Some(Self { server, relay, publisher: publisher(answers) })
     }
 
     fn config(&self) -> Config {
@@ -61,6 +62,12 @@ impl Site {
     fn stored(&self, layer: &PackedLayer) -> Option<Vec<u8>> {
         std::fs::read(self.server.bucket().join(layer.digest().hex())).ok()
     }
+}
+
+/// Who publishes, with these answers.
+fn publisher(answers: &[(u16, &'static str)]) -> Relay {
+    let turns: Vec<_> = answers.iter().map(|(code, text)| Turn::Answer(*code, text)).collect();
+    Relay::start(Path::new("/nonexistent"), &turns)
 }
 
 fn upload(config: Config) -> S3Upload {
@@ -90,7 +97,7 @@ fn refused<T>(outcome: Result<T>, says: &str) {
 #[test]
 fn a_layer_is_stored_under_its_digest_and_waited_for() {
     // CVM-20, CVM-21, CVM-22
-    let answers = [(200, "publishing"), (200, "publishing\n"), (200, "done")];
+    let answers = [(200, "unknown"), (200, "publishing"), (200, "publishing\n"), (200, "done")];
     let Some(site) = Site::new(&[], &answers) else { return };
     // More than any buffer on the way, and nothing that compresses.
     let mut state = 1u64;
@@ -106,7 +113,7 @@ fn a_layer_is_stored_under_its_digest_and_waited_for() {
     let path = format!("layers/{}", layer.digest().hex());
     assert_eq!(published.url.unwrap().to_string(), format!("cvmfs://r.example/{path}"));
     let asked = site.publisher.requests();
-    assert_eq!(asked.len(), 3);
+    assert_eq!(asked.len(), 4);
     let line = format!("GET /status/{} HTTP/1.1", layer.digest().hex());
     assert!(asked.iter().all(|request| request.starts_with(&line)), "{asked:?}");
     let put = site.relay.requests();
@@ -187,23 +194,96 @@ fn every_answer_but_the_three_is_a_failure() {
         (201, "done"),
         (302, "done"),
         (404, "done"),
-        (500, "out of order"),
     ];
     let Some(site) = Site::new(&[], &answers) else { return };
     let (upload, layer) = (site.upload(), layer(b"x"));
     for expected in [Publication::Publishing, Publication::Done, Publication::Unknown] {
         assert_eq!(upload.status(layer.digest()).unwrap(), expected);
     }
-    for says in
-        ["\"failed\"", "\"\"", "201", "302", "404", "500 Internal Server Error: out of order"]
-    {
+    for says in ["\"failed\"", "\"\"", "201", "302", "404"] {
         refused(upload.status(layer.digest()), says);
     }
-    let away = Config { status_url: format!("http://{}", closed()), ..site.config() };
-    refused(self::upload(away).status(layer.digest()), "what has become of a layer");
-    // A publisher that has lost the layer ends the whole.
-    let site = Site::new(&[], &[(200, "publishing"), (200, "unknown")]).unwrap();
+    // One that is asked first ends the whole before anything is sent.
+    let site = Site::new(&[], &[(404, "no such page")]).unwrap();
+    refused(publish(&layer, &site.upload(), &NOW, &Silent), "404 Not Found: no such page");
+    assert_eq!(site.relay.requests().len(), 0);
+    // A publisher that never hears of the layer ends it, too, if not at once.
+    let site = Site::new(&[], &[(200, "unknown"); 99]).unwrap();
     refused(publish(&layer, &site.upload(), &NOW, &Silent), "knows nothing of it");
+    assert_eq!(site.relay.requests().len(), 1, "it is sent once");
+}
+
+#[test]
+fn a_publisher_that_fails_now_and_then_is_asked_again() {
+    // CVM-21, 18.3
+    let answers = [
+        (200, "unknown"),
+        (503, "restarting"),
+        (500, "out of order"),
+        (200, "publishing"),
+        (429, "slow down"),
+        (200, "done"),
+    ];
+    let Some(site) = Site::new(&[], &answers) else { return };
+    let layer = layer(b"x");
+    let long = Patience { outage: Duration::from_secs(60), ..NOW };
+    publish(&layer, &site.upload(), &long, &Silent).unwrap();
+    assert_eq!(site.publisher.requests().len(), 6);
+    assert_eq!(site.relay.requests().len(), 1);
+    // One that stays away does not: the reason is told, and what to do.
+    let away = Config { status_url: format!("http://{}", closed()), ..site.config() };
+    let outcome = publish(&layer, &upload(away), &NOW, &Silent);
+    let e = outcome.unwrap_err().to_string();
+    for says in [closed().as_str(), "publishing the layer", "trying again goes on from it"] {
+        assert!(e.contains(says), "{says}: {e}");
+    }
+}
+
+#[test]
+fn a_second_attempt_goes_on_where_the_first_one_failed() {
+    // CVM-20, CVM-21, 18.3
+    let layer = layer(b"a layer that is sent once");
+    // The publisher is away from the moment that the layer is sent; the first attempt gives up.
+    let mut answers = vec![(200, "unknown")];
+    answers.extend([(503, "away"); 99]);
+    let Some(mut site) = Site::new(&[], &answers) else { return };
+    refused(publish(&layer, &site.upload(), &NOW, &Silent), "503 Service Unavailable: away");
+    assert_eq!(bytes(&layer), site.stored(&layer).unwrap());
+    let sent =
+        |site: &Site| site.relay.requests().iter().filter(|head| head.starts_with("PUT ")).count();
+    assert_eq!(sent(&site), 1);
+    // The second one finds him away still, and the layer in the bucket; then he is back.
+    site.publisher = publisher(&[(503, "away"), (200, "publishing"), (200, "done")]);
+    let long = Patience { outage: Duration::from_secs(60), ..NOW };
+    publish(&layer, &site.upload(), &long, &Silent).unwrap();
+    assert_eq!(sent(&site), 1, "{:?}", site.relay.requests());
+    assert!(site.relay.requests().last().unwrap().starts_with("HEAD "));
+    // A third one needs neither.
+    site.publisher = Relay::start(&site.server.bucket(), &[Turn::Tell]);
+    let asked = site.relay.requests().len();
+    publish(&layer, &site.upload(), &NOW, &Silent).unwrap();
+    assert_eq!(site.relay.requests().len(), asked);
+}
+
+#[test]
+fn a_layer_counts_as_sent_when_all_of_it_is_there() {
+    // CVM-20
+    let layer = layer(b"a layer");
+    let Some(site) = Site::new(&[], &[]) else { return };
+    assert!(!site.upload().holds(&layer), "nothing is there");
+    site.upload().put(&layer, &Silent).unwrap();
+    assert!(site.upload().holds(&layer));
+    let nobody = Config { access_key: "nobody".to_owned(), ..site.config() };
+    assert!(!upload(nobody).holds(&layer));
+    // Half of it, of nobody knows which time.
+    let file = site.server.bucket().join(layer.digest().hex());
+    std::fs::write(&file, &bytes(&layer)[..7]).unwrap();
+    assert!(!site.upload().holds(&layer));
+    // An answer that does not come, or is another one.
+    let site = Site::new(&[Turn::Hang, Turn::Answer(200, ""), Turn::Answer(500, "")], &[]).unwrap();
+    for _ in 0..3 {
+        assert!(!site.upload().holds(&layer));
+    }
 }
 
 #[test]
@@ -213,7 +293,8 @@ fn a_publisher_that_does_not_answer_is_not_waited_for() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let config = Config { status_url: format!("http://{address}"), ..site.config() };
-    refused(upload(config).status(layer(b"x").digest()), "timeout");
+    let answer = upload(config).status(layer(b"x").digest()).unwrap();
+    assert!(matches!(&answer, Publication::NoAnswer(why) if why.contains("timeout")), "{answer:?}");
 }
 
 #[test]
@@ -223,7 +304,7 @@ fn what_is_stored_unpacks_to_the_layer_with_its_whiteouts() {
         println!("skipped: unpacking whiteouts: needs root");
         return;
     }
-    let Some(site) = Site::new(&[], &[(200, "done")]) else { return };
+    let Some(site) = Site::new(&[], &[(200, "unknown"), (200, "done")]) else { return };
     let tree = tempfile::tempdir_in("/var/tmp").unwrap();
     let upper = tree.path().join("upper");
     std::fs::create_dir(&upper).unwrap();

@@ -17,6 +17,8 @@ pub(crate) enum Turn {
     Answer(u16, &'static str),
     /// The connection ends in the middle of the content.
     Hang,
+    /// It is answered here as by who publishes: whether the server's path has a file of the name that is asked for.
+    Tell,
 }
 
 /// Listens on the loopback address until the process ends.
@@ -79,12 +81,11 @@ fn serve(
     let mut content = vec![0; length];
     reader.read_exact(&mut content)?;
     match turn {
-        Turn::Answer(code, text) => {
-            let length = text.len();
-            let answer = format!(
-                "HTTP/1.1 {code} x\r\ncontent-length: {length}\r\nlocation: /x\r\nconnection: close\r\n\r\n{text}"
-            );
-            return client.write_all(answer.as_bytes());
+        Turn::Answer(code, text) => return answer(&mut client, code, text),
+        Turn::Tell => {
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let is_there = path.rsplit('/').next().is_some_and(|name| server.join(name).is_file());
+            return answer(&mut client, 200, if is_there { "done" } else { "unknown" });
         }
         Turn::Damage => {
             if let Some(last) = content.last_mut() {
@@ -98,4 +99,12 @@ fn serve(
     write!(server, "{head}connection: close\r\n\r\n")?;
     server.write_all(&content)?;
     io::copy(&mut server, &mut client).map(drop)
+}
+
+fn answer(client: &mut TcpStream, code: u16, text: &str) -> io::Result<()> {
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 {code} x\r\ncontent-length: {length}\r\nlocation: /x\r\nconnection: close\r\n\r\n{text}"
+    );
+    client.write_all(answer.as_bytes())
 }

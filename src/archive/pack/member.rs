@@ -126,7 +126,7 @@ impl<'o> Packer<'o> {
         if !owner::translate(&mut header, subject.path, is_whiteout, self.options) {
             return Ok(Ok(()));
         }
-        if compat == Compat::V1_24 {
+        if compat.has_kinds_and_names() {
             // A note has none (TAR-4).
             header.mode |= subject.stat.st_mode & 0o170_000;
         }
@@ -162,7 +162,7 @@ impl<'o> Packer<'o> {
         if has_links(subject.stat) {
             let name = match self.options.compat {
                 Compat::Current => header.name,
-                Compat::V1_24 => subject.path.to_vec(),
+                Compat::V1_24 | Compat::Moby => subject.path.to_vec(),
             };
             self.links.entry(Identity::from(subject.stat)).or_insert(name);
         }
@@ -225,7 +225,7 @@ impl<'o> Packer<'o> {
                 return Ok(None);
             }
         }
-        if self.options.compat == Compat::V1_24 {
+        if self.options.compat.has_kinds_and_names() {
             header.mode = stat.st_mode;
             header.owner = self.owners.user(stat.st_uid);
             header.group = self.owners.group(stat.st_gid);
@@ -280,8 +280,11 @@ fn has_links(stat: &Stat) -> bool {
     stat.st_nlink > 1 && FileType::from_raw_mode(stat.st_mode) != FileType::Directory
 }
 
-/// TAR-9
+/// TAR-9, MOB-27
 fn is_exported(key: &[u8], compat: Compat) -> bool {
+    if compat == Compat::Moby {
+        return key == capability::KEY;
+    }
     let is_mark = compat == Compat::Current && key.starts_with(b"user.overlay.");
     key == capability::KEY || key == b"security.ima" || key.starts_with(b"user.") && !is_mark
 }

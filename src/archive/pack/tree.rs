@@ -72,7 +72,7 @@ impl Whiteouts for Marks<'_> {
             header.name = whiteout_name(subject.path);
             header.mode = match self.compat {
                 Compat::Current => 0,
-                Compat::V1_24 => 0o600,
+                Compat::V1_24 | Compat::Moby => 0o600,
             };
             header.kind = b'0';
             header.size = 0;

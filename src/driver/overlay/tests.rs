@@ -8,6 +8,7 @@ mod cvmfs;
 mod diffs;
 mod ids;
 mod ids_beside_go;
+mod ids_thin;
 mod images;
 mod items;
 mod kernels;

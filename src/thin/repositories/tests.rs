@@ -7,6 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod hanging;
+
 /// A home, the published repositories, and the client's programs and configuration.
 struct Site {
     dir: TempDir,
@@ -28,16 +30,17 @@ impl Site {
             fs::create_dir_all(&layer).unwrap();
             fs::write(layer.join("f"), repository).unwrap();
         }
-        let published = site.path("published");
-        site.program(
-            "cvmfs2",
-            &format!(
-                "[ -d '{0}/'\"$3\" ] || {{ echo no such repository >&2; exit 17; }}\nmount --bind '{0}/'\"$3\" \"$4\"",
-                published.display()
-            ),
-        );
+        site.program("cvmfs2", &site.binds());
         site.program("cvmfs_talk", "");
         Some(site)
+    }
+
+    /// What the client does: it shows the folder of the repository's name.
+    fn binds(&self) -> String {
+        format!(
+            "[ -d '{0}/'\"$3\" ] || {{ echo no such repository >&2; exit 17; }}\nmount --bind '{0}/'\"$3\" \"$4\"",
+            self.path("published").display()
+        )
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -53,8 +56,17 @@ impl Site {
     }
 
     fn internal(&self) -> Repositories {
+        self.within(60)
+    }
+
+    /// With a client whose programs may take so many seconds.
+    fn within(&self, seconds: u64) -> Repositories {
         let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", self.path("bin").display());
-        let client = Client::new(&self.path("etc"), [("PATH", path)].into_iter().collect());
+        let client = Client::new(
+            &self.path("etc"),
+            [("PATH", path)].into_iter().collect(),
+            Duration::from_secs(seconds),
+        );
         Repositories::new(&self.path("home"), Method::Internal(client))
     }
 
@@ -185,15 +197,24 @@ fn nobody_unmounts_between_a_repository_and_the_overlay_on_it() {
     let Some(site) = Site::new() else { return };
     let (all, one) = (site.internal(), names(&["a.cern.ch"]));
     let held = all.acquire("x", &one).unwrap();
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| site.internal().release("x", &one));
-        let directory = File::open(site.path("home/cvmfs")).unwrap();
-        let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
-        assert_eq!(locked, Err(rustix::io::Errno::WOULDBLOCK));
-        assert!(mounted(&all, "a.cern.ch") && !other.is_finished());
-        drop(held);
-        other.join().unwrap();
-    });
+    let (other, directory) = (site.internal(), site.path("home/cvmfs"));
+    let repository = Repository::new("a.cern.ch").unwrap();
+    for (access, free) in [(Access::Alone, false), (Access::Shared, true)] {
+        let lock = Lock::try_get(&directory, &repository, access).unwrap();
+        assert_eq!(lock.is_some(), free, "{access:?}");
+    }
+    let e = Lock::get(&directory, &repository, Duration::ZERO).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Busy);
+    assert!(e.to_string().contains("locking the repository a.cern.ch"), "{e}");
+    // Another process does not wait for that, be it to use the repository or to give it back.
+    other.release("x", &one);
+    drop(other.acquire("y", &one).unwrap());
+    other.release("y", &one);
+    assert!(mounted(&all, "a.cern.ch"));
+    assert_eq!(site.mounts(), 1);
+    drop(held);
+    // Now it may: the overlay has mounts of its own.
+    other.release("x", &one);
     assert!(!mounted(&all, "a.cern.ch"));
 }
 

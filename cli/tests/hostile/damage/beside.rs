@@ -1,27 +1,24 @@
-//! An additional image store, which is damaged and never mended: its links, its lists and its records.
+//! An additional image store, which is damaged and never mended: its links, its lists and its records. The container stands on
+//! `top`, and that on `base`, both of the other store.
 
 use super::Damage::{
     Empty, Escaping, Foreign, LinkDangling, LinkOut, Missing, Pipe, Truncated, Unreadable,
     WrongType,
 };
 use super::Step::{Images, Layers, Use};
-use super::{SOUND, Subject};
+use super::{SOUND, Subject, USE, subject};
 
-/// The container stands on `top`, and that on `base`, both of the other store.
-const USE: &str = "mount box; unmount box";
 /// A new one needs all that the other store says of them.
 const CREATE: &str =
     "create-container -i child {img}; mount child; unmount child; delete-container child";
 const DELETE: &str = "delete-container box";
-const WRITE: &str = "create-layer -i fresh; delete-layer fresh";
 
 pub const SUBJECTS: &[Subject] = &[
-    Subject {
-        file: "outside/medium/overlay/{top}/link",
-        usage: CREATE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    subject(
+        "outside/medium/overlay/{top}/link",
+        CREATE,
+        DELETE,
+        &[
             (Missing, refusing!("{top}/link & missing", Use)),
             (Empty, refusing!("{top}/link & empty", Use)),
             (Truncated, refusing!("{top}/link & 26", Use)),
@@ -31,37 +28,34 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{top}/link & symbolic link", Use)),
             (Unreadable, refusing!("{top}/link & Input/output error", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay/l/{toplink}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay/l/{toplink}",
+        USE,
+        DELETE,
+        &[
             // The list of ids leads there as well.
             (Missing, SOUND),
             (WrongType, refusing!("l/{toplink} & not a symbolic link", Use)),
             (LinkDangling, refusing!("l/{toplink} & ../<id>/diff", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay/{top}/lower",
-        usage: CREATE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay/{top}/lower",
+        CREATE,
+        DELETE,
+        &[
             // `lower-layers` says the same, but other programs will read the new layer's.
             (Missing, SOUND),
             (Empty, refusing!("{top}/lower & 26", Use)),
             (Truncated, refusing!("{top}/lower & 26", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay/{top}/lower-layers",
-        usage: CREATE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay/{top}/lower-layers",
+        CREATE,
+        DELETE,
+        &[
             (Missing, SOUND),
             (Empty, refusing!("lower-layers & not a layer's id", Use)),
             (Foreign("{base}", "nosuch"), refusing!("nosuch & in no store", Use)),
@@ -72,35 +66,32 @@ pub const SUBJECTS: &[Subject] = &[
             (WrongType, refusing!("lower-layers & not a regular file", Use)),
             (LinkOut, refusing!("lower-layers & symbolic link", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay/{base}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay/{base}",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{base} & in no store", Use)),
             (Empty, refusing!("{base}/diff & missing", Use)),
             (LinkOut, refusing!("{base} & in no store", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay/{base}/diff",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay/{base}/diff",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{base}/diff & missing", Use)),
             (WrongType, refusing!("{base}/diff & not a directory", Use)),
             (LinkOut, refusing!("{base}/diff & additional layer store", Use)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay-layers/layers.json",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay-layers/layers.json",
+        USE,
+        DELETE,
+        &[
             // The driver knows the layers without it.
             (Missing, &[(Layers, "=3")]),
             (Empty, &[(Layers, "=3")]),
@@ -108,24 +99,22 @@ pub const SUBJECTS: &[Subject] = &[
             (WrongType, refusing!("medium/overlay-layers/layers.json", Layers)),
             (Unreadable, refusing!("medium/overlay-layers/layers.json", Layers)),
         ],
-    },
-    Subject {
-        file: "outside/medium/overlay-images/images.json",
-        usage: CREATE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "outside/medium/overlay-images/images.json",
+        CREATE,
+        DELETE,
+        &[
             (Missing, &[(Images, "=1"), (Use, "image not known")]),
             (Truncated, refusing!("medium/overlay-images/images.json", Images, Use)),
             (Foreign("{top}", "nosuch"), refusing!("nosuch", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/lower-layers",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/lower-layers",
+        USE,
+        DELETE,
+        &[
             (Missing, SOUND),
             (Foreign("{base}", "nosuch"), refusing!("lower-layers & nosuch & in no store", Use)),
             (
@@ -133,5 +122,5 @@ pub const SUBJECTS: &[Subject] = &[
                 refusing!("lower-layers & not a layer's id", Use),
             ),
         ],
-    },
+    ),
 ];

@@ -4,65 +4,66 @@
 
 use super::Damage::Closed;
 use super::Step::{Neighbour, Use};
-use super::{SOUND, Subject};
+use super::{DELETE, SOUND, Subject, subject};
 use crate::ground::Ground;
 
-const WRITE: &str = "create-layer -i fresh; delete-layer fresh";
-const DELETE: &str = "delete-container box; delete-container vol; delete-image {img}";
 /// Of what the container has changed: read from its own content.
 const DIFF: &str = "diff -u -f /dev/null {vol}";
-
-const fn subject(
-    file: &'static str,
-    usage: &'static str,
-    cells: &'static [(super::Damage, super::Deviations)],
-) -> Subject {
-    Subject { file, usage, write: WRITE, delete: DELETE, cells }
-}
 
 pub const SUBJECTS: &[Subject] = &[
     subject(
         "g/overlay",
         DIFF,
+        DELETE,
         &[(Closed, refusing!("g/overlay & Permission denied", Use, Neighbour))],
     ),
     subject(
         "g/overlay/l",
         "mount box",
+        DELETE,
         &[(Closed, refusing!("overlay/l/{toplink} & Permission denied", Use))],
     ),
-    subject("g/overlay/{vol}", DIFF, &[(Closed, refusing!("{vol} & Permission denied", Use))]),
+    subject(
+        "g/overlay/{vol}",
+        DIFF,
+        DELETE,
+        &[(Closed, refusing!("{vol} & Permission denied", Use))],
+    ),
     subject(
         "g/overlay/{vol}/diff",
         DIFF,
+        DELETE,
         &[(Closed, refusing!("{vol}/diff & Permission denied", Use))],
     ),
     subject(
         "g/overlay/{top}",
         "diff -u -f /dev/null {top}",
+        DELETE,
         &[(Closed, refusing!("{top} & Permission denied", Use))],
     ),
     subject(
         "g/overlay/{top}/diff",
         "diff -u -f /dev/null {top}",
+        DELETE,
         &[(Closed, refusing!("{top}/diff & Permission denied", Use))],
     ),
     // What stands below is looked at for what the container has changed.
     subject(
         "g/overlay/{base}/diff",
         DIFF,
+        DELETE,
         &[(Closed, refusing!("{base}/diff & Permission denied", Use))],
     ),
     // What only a mount needs.
-    subject("g/overlay/{vol}/work", DIFF, &[(Closed, SOUND)]),
-    subject("g/overlay/{vol}/merged", DIFF, &[(Closed, SOUND)]),
-    subject("g/overlay/{box}/diff1", DIFF, &[(Closed, SOUND)]),
-    subject("g/overlay/{base}/empty", DIFF, &[(Closed, SOUND)]),
+    subject("g/overlay/{vol}/work", DIFF, DELETE, &[(Closed, SOUND)]),
+    subject("g/overlay/{vol}/merged", DIFF, DELETE, &[(Closed, SOUND)]),
+    subject("g/overlay/{box}/diff1", DIFF, DELETE, &[(Closed, SOUND)]),
+    subject("g/overlay/{base}/empty", DIFF, DELETE, &[(Closed, SOUND)]),
     // What only a removal needs.
-    subject("g/overlay/tempdirs", DIFF, &[(Closed, SOUND)]),
-    subject("g/overlay-layers/tmp", DIFF, &[(Closed, SOUND)]),
+    subject("g/overlay/tempdirs", DIFF, DELETE, &[(Closed, SOUND)]),
+    subject("g/overlay-layers/tmp", DIFF, DELETE, &[(Closed, SOUND)]),
     // Without what was probed, it is probed again; this caller has not the rights.
-    subject("r/overlay", DIFF, &[(Closed, refusing!("probing & Permission denied", Use))]),
+    subject("r/overlay", DIFF, DELETE, &[(Closed, refusing!("probing & Permission denied", Use))]),
 ];
 
 #[test]

@@ -1,25 +1,19 @@
-//! The overlay driver's home and layer directories (`store-format.md` 12, `overlay-driver.md` 2, ADD-1).
+//! The overlay driver's home and layer directories (`store-format.md` 12, `overlay-driver.md` 2, ADD-1). The container's layer stands on `top`,
+//! and that on `base`.
 
 use super::Damage::{
     Empty, Escaping, Foreign, LinkDangling, LinkOut, Missing, Pipe, Truncated, Unreadable,
     WrongType,
 };
 use super::Step::{Afterwards, Delete, Neighbour, Use, Write};
-use super::{SOUND, Subject};
-
-/// The container's layer stands on `top`, and that on `base`.
-const USE: &str = "mount box; unmount box";
-/// Everything that the image brought.
-const DELETE: &str = "delete-container box; delete-container vol; delete-image {img}";
-const WRITE: &str = "create-layer -i fresh; delete-layer fresh";
+use super::{DELETE, SOUND, Subject, USE, subject};
 
 pub const SUBJECTS: &[Subject] = &[
-    Subject {
-        file: "g/overlay/{top}/link",
-        usage: "create-container -i child {img}; mount child; unmount child; delete-container child",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    subject(
+        "g/overlay/{top}/link",
+        "create-container -i child {img}; mount child; unmount child; delete-container child",
+        DELETE,
+        &[
             // A child could not be used by others that read `lower` alone.
             (Missing, refusing!("{top}/link & missing", Use)),
             (Empty, refusing!("{top}/link & empty", Use)),
@@ -33,13 +27,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("{top}/link & symbolic link", Use)),
             (Unreadable, refusing!("{top}/link & Input/output error", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/lower-layers",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/lower-layers",
+        USE,
+        DELETE,
+        &[
             (Missing, SOUND),
             (Empty, refusing!("lower-layers & not a layer's id", Use)),
             (Truncated, refusing!("lower-layers & has 1 below it", Use)),
@@ -55,13 +48,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("lower-layers & symbolic link", Use)),
             (Unreadable, refusing!("lower-layers & Input/output error", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/lower",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/lower",
+        USE,
+        DELETE,
+        &[
             // `lower-layers` says the same.
             (Missing, SOUND),
             (Empty, SOUND),
@@ -74,13 +66,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, SOUND),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        file: "g/overlay/l/{toplink}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/l/{toplink}",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Foreign("", "../{base}/diff"), SOUND),
             (Foreign("", "../nosuch/diff"), SOUND),
@@ -89,27 +80,25 @@ pub const SUBJECTS: &[Subject] = &[
             (WrongType, refusing!("l/{toplink} & not a symbolic link", Use)),
             (Pipe, refusing!("l/{toplink} & not a symbolic link", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/l",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/l",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("overlay/l & not a directory", Use, Neighbour, Write, Delete)),
             (LinkOut, refusing!("overlay/l & symbolic link", Use, Neighbour, Write, Delete)),
             (LinkDangling, refusing!("overlay/l & symbolic link", Use, Neighbour, Write, Delete)),
         ],
-    },
-    Subject {
-        // store-format.md 16.25
-        file: "g/overlay/.has-mount-program",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // store-format.md 16.25
+    subject(
+        "g/overlay/.has-mount-program",
+        USE,
+        DELETE,
+        &[
             // What is no answer is looked for in the layers, and written down.
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, &[(Afterwards, "rebuilt")]),
@@ -138,28 +127,26 @@ pub const SUBJECTS: &[Subject] = &[
                 refusing!(".has-mount-program & Input/output error", Use, Neighbour, Write, Delete),
             ),
         ],
-    },
-    Subject {
-        // For quotas on kernels before 5.14.
-        file: "g/overlay/backingFsBlockDev",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // For quotas on kernels before 5.14.
+    subject(
+        "g/overlay/backingFsBlockDev",
+        USE,
+        DELETE,
+        &[
             (Missing, SOUND),
             (WrongType, SOUND),
             (Pipe, SOUND),
             (LinkOut, SOUND),
             (LinkDangling, SOUND),
         ],
-    },
-    Subject {
-        // What was found out about the kernel. The name alone says it: the file is not read.
-        file: "r/overlay/overlay-true",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // What was found out about the kernel. The name alone says it: the file is not read.
+    subject(
+        "r/overlay/overlay-true",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (Foreign("", "false"), SOUND),
@@ -169,14 +156,13 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, SOUND),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        // Whether changes of metadata alone copy a file's data. The name alone says yes.
-        file: "r/overlay/metacopy(metacopy=on)-true",
-        usage: "--storage-opt overlay.mountopt=metacopy=on mount box; unmount box",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // Whether changes of metadata alone copy a file's data. The name alone says yes.
+    subject(
+        "r/overlay/metacopy(metacopy=on)-true",
+        "--storage-opt overlay.mountopt=metacopy=on mount box; unmount box",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Foreign("", "false"), SOUND),
             (WrongType, SOUND),
@@ -185,14 +171,13 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, SOUND),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        // A no has the reason for its content: what is no file is no answer, and is asked for again.
-        file: "r/overlay/metacopy(redirect_dir=off)-false",
-        usage: "--storage-opt overlay.mountopt=redirect_dir=off status",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // A no has the reason for its content: what is no file is no answer, and is asked for again.
+    subject(
+        "r/overlay/metacopy(redirect_dir=off)-false",
+        "--storage-opt overlay.mountopt=redirect_dir=off status",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Foreign("", "true"), SOUND),
             // A file does not take a directory's place.
@@ -202,14 +187,13 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, &[(Afterwards, "rebuilt")]),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        // Whether a layer's changes can be read from its own content.
-        file: "r/overlay/native-diff(redirect_dir=off)-true",
-        usage: "--storage-opt overlay.mountopt=redirect_dir=off status",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // Whether a layer's changes can be read from its own content.
+    subject(
+        "r/overlay/native-diff(redirect_dir=off)-true",
+        "--storage-opt overlay.mountopt=redirect_dir=off status",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Foreign("", "false"), SOUND),
             (WrongType, SOUND),
@@ -218,13 +202,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, SOUND),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        file: "r/overlay/native-diff(redirect_dir=on)-false",
-        usage: "--storage-opt overlay.mountopt=redirect_dir=on status",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "r/overlay/native-diff(redirect_dir=on)-false",
+        "--storage-opt overlay.mountopt=redirect_dir=on status",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (Truncated, SOUND),
@@ -235,13 +218,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, &[(Afterwards, "rebuilt")]),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        file: "r/overlay/volatile-true",
-        usage: "mount vol; unmount vol",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "r/overlay/volatile-true",
+        "mount vol; unmount vol",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Foreign("", "false"), SOUND),
             (WrongType, SOUND),
@@ -250,13 +232,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, SOUND),
             (Unreadable, SOUND),
         ],
-    },
-    Subject {
-        file: "r/overlay",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "r/overlay",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("r/overlay & not a directory", Use, Neighbour, Write, Delete)),
@@ -271,13 +252,12 @@ pub const SUBJECTS: &[Subject] = &[
                 ),
             ),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/diff",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/diff",
+        USE,
+        DELETE,
+        &[
             // GET-7
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
@@ -285,39 +265,36 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{box}/diff & additional layer store", Use)),
             (LinkDangling, refusing!("{box}/diff & additional layer store", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{top}/diff",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{top}/diff",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{top}/diff & missing", Use)),
             (Empty, SOUND),
             (WrongType, refusing!("{top}/diff & not a directory", Use)),
             (LinkOut, refusing!("{top}/diff & additional layer store", Use)),
             (LinkDangling, refusing!("{top}/diff & additional layer store", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{top}/diff",
-        usage: "diff -u -f /dev/null {top}",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{top}/diff",
+        "diff -u -f /dev/null {top}",
+        DELETE,
+        &[
             (Missing, refusing!("{top}", Use)),
             (Empty, refusing!("{top} & opt/top", Use)),
             (WrongType, refusing!("{top}/diff", Use)),
             (LinkOut, refusing!("{top}/diff", Use)),
             (LinkDangling, refusing!("{top}/diff", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/diff1",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/diff1",
+        USE,
+        DELETE,
+        &[
             // The first gap ends the list.
             (Missing, SOUND),
             (Empty, SOUND),
@@ -326,7 +303,7 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{box}/diff1 & not a directory", Use)),
             (LinkDangling, refusing!("{box}/diff1 & not a directory", Use)),
         ],
-    },
+    ),
     Subject {
         // A layer is moved there on its way out.
         file: "g/overlay/tempdirs",
@@ -356,12 +333,11 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("overlay-layers/tmp & symbolic link", Delete)),
         ],
     },
-    Subject {
-        file: "g/overlay/{box}/work",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    subject(
+        "g/overlay/{box}/work",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("{box}/work & not a directory", Use)),
@@ -369,13 +345,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{box}/work & symbolic link", Use)),
             (LinkDangling, refusing!("{box}/work & symbolic link", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}/merged",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}/merged",
+        USE,
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("{box}/merged & not a directory", Use)),
@@ -383,13 +358,12 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{box}/merged & symbolic link", Use)),
             (LinkDangling, refusing!("{box}/merged & symbolic link", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{base}/empty",
-        usage: "mount {base}; unmount {base}",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{base}/empty",
+        "mount {base}; unmount {base}",
+        DELETE,
+        &[
             (Missing, &[(Afterwards, "rebuilt")]),
             (Empty, SOUND),
             (WrongType, refusing!("{base}/empty & not a directory", Use)),
@@ -397,39 +371,36 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkOut, refusing!("{base}/empty & symbolic link", Use)),
             (LinkDangling, refusing!("{base}/empty & symbolic link", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{box}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{box}",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{box} & layer not known", Use)),
             (Empty, &[(Use, "")]),
             (WrongType, refusing!("{box} & layer not known", Use)),
             (LinkOut, refusing!("{box} & layer not known", Use)),
             (LinkDangling, refusing!("{box} & layer not known", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay/{top}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay/{top}",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{top} & in no store", Use)),
             (Empty, refusing!("{top}/diff & missing", Use)),
             (WrongType, refusing!("{top} & in no store", Use)),
             (LinkOut, refusing!("{top} & in no store", Use)),
             (LinkDangling, refusing!("{top} & in no store", Use)),
         ],
-    },
-    Subject {
-        file: "g/overlay",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/overlay",
+        USE,
+        DELETE,
+        &[
             (
                 Missing,
                 &[
@@ -443,5 +414,5 @@ pub const SUBJECTS: &[Subject] = &[
             // A directory of the administrator's choice; the store is then there.
             (LinkDangling, refusing!("g/overlay & remove the link", Use, Neighbour, Write, Delete)),
         ],
-    },
+    ),
 ];

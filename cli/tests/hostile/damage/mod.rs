@@ -37,6 +37,22 @@ pub struct Subject {
     cells: &'static [(Damage, Deviations)],
 }
 
+/// A file of the driver's, beside which a layer is written.
+const fn subject(
+    file: &'static str,
+    usage: &'static str,
+    delete: &'static str,
+    cells: &'static [(Damage, Deviations)],
+) -> Subject {
+    Subject { file, usage, write: "create-layer -i fresh; delete-layer fresh", delete, cells }
+}
+
+/// All that a container stands on.
+const USE: &str = "mount box; unmount box";
+
+/// Everything that the image brought.
+const DELETE: &str = "delete-container box; delete-container vol; delete-image {img}";
+
 /// What does not simply succeed in a cell.
 type Deviations = &'static [(Step, &'static str)];
 

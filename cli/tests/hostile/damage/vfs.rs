@@ -2,20 +2,14 @@
 
 use super::Damage::{Closed, Empty, LinkDangling, LinkOut, Missing, Pipe, WrongType};
 use super::Step::{Afterwards, Delete, Layers, Neighbour, Use, Write};
-use super::{SOUND, Subject};
-
-const USE: &str = "mount box; unmount box";
-/// Everything that the image brought.
-const DELETE: &str = "delete-container box; delete-container vol; delete-image {img}";
-const WRITE: &str = "create-layer -i fresh; delete-layer fresh";
+use super::{DELETE, SOUND, Subject, USE, subject};
 
 pub const SUBJECTS: &[Subject] = &[
-    Subject {
-        file: "g/vfs/dir/{box}",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    subject(
+        "g/vfs/dir/{box}",
+        USE,
+        DELETE,
+        &[
             (Missing, refusing!("{box} & layer not known", Use)),
             (Empty, SOUND),
             (WrongType, refusing!("{box} & layer not known", Use)),
@@ -25,13 +19,12 @@ pub const SUBJECTS: &[Subject] = &[
             // To name the tree is all that mounting is.
             (Closed, SOUND),
         ],
-    },
-    Subject {
-        file: "g/vfs/dir/{top}",
-        usage: "diff -u -f /dev/null {top}",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/vfs/dir/{top}",
+        "diff -u -f /dev/null {top}",
+        DELETE,
+        &[
             (Missing, refusing!("{top} & layer not known", Use)),
             (Empty, refusing!("{top} & opt/top", Use)),
             (WrongType, refusing!("{top} & layer not known", Use)),
@@ -39,25 +32,23 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("{top} & layer not known", Use)),
             (Closed, refusing!("{top} & Permission denied", Use)),
         ],
-    },
-    Subject {
-        // Of which new layers are copies.
-        file: "g/vfs/dir/{top}",
-        usage: "create-container -i child {img}",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    // Of which new layers are copies.
+    subject(
+        "g/vfs/dir/{top}",
+        "create-container -i child {img}",
+        DELETE,
+        &[
             (Missing, refusing!("{top} & layer not known", Use)),
             (WrongType, refusing!("{top} & layer not known", Use)),
             (LinkOut, refusing!("{top} & layer not known", Use)),
         ],
-    },
-    Subject {
-        file: "g/vfs/dir",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[
+    ),
+    subject(
+        "g/vfs/dir",
+        USE,
+        DELETE,
+        &[
             (
                 Missing,
                 &[
@@ -71,7 +62,7 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("vfs/dir", Use, Neighbour, Write, Delete)),
             (Closed, refusing!("vfs/dir", Use, Neighbour)),
         ],
-    },
+    ),
     Subject {
         // A layer is moved there on its way out.
         file: "g/vfs/tempdirs",
@@ -87,32 +78,28 @@ pub const SUBJECTS: &[Subject] = &[
             (LinkDangling, refusing!("vfs/tempdirs & symbolic link", Delete)),
         ],
     },
-    Subject {
-        file: "g/vfs-layers/{top}",
-        usage: "get-layer-data -f /dev/null {top} note",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[(Closed, refusing!("note & Permission denied", Use))],
-    },
-    Subject {
-        file: "g/vfs-images/{img}",
-        usage: "get-image-data -f /dev/null {img} manifest",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[(Closed, refusing!("manifest & Permission denied", Use))],
-    },
-    Subject {
-        file: "g/vfs-containers/box",
-        usage: "get-container-data -f /dev/null box note",
-        write: WRITE,
-        delete: DELETE,
-        cells: &[(Closed, refusing!("note & Permission denied", Use))],
-    },
-    Subject {
-        file: "g/vfs-layers",
-        usage: USE,
-        write: WRITE,
-        delete: DELETE,
-        cells: &[(Closed, refusing!("vfs-layers & Permission denied", Layers, Use, Neighbour))],
-    },
+    subject(
+        "g/vfs-layers/{top}",
+        "get-layer-data -f /dev/null {top} note",
+        DELETE,
+        &[(Closed, refusing!("note & Permission denied", Use))],
+    ),
+    subject(
+        "g/vfs-images/{img}",
+        "get-image-data -f /dev/null {img} manifest",
+        DELETE,
+        &[(Closed, refusing!("manifest & Permission denied", Use))],
+    ),
+    subject(
+        "g/vfs-containers/box",
+        "get-container-data -f /dev/null box note",
+        DELETE,
+        &[(Closed, refusing!("note & Permission denied", Use))],
+    ),
+    subject(
+        "g/vfs-layers",
+        USE,
+        DELETE,
+        &[(Closed, refusing!("vfs-layers & Permission denied", Layers, Use, Neighbour))],
+    ),
 ];

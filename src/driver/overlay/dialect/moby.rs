@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{AfterUnmount, Comparison, LayerView, Making, Marker, Rules, Shape};
+use super::{AfterUnmount, Comparison, LayerView, Making, Marker, Rules, Shape, overlay2};
 use crate::archive::Compat;
 use crate::driver::options::{OverlayOptions, parse_moby};
 use crate::driver::overlay::Overlay;
@@ -19,9 +19,6 @@ pub(super) const COMMITTED: &str = "committed";
 /// Whether the kernel's overlay has an index of hard links, which a layer below another one's mount must not have (MOB-6).
 const INDEX: &str = "/sys/module/overlay/parameters/index";
 
-/// MOB-11
-const MAX_DEPTH: usize = 128;
-
 const SHAPE: Shape = Shape {
     home_mode: 0o701,
     links_mode: Some(0o701),
@@ -33,13 +30,13 @@ const SHAPE: Shape = Shape {
     storage_options: true,
     whole_trees: false,
     image_quotas: false,
-    max_depth: Some(MAX_DEPTH),
+    max_depth: Some(overlay2::MAX_DEPTH),
     lowers_by_link: true,
     chowns_work: true,
     after_unmount: AfterUnmount::Remove,
     changes: Comparison::Trees,
     diff: Comparison::UpperEachOpaque,
-    compat: Compat::V1_24,
+    compat: Compat::Moby,
 };
 
 impl Rules for Moby {
@@ -95,13 +92,8 @@ impl Rules for Moby {
         making: &Making,
         links: &mut Vec<PathBuf>,
     ) -> Result<Option<Marker>> {
-        let dir = making.layer.path();
-        layout::make_dir(&dir.join("diff"), making.root)?;
-        driver.make_link(making, links)?;
-        let (Some(parent), Some(below)) = (&making.parent, &making.below) else { return Ok(None) };
-        layout::make_dir(&dir.join("work"), DirLook { mode: 0o700, ..making.root })?;
-        layout::write_new(&dir.join(layout::LOWER), 0o644, below.lower.as_bytes())?;
-        Ok(Some(Marker { path: parent.path().join(COMMITTED), mode: 0o600 }))
+        let parent = overlay2::fill(driver, making, links, &["work"], |_, lower| Ok(lower))?;
+        Ok(parent.map(|parent| Marker { path: parent.path().join(COMMITTED), mode: 0o600 }))
     }
 
     /// MOB-8

@@ -9,6 +9,7 @@ mod cvmfs;
 mod detect;
 mod legacy;
 mod moby;
+mod overlay2;
 
 pub(in crate::driver) use self::detect::detect;
 

@@ -68,19 +68,27 @@ impl Site {
 }
 
 fn layer_at(folder: &str) -> ThinLayer {
-    let url = CvmfsUrl::parse(&format!("cvmfs://r.example/{folder}")).unwrap();
+    layer_of("r.example", folder)
+}
+
+fn layer_of(repository: &str, folder: &str) -> ThinLayer {
+    let url = CvmfsUrl::parse(&format!("cvmfs://{repository}/{folder}")).unwrap();
     ThinLayer { digest: Digest::sha256(folder.as_bytes()), url: Some(url) }
 }
 
 /// Base first.
 fn thin(layers: &[&str]) -> Vec<u8> {
-    let layers = layers.iter().map(|layer| layer_at(&format!("layers/{layer}")));
+    thin_of("r.example", layers)
+}
+
+pub(super) fn thin_of(repository: &str, layers: &[&str]) -> Vec<u8> {
+    let layers = layers.iter().map(|layer| layer_of(repository, &format!("layers/{layer}")));
     let mut tar = Vec::new();
     write_archive(&ThinImage::of(layers), &mut tar).unwrap();
     tar
 }
 
-fn create(driver: &dyn Driver, layer: &str, parent: Option<&str>) -> crate::Result<()> {
+pub(super) fn create(driver: &dyn Driver, layer: &str, parent: Option<&str>) -> crate::Result<()> {
     driver.create(&id(layer), parent.map(id).as_ref(), &CreateOptions::default())
 }
 
@@ -88,7 +96,7 @@ fn apply(driver: &dyn Driver, layer: &str, mut tar: &[u8]) -> crate::Result<()> 
     driver.apply_diff(&id(layer), &ApplyOptions::default(), &mut tar).map(drop)
 }
 
-fn make(driver: &dyn Driver, layer: &str, parent: Option<&str>, tar: &[u8]) {
+pub(super) fn make(driver: &dyn Driver, layer: &str, parent: Option<&str>, tar: &[u8]) {
     create(driver, layer, parent).unwrap();
     apply(driver, layer, tar).unwrap();
 }
@@ -328,6 +336,8 @@ fn homes_are_told_apart_and_options_read() {
     for (options, says) in [
         (["cvmfsMountMethod=fast"], "\"internal\" or \"external\""),
         (["cvmfsRoot=relative"], "not absolute"),
+        (["cvmfsMountTimeout=0"], "number of seconds"),
+        (["cvmfsMountTimeout=1h"], "number of seconds"),
     ] {
         let options = options.map(str::to_owned);
         let e = open_dialect(Dialect::Cvmfs, graph, run, &options).err().unwrap();
@@ -339,6 +349,7 @@ fn homes_are_told_apart_and_options_read() {
     };
     assert!(open("overlay2.override_kernel_check=true").is_ok());
     assert!(open("overlay2.CVMFSmountmethod=internal").is_ok());
+    assert!(open("overlay2.cvmfsMountTimeout=120").is_ok());
     let e = open("overlay2.size=1g").err().unwrap();
     assert!(e.to_string().contains("overlay2: Unknown option size"), "{e}");
 }

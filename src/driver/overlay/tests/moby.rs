@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::archive::Compat;
 use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot, super_options};
 use crate::driver::{
     ApplyOptions, CreateOptions, DiffOptions, Driver, MountDescription, MountOptions,
@@ -129,8 +130,10 @@ fn changes_come_from_trees_and_tars_from_the_upper() {
     driver.put(&id("box")).unwrap();
     // The kernel marks a new directory in place of an old one; one that hides nothing is marked here.
     let plain = driver.home().join("box/diff/plain");
-    rustix::fs::setxattr(&plain, "trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())
-        .unwrap();
+    for (key, value) in [("trusted.overlay.opaque", "y"), ("user.mark", "told")] {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&plain, key, value.as_bytes(), flags).unwrap();
+    }
 
     let list = |driver: &dyn Driver| -> Vec<String> {
         let changes =
@@ -149,6 +152,13 @@ fn changes_come_from_trees_and_tars_from_the_upper() {
     assert_eq!(members, ["etc/", "etc/.wh..wh..opq", "etc/own", "plain/", "plain/.wh..wh..opq"]);
     assert_eq!(modes[0] & 0o170_000, 0o040_000, "modes have the bits of the kind");
     assert_eq!(modes[2], 0o100_644);
+
+    // Of extended attributes capabilities alone, unless the caller wants another form.
+    let mut other = Vec::new();
+    let form = DiffOptions { compat: Compat::V1_24, ..DiffOptions::default() };
+    driver.diff(&id("box"), Some(&id("mid")), &form, &mut other).unwrap();
+    let tells = |tar: &[u8]| tar.windows(9).any(|text| text == b"user.mark");
+    assert_eq!((tells(&tar), tells(&other)), (false, true));
 
     // Over what is not its parent: the trees.
     let mut over_base = Vec::new();

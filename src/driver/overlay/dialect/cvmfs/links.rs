@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::thin::{self, PARENT};
 use crate::driver::overlay::Overlay;
 use crate::driver::overlay::chain::{LayerDir, Place, is_real_dir};
-use crate::driver::overlay::dialect::{Making, Marker};
-use crate::driver::overlay::layout::{self, DirLook, LinkId};
+use crate::driver::overlay::dialect::{Making, overlay2};
+use crate::driver::overlay::layout::{self, LinkId};
 use crate::sys::atomic;
 use crate::thin::{CvmfsUrl, ThinImage};
 use crate::{Error, LayerId, Result};
@@ -110,26 +110,17 @@ fn parent_of(layer: &LayerDir, id: LayerId) -> Result<LayerDir> {
     Err(layout::damaged(&layer.path().join(PARENT), why))
 }
 
-/// Fills the directory of a new layer.
-pub(super) fn fill(
-    driver: &Overlay,
-    making: &Making,
-    links: &mut Vec<PathBuf>,
-) -> Result<Option<Marker>> {
-    let dir = making.layer.path();
-    layout::make_dir(&dir.join("diff"), making.root)?;
-    driver.make_link(making, links)?;
-    let (Some(parent), Some(below)) = (&making.parent, &making.below) else { return Ok(None) };
-    for name in ["work", "merged"] {
-        layout::make_dir(&dir.join(name), DirLook { mode: 0o700, ..making.root })?;
-    }
-    let mut lower = below.lower.as_str();
-    if !own(parent)?.is_empty() {
-        layout::write_new(&dir.join(PARENT), 0o644, parent.id.as_str().as_bytes())?;
-        lower = lower.split_once(':').map_or("", |(_, rest)| rest);
-    }
-    layout::write_new(&dir.join(layout::LOWER), 0o644, lower.as_bytes())?;
-    Ok(None)
+/// Fills the directory of a new layer. A thin parent has a file of its own that names it, and no word in the list.
+pub(super) fn fill(driver: &Overlay, making: &Making, links: &mut Vec<PathBuf>) -> Result<()> {
+    overlay2::fill(driver, making, links, &["work", "merged"], |parent, lower| {
+        if own(parent)?.is_empty() {
+            return Ok(lower);
+        }
+        let file = making.layer.path().join(PARENT);
+        layout::write_new(&file, 0o644, parent.id.as_str().as_bytes())?;
+        Ok(lower.split_once(':').map_or("", |(_, rest)| rest))
+    })
+    .map(drop)
 }
 
 /// Gives a layer the links and the list that its new content asks for, and takes the former ones away.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::containers::{self, Containers};
-use super::{AfterUnmount, Comparison, LayerView, Making, Marker, Rules, Shape};
+use super::{AfterUnmount, Comparison, LayerView, Making, Marker, Rules, Shape, overlay2};
 use crate::archive::Compat;
 use crate::driver::options::{OverlayOptions, Publisher, parse_cvmfs};
 use crate::driver::overlay::Overlay;
@@ -40,9 +40,6 @@ pub(super) struct Cvmfs {
     repositories: OnceLock<Repositories>,
 }
 
-/// CVM-7
-const MAX_DEPTH: usize = 128;
-
 /// CVM-3, CVM-5, CVM-6, CVM-12
 const PLUGIN: Shape = Shape {
     home_mode: 0o755,
@@ -55,7 +52,7 @@ const PLUGIN: Shape = Shape {
     storage_options: true,
     whole_trees: false,
     image_quotas: true,
-    max_depth: Some(MAX_DEPTH),
+    max_depth: Some(overlay2::MAX_DEPTH),
     lowers_by_link: false,
     chowns_work: true,
     after_unmount: AfterUnmount::Keep,
@@ -74,7 +71,9 @@ impl Cvmfs {
     fn repositories(&self, driver: &Overlay) -> &Repositories {
         self.repositories.get_or_init(|| {
             let method = match &driver.options.publisher {
-                Publisher::Internal => Method::Internal(crate::thin::Client::default()),
+                Publisher::Internal(limit) => {
+                    Method::Internal(crate::thin::Client::of_host(*limit))
+                }
                 Publisher::External(root) => Method::External(root.clone()),
             };
             // What collects podman's garbage takes a directory in its home for a layer that nobody knows.
@@ -157,7 +156,7 @@ impl Rules for Cvmfs {
     ) -> Result<Option<Marker>> {
         match self.form {
             Form::Containers => Containers.fill(driver, making, links),
-            Form::Plugin => links::fill(driver, making, links),
+            Form::Plugin => links::fill(driver, making, links).map(|()| None),
         }
     }
 

@@ -1,0 +1,161 @@
+//! Programs that end by themselves, and those that must be ended.
+
+use std::io::{Seek as _, Write as _};
+use std::time::Instant;
+
+use super::*;
+
+fn shell(script: &str, directory: &str) -> io::Result<Ended> {
+    let environment = [("GIVEN".into(), "a value".into())].into();
+    run(
+        Path::new("/bin/sh"),
+        &["-c".as_ref(), script.as_ref()],
+        Path::new(directory),
+        &environment,
+        Streams::default(),
+    )
+}
+
+#[test]
+fn it_reads_and_writes_what_it_is_given() {
+    // MNT-7, APL-6
+    let (mut given, mut taken) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    given.write_all(b"to be read").unwrap();
+    given.rewind().unwrap();
+    let streams = Streams { input: Some(given.as_fd()), output: Some(taken.as_fd()) };
+    let none = BTreeMap::new();
+    let ended = run(Path::new("/bin/cat"), &[], Path::new("/"), &none, streams).unwrap();
+    assert_eq!(ended, Ended::default());
+    taken.rewind().unwrap();
+    assert_eq!(io::read_to_string(taken).unwrap(), "to be read");
+}
+
+#[test]
+fn what_it_says_and_how_it_ends_come_back() {
+    // MNT-7, GET-29
+    let ended =
+        shell("pwd >&2; echo \"$GIVEN$HOME\" >&2; read x; echo lost; exit 7", "/proc").unwrap();
+    assert_eq!(ended, Ended { code: 7, said: "/proc\na value".into(), overdue: false });
+    assert_eq!(shell("kill -TERM $$", "/").unwrap().code, 128 + 15);
+    assert_eq!(shell("true", "/").unwrap(), Ended::default());
+    let long = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2", "/").unwrap();
+    assert_eq!((long.code, long.said.len()), (0, SAID_MAX));
+}
+
+#[test]
+fn what_cannot_be_started_is_an_error() {
+    let start =
+        |path| run(Path::new(path), &[], Path::new("/"), &BTreeMap::new(), Streams::default());
+    let missing = start("/no/such/program");
+    assert_eq!(missing.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(shell("true", "/no/such/place").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    let no_program = start("/etc/passwd");
+    assert_eq!(no_program.unwrap_err().raw_os_error(), Some(libc::EACCES));
+}
+
+#[test]
+fn nobody_waits_for_what_it_leaves_behind() {
+    let begun = Instant::now();
+    // It holds on to standard error, as no file system in user space should.
+    assert_eq!(shell("sleep 5 & echo on its way >&2", "/").unwrap().said, "on its way");
+    assert!(begun.elapsed().as_secs() < 4);
+}
+
+/// Runs the script with a limit; returns how it ended, and how long that took.
+fn shell_within(limit: Duration, script: &str) -> (Ended, Duration) {
+    let (begun, environment) = (Instant::now(), [("PATH".into(), "/usr/bin:/bin".into())].into());
+    let words = ["-c".as_ref(), script.as_ref()];
+    let ended = run_within(limit, Path::new("/bin/sh"), &words, Path::new("/"), &environment);
+    (ended.unwrap(), begun.elapsed())
+}
+
+/// The processes that have `mark` among their arguments.
+fn alive(mark: &str) -> usize {
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    all.filter(|line| line.split(|b| *b == 0).any(|word| word == mark.as_bytes())).count()
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+    // 18.3
+    let short = Duration::from_millis(300);
+    // One that goes when it is asked, one that does not, one with children, one whose children have groups and parents of their own.
+    for (mark, script, code, slow) in [
+        ("600.01", "echo here >&2; exec sleep 600.01", 128 + 15, false),
+        ("600.02", "echo here >&2; trap '' TERM; while :; do sleep 600.02; done", 128 + 9, true),
+        ("600.03", "echo here >&2; sleep 600.03 & sleep 600.03", 128 + 15, false),
+        (
+            "600.04",
+            "echo here >&2; setsid -f setsid sleep 600.04; exec sleep 600.04",
+            128 + 15,
+            false,
+        ),
+        ("600.05", "echo here >&2; (trap '' TERM; sleep 600.05 & wait) & wait", 128 + 15, false),
+    ] {
+        let (ended, took) = shell_within(short, script);
+        assert_eq!(ended, Ended { code, said: "here".into(), overdue: true }, "{script}");
+        assert_eq!(took.as_millis() >= 2000, slow, "{script}: {took:?}");
+        assert!(took.as_secs() < 20, "{script}: {took:?}");
+        assert_eq!(alive(mark), 0, "{script}");
+    }
+}
+
+#[test]
+fn a_limit_changes_nothing_for_a_program_that_keeps_it() {
+    let long = Duration::from_secs(60);
+    let (ended, took) = shell_within(long, "sleep 0.2; echo here >&2; exit 7");
+    assert_eq!(ended, Ended { code: 7, said: "here".into(), overdue: false });
+    assert!(took.as_secs() < 30);
+    // What it leaves behind on purpose stays, as file systems in user space do.
+    let (ended, _) = shell_within(long, "setsid -f sleep 3.01");
+    assert_eq!(ended, Ended::default());
+    assert_eq!(alive("3.01"), 1);
+    let missing = run_within(long, Path::new("/no/such"), &[], Path::new("/"), &BTreeMap::new());
+    assert_eq!(missing.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+}
+
+#[test]
+fn a_program_has_no_files_and_no_mask_of_the_hosts() {
+    let (_held, _end) = rustix::pipe::pipe().unwrap();
+    // The shell itself looks at its mask: while it starts a program it has another one.
+    let look = "while read -r line; do case $line in SigBlk*) echo \"$line\" >&2;; esac; done </proc/$$/status";
+    let files = shell(&format!("ls -l /proc/$$/fd >&2; {look}"), "/").unwrap().said;
+    let leads = |line: &str| line.split_once(" -> ").map(|(_, target)| target.to_owned());
+    let targets: std::collections::BTreeSet<_> = files.lines().filter_map(leads).collect();
+    assert_eq!(targets.len(), 2, "/dev/null and its standard error: {files}");
+    assert!(files.ends_with("0000000000000000"), "{files}");
+}
+
+/// In a process of its own: whether the test's other threads have children is nobody's business here.
+#[test]
+fn the_host_hears_nothing_of_it() {
+    // MNT-7: no SIGCHLD, and wait(-1) finds no child, before and after
+    const IN_CHILD: &str = "ORLOP_TEST_QUIET_PROGRAM";
+    if std::env::var_os(IN_CHILD).is_none() {
+        let name = "sys::program::tests::the_host_hears_nothing_of_it";
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--test-threads=1", "--nocapture"]).env(IN_CHILD, "1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let mut child = nix::sys::signal::SigSet::empty();
+    child.add(nix::sys::signal::Signal::SIGCHLD);
+    child.thread_block().unwrap();
+    let waiting = std::thread::spawn(|| shell("sleep 0.5; exit 3", "/").unwrap());
+    let begun = Instant::now();
+    while begun.elapsed().as_millis() < 300 {
+        let any =
+            rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        assert_eq!(any.unwrap_err(), Errno::CHILD);
+    }
+    assert_eq!(waiting.join().unwrap().code, 3);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    for pending in ["SigPnd:", "ShdPnd:"] {
+        let set = u64::from_str_radix(field(pending), 16).unwrap();
+        assert_eq!(set & 1 << (libc::SIGCHLD - 1), 0, "{pending}");
+    }
+}
