@@ -293,8 +293,8 @@ typedef struct orlop_config_options {
     struct orlop_id_maps uid_map;
     // Group id map of the store; only with only_given.
     struct orlop_id_maps gid_map;
-    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby" (Docker's overlay2, with the graph
-    // root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
+    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby"
+    // (Docker's overlay2, with the graph root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
     const char *dialect;
 } orlop_config_options;
 
@@ -1051,8 +1051,8 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
                                 struct orlop_error **error);
 
 // Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
-// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir",
-// "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
+// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it,
+// but for the names "dir", "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
 //
 // The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
 // the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.
@@ -1297,7 +1297,8 @@ void orlop_progress_free(struct orlop_progress *progress);
 //
 // Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a
+// driver that is not served.
 int32_t orlop_store_open(const struct orlop_config *config,
                          struct orlop_store **store,
                          struct orlop_error **error);
