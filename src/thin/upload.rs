@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -101,6 +102,13 @@ impl PackedLayer {
     /// The compressed bytes from the first one on, as often as they are asked for.
     pub fn content<'a>(&'a self, item: &'a dyn ProgressItem) -> impl Read + 'a {
         progress::Counted::new(Positioned { file: &self.file, at: 0 }, item)
+    }
+}
+
+/// The file with the compressed bytes, for who can send files. Where it stands is nobody's but the caller's.
+impl AsFd for PackedLayer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
