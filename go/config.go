@@ -37,8 +37,8 @@ type ConfigOptions struct {
 	Driver string
 	// DriverOptions are "key=value".
 	DriverOptions []string
-	// Dialect is whose layout the overlay driver's layers have: "containers", "legacy", "cvmfs", or "moby" for Docker's overlay2 with the graph root
-	// /var/lib/docker. Empty: as they show.
+	// Dialect is whose layout the overlay driver's layers have: "containers", "legacy", "cvmfs", or "moby" for Docker's overlay2 with
+	// the graph root /var/lib/docker. Empty: as they show.
 	Dialect string
 }
 

@@ -182,6 +182,27 @@
 // zstd.
 #define ORLOP_COMPRESSION_ZSTD 4
 
+// Files are reflinked where the file system can, else copied.
+#define ORLOP_TRANSFER_EITHER 0
+
+// They are reflinked, or the image is refused.
+#define ORLOP_TRANSFER_REFLINK 1
+
+// They are copied.
+#define ORLOP_TRANSFER_COPY 2
+
+// They are moved: docker forgets the images, and their layers as far as nothing else there needs them.
+#define ORLOP_TRANSFER_MOVE 3
+
+// The layer is on its way into the repository.
+#define ORLOP_PUBLICATION_UNDER_WAY 0
+
+// The repository has it.
+#define ORLOP_PUBLICATION_DONE 1
+
+// Nobody there has heard of it.
+#define ORLOP_PUBLICATION_UNKNOWN 2
+
 // The version of the header; orlop_version gives that of the library that the program runs with.
 #define ORLOP_VERSION_MAJOR 0
 
@@ -199,6 +220,10 @@ typedef struct orlop_cancel orlop_cancel;
 
 // What a store or a driver is opened with. It never changes: any thread may use it.
 typedef struct orlop_config orlop_config;
+
+// The data root of a docker daemon, which may run or not. Nothing is changed by reading it; any number of threads may use it at
+// once, not after fork.
+typedef struct orlop_docker orlop_docker;
 
 // A driver of layers alone, without the records and locks of a store: for a program that keeps those itself. It does what Go's
 // graphdriver.Driver does, on the same files.
@@ -293,8 +318,8 @@ typedef struct orlop_config_options {
     struct orlop_id_maps uid_map;
     // Group id map of the store; only with only_given.
     struct orlop_id_maps gid_map;
-    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby" (Docker's overlay2, with the graph
-    // root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
+    // Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby"
+    // (Docker's overlay2, with the graph root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
     const char *dialect;
 } orlop_config_options;
 
@@ -612,6 +637,36 @@ typedef struct orlop_new_layer {
     uint32_t host_gids;
 } orlop_new_layer;
 
+// How to take images over from docker. NULL in its place: all images that `docker images` shows, each layer's digest compared.
+typedef struct orlop_migrate_docker_options {
+    // sizeof(struct orlop_migrate_docker_options).
+    size_t size;
+    // Names, ids, or unique beginnings of ids of images there; none: all that `docker images` shows.
+    struct orlop_strings images;
+    // One of ORLOP_TRANSFER_*.
+    uint32_t transfer;
+    // 1: make an image of each stopped container, too: localhost/NAME.
+    uint32_t containers;
+    // 1: do not make the layers' tars once more to compare their digests.
+    uint32_t unverified;
+    // 1: only tell what would be done.
+    uint32_t dry_run;
+} orlop_migrate_docker_options;
+
+// How to migrate a legacy store. NULL in its place: each layer compared with its digest, and the old layout kept.
+typedef struct orlop_migrate_legacy_options {
+    // sizeof(struct orlop_migrate_legacy_options).
+    size_t size;
+    // 1: only tell what there is to do.
+    uint32_t dry_run;
+    // 1: do not put the layers' tars together to compare their digests.
+    uint32_t unverified;
+    // 1: remove the old layout, also one that an earlier migration has kept.
+    uint32_t remove;
+    // Zero.
+    uint32_t reserved;
+} orlop_migrate_legacy_options;
+
 // How to mount. NULL in its place: as the layer's record and the configuration say.
 typedef struct orlop_mount_request {
     // sizeof(struct orlop_mount_request).
@@ -625,6 +680,38 @@ typedef struct orlop_mount_request {
     // Mount words for the driver, in place of the configured ones.
     struct orlop_strings options;
 } orlop_mount_request;
+
+// Who takes layers and publishes them in a repository, for orlop_make_thin. The functions are called one after the other within the
+// call, maybe by another thread than the caller's; they must return.
+typedef struct orlop_layer_upload {
+    // sizeof(struct orlop_layer_upload).
+    size_t size;
+    // The repository that layers appear in, as "unpacked.cern.ch"; each in its folder "layers", under the hexadecimal digits of its
+    // digest.
+    const char *repository;
+    // Takes a layer, which may have been taken before: `bytes` bytes from `fd`, a gzip-compressed tar with the digest `digest`. The
+    // descriptor is the library's, to be read until the function returns; it stands at the first byte. 0, or the errno of what went
+    // wrong; nothing is published then.
+    int32_t (*put)(void *userdata, const char *digest, int32_t fd, uint64_t bytes);
+    // Sets *publication to how far the layer with that digest is, one of ORLOP_PUBLICATION_*. 0, or the errno of what went wrong.
+    int32_t (*status)(void *userdata, const char *digest, uint32_t *publication);
+    // What the functions get.
+    void *userdata;
+} orlop_layer_upload;
+
+// How to make a thin image. NULL in its place: without a name, asking each second for an hour.
+typedef struct orlop_make_thin_options {
+    // sizeof(struct orlop_make_thin_options).
+    size_t size;
+    // The name of the thin image, completed as podman does; NULL: none.
+    const char *name;
+    // Where large temporary files go; NULL: /var/tmp.
+    const char *temp_dir;
+    // Milliseconds between two questions whether a layer is published; 0: 1000.
+    uint32_t pause_ms;
+    // Seconds after which a layer that is not published makes the call fail; 0: 3600.
+    uint32_t limit_s;
+} orlop_make_thin_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -687,6 +774,55 @@ int32_t orlop_config_json(const struct orlop_config *config,
 //
 // Threads: any; nobody else may use the pointer any more.
 void orlop_config_free(struct orlop_config *config);
+
+// Opens the data root at `path`, which `docker info` shows as Docker Root Dir; NULL or empty: as /etc/docker/daemon.json says, else
+// /var/lib/docker.
+//
+// Ownership: *docker is the caller's, to be freed with orlop_docker_free.
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_SUPPORTED for one without layers of overlay2, or of a daemon that remaps users; ORLOP_ERR_CORRUPT for links and
+// other things in the place of directories; ORLOP_ERR_CONFIG for a malformed daemon.json; ORLOP_ERR_IO.
+int32_t orlop_docker_open(const char *path,
+                          struct orlop_docker **docker,
+                          struct orlop_error **error);
+
+// Closes a data root; NULL is fine.
+//
+// Threads: any; no call on it may be running, and nobody may use the pointer any more.
+void orlop_docker_free(struct orlop_docker *docker);
+
+// Docker's images, sorted by id, as a JSON array of {"id", "names" (as docker has them, with tag), "parent" (the image that it was
+// built upon there), "created", "diff-digests" (base first)}; "parent" and "created" only where they are known. One whose record is
+// damaged is left out, and the log says so.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CORRUPT, ORLOP_ERR_IO when the database cannot be read as a whole.
+int32_t orlop_docker_images(const struct orlop_docker *docker,
+                            struct orlop_buf *records,
+                            struct orlop_error **error);
+
+// The layers of docker's images, sorted by id, as a JSON array of {"id" (the chain id), "parent" (not of a base layer),
+// "diff-digest", "cache-id" (the name of its directory), "size" (bytes of file content)}. One whose record is damaged is left out,
+// and the log says so.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_docker_images.
+int32_t orlop_docker_layers(const struct orlop_docker *docker,
+                            struct orlop_buf *records,
+                            struct orlop_error **error);
+
+// Docker's containers, sorted by id, as a JSON array of {"id", "name", "image", "running" (as its record says: a daemon that was
+// killed leaves records that say so for ever), "created", "layer" (the name of its directory)}. One whose record is damaged is left
+// out, and the log says so.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_docker_images.
+int32_t orlop_docker_containers(const struct orlop_docker *docker,
+                                struct orlop_buf *records,
+                                struct orlop_error **error);
 
 // Opens the driver that `config` names, else the one that fits, as a store does: the first of the priorities that has layers, else
 // the first that this host serves. It asks whether the host serves it, and leaves the disk alone: what must exist is made by
@@ -1051,8 +1187,8 @@ int32_t orlop_driver_is_mounted(const struct orlop_driver *driver,
                                 struct orlop_error **error);
 
 // Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
-// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir",
-// "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
+// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it,
+// but for the names "dir", "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
 //
 // The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
 // the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.
@@ -1297,7 +1433,8 @@ void orlop_progress_free(struct orlop_progress *progress);
 //
 // Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
 // Threads: any.
-// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a
+// driver that is not served.
 int32_t orlop_store_open(const struct orlop_config *config,
                          struct orlop_store **store,
                          struct orlop_error **error);
@@ -1721,6 +1858,49 @@ int32_t orlop_images_by_top_layer(const struct orlop_store *store,
                                   struct orlop_buf *records,
                                   struct orlop_error **error);
 
+// Takes images over from docker into the store: the same ids, the same diff digests, and what a loading of the same images would
+// record. Gives 1 if every image that was asked for is in the store (or with a dry run could be) and nothing went wrong afterwards,
+// else 0: an image that cannot be taken over keeps no other from it, and the report says why.
+//
+// The report is {"images": [{"id", "names" (in the store), "names-left-out" (those that another image of the store has), "container"
+// (the name of the one that the image was made of), "layers": [{"id", "diff-digest", "outcome" ("present", "planned", "moved",
+// "reflinked" or "copied"), "bytes"}], "moved", "kept" (why docker keeps it, where it was to be moved), "error"}], "unfinished" (what
+// went wrong when docker was to forget the images)}; what does not apply is left out.
+//
+// Layers that are there are not made again, so that a second call goes on where one that has ended early stopped. Docker may run,
+// unless images are to be moved; it must not delete them meanwhile. The progress has one item for each layer.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_IMAGE_UNKNOWN for an image that docker does not have; ORLOP_ERR_BUSY for a daemon that works where images are to be
+// moved from; ORLOP_ERR_NOT_SUPPORTED for a store whose layers have another form; nothing is changed then. ORLOP_ERR_CANCELLED: the
+// images that have been taken over stay, in docker, too.
+int32_t orlop_migrate_docker(const struct orlop_store *store,
+                             const struct orlop_docker *docker,
+                             const struct orlop_migrate_docker_options *given,
+                             const struct orlop_operation *operation,
+                             struct orlop_buf *report,
+                             struct orlop_error **error);
+
+// Turns a store in the layout of 2016's overlay driver (a whole tree for each layer) into today's, without a copy of any file; ids and
+// records stay. The old layout is kept beside as <driver's home>.legacy, unless it is to be removed. A store of today's layout stays
+// as it is. Free the store afterwards and open it anew: its driver is that of the layout that it was opened with, and refuses to go on
+// (ORLOP_ERR_BUSY).
+//
+// The report is {"image-layers", "container-layers", "verified" (layers whose tar is the one on record), "linked-files", "whiteouts",
+// "removed" (whether an old layout was)}. A process that is killed on the way leaves the store as it was, or migrated; the next call
+// does what is left to do.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_BUSY while a layer is mounted or another process works on the store; ORLOP_ERR_NOT_SUPPORTED for other drivers, a
+// separate image store, a store with id maps or with layers of both layouts, and for anybody but root; ORLOP_ERR_CORRUPT for a damaged
+// layer; ORLOP_ERR_DIGEST_MISMATCH for one whose files are not those of its tar. The store is then as it was.
+int32_t orlop_migrate_legacy(const struct orlop_store *store,
+                             const struct orlop_migrate_legacy_options *given,
+                             struct orlop_buf *report,
+                             struct orlop_error **error);
+
 // Mounts a layer, or a container's layer with the container's label, options and volatility; gives the path, any bytes. What is
 // mounted is counted once more. The mount outlives the process.
 //
@@ -1860,6 +2040,47 @@ int32_t orlop_container_run_dir(const struct orlop_store *store,
                                 const char *id,
                                 struct orlop_buf *path,
                                 struct orlop_error **error);
+
+// Checks a thin.json, which lists the layers of a thin image, and gives it as it is to be written: {"version", "min_version", "origin",
+// "layers": [{"digest" (hexadecimal digits of a sha256), "url" (cvmfs://REPOSITORY/FOLDER)}] (base first), "comment"}; what is empty is
+// left out, and so are keys that are not known.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: ORLOP_ERR_CORRUPT for what is no such document, for digests and addresses that are none, and for more layers than can be
+// mounted; ORLOP_ERR_NOT_SUPPORTED if it is for readers of a later format.
+int32_t orlop_thin_json(const uint8_t *document,
+                        size_t len,
+                        struct orlop_buf *checked,
+                        struct orlop_error **error);
+
+// Makes the tar of a thin image's one layer: the thin.json of `document`, checked as by orlop_thin_json, and nothing else. Equal
+// documents give equal bytes.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
+// Threads: any.
+// Errors: as for orlop_thin_json.
+int32_t orlop_thin_archive(const uint8_t *document,
+                           size_t len,
+                           struct orlop_buf *archive,
+                           struct orlop_error **error);
+
+// Has the layers of `image`, an id or a name, published by `upload`, and makes a thin image of them, with the same configuration.
+// Layers that are thin already are taken over as they are; the image stays. Gives {"id", "names"}. The progress has two items for each
+// layer that is sent: its packing and its sending.
+//
+// Ownership: the buffer is the caller's, to be freed with orlop_buf_free; what `upload` leads to must live as long as the call.
+// Threads: any.
+// Errors: ORLOP_ERR_NOT_SUPPORTED if the store is not of the dialect "cvmfs"; ORLOP_ERR_IMAGE_UNKNOWN; ORLOP_ERR_IO if a layer is not
+// published, with the errno of a function of `upload`; ORLOP_ERR_CANCELLED, once the function that runs has returned. The store is as
+// before then. Layers that have been published stay so.
+int32_t orlop_make_thin(const struct orlop_store *store,
+                        const char *image,
+                        const struct orlop_layer_upload *upload,
+                        const struct orlop_make_thin_options *given,
+                        const struct orlop_operation *operation,
+                        struct orlop_buf *made,
+                        struct orlop_error **error);
 
 // The library's version, as "0.1.0".
 //

@@ -55,8 +55,8 @@ pub struct orlop_config_options {
     pub uid_map: orlop_id_maps,
     /// Group id map of the store; only with only_given.
     pub gid_map: orlop_id_maps,
-    /// Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby" (Docker's overlay2, with the graph
-    /// root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
+    /// Whose layout the overlay driver's layers have: "containers" (podman's and its kin), "legacy" (of 2016), "cvmfs", or "moby"
+    /// (Docker's overlay2, with the graph root /var/lib/docker); NULL: as they show. It is no key of storage.conf.
     pub dialect: *const c_char,
 }
 

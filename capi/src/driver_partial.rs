@@ -66,8 +66,8 @@ fn pulls(driver: &dyn Driver) -> Result<&dyn PartialPulls> {
 }
 
 /// Begins a layer's content that the caller writes itself, such as a pull of those parts of a layer that are not there yet: makes an
-/// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it, but for the names "dir",
-/// "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
+/// empty directory, whose absolute path *target is; `target` may not be NULL. Its parent is free for what the caller needs beside it,
+/// but for the names "dir", "image" and "staging.lock". Unless `partial` is NULL it tells how to write.
 ///
 /// The directory is this process's until orlop_driver_commit_partial or orlop_driver_discard_partial, on whatever driver handle of
 /// the same store; what a killed process leaves goes with the next such call. No lock is needed, and no layer is touched.

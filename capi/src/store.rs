@@ -21,7 +21,8 @@ opaque!(orlop_store, Store, "store");
 ///
 /// Ownership: *store is the caller's, to be freed with orlop_store_free; `config` may be freed at once.
 /// Threads: any.
-/// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a driver that is not served.
+/// Errors: ORLOP_ERR_INCOMPLETE_OPTIONS for a missing root; ORLOP_ERR_CONFIG for a malformed option; ORLOP_ERR_NOT_SUPPORTED for a
+/// driver that is not served.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_store_open(
     config: *const orlop_config,

@@ -120,8 +120,8 @@ impl AsFd for Stream<'_> {
     }
 }
 
-/// Gathers the small writes of `work`, up to `room` bytes. After a failure nothing more is written: what is in the buffer is not worth another try, which
-/// might wait.
+/// Gathers the small writes of `work`, up to `room` bytes. After a failure nothing more is written: what is in the buffer is not
+/// worth another try, which might wait.
 ///
 /// # Errors
 /// That of `work`; a failed write, with `action`.

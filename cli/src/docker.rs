@@ -39,9 +39,9 @@ impl Docker {
     pub(crate) fn run(self, cx: &mut Context) -> Outcome {
         let docker = data_root(self.data_root.clone())?;
         match self.kind.as_str() {
-            "images" => self.print(cx, docker.images()?.iter().map(ImageRow::from).collect()),
-            "layers" => self.print(cx, docker.layers()?.iter().map(LayerRow::from).collect()),
-            _ => self.print(cx, docker.containers()?.iter().map(ContainerRow::from).collect()),
+            "images" => self.print(cx, docker.images()?),
+            "layers" => self.print(cx, docker.layers()?),
+            _ => self.print(cx, docker.containers()?),
         }
     }
 
@@ -65,33 +65,9 @@ trait Row: Serialize {
     fn notes(&self) -> Vec<String>;
 }
 
-#[derive(Serialize)]
-struct ImageRow<'a> {
-    id: &'a str,
-    names: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<&'a str>,
-    #[serde(rename = "diff-digests")]
-    diffs: Vec<&'a str>,
-}
-
-impl<'a> From<&'a ImageRecord> for ImageRow<'a> {
-    fn from(image: &'a ImageRecord) -> Self {
-        Self {
-            id: image.id.hex(),
-            names: &image.names,
-            parent: image.parent.as_ref().map(|id| id.hex()),
-            created: image.created.as_deref(),
-            diffs: image.diffs.iter().map(|diff| diff.as_str()).collect(),
-        }
-    }
-}
-
-impl Row for ImageRow<'_> {
+impl Row for ImageRecord {
     fn id(&self) -> &str {
-        self.id
+        self.id.hex()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -100,71 +76,28 @@ impl Row for ImageRow<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct LayerRow<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<&'a str>,
-    #[serde(rename = "diff-digest")]
-    diff: &'a str,
-    #[serde(rename = "cache-id")]
-    cache_id: &'a str,
-    size: u64,
-}
-
-impl<'a> From<&'a LayerRecord> for LayerRow<'a> {
-    fn from(layer: &'a LayerRecord) -> Self {
-        Self {
-            id: layer.chain_id.hex(),
-            parent: layer.parent.as_ref().map(|id| id.hex()),
-            diff: layer.diff.as_str(),
-            cache_id: &layer.cache_id,
-            size: layer.size,
-        }
-    }
-}
-
-impl Row for LayerRow<'_> {
+impl Row for LayerRecord {
     fn id(&self) -> &str {
-        self.id
+        self.chain_id.hex()
     }
 
     fn notes(&self) -> Vec<String> {
-        let parent = self.parent.iter().map(|id| format!("parent: {id}"));
+        let parent = self.parent.iter().map(|id| format!("parent: {}", id.hex()));
         parent.chain([format!("diff: {}", self.diff), format!("size: {}", self.size)]).collect()
     }
 }
 
-#[derive(Serialize)]
-struct ContainerRow<'a> {
-    id: &'a str,
-    name: &'a str,
-    image: &'a str,
-    running: bool,
-    created: &'a str,
-    layer: &'a str,
-}
-
-impl<'a> From<&'a ContainerRecord> for ContainerRow<'a> {
-    fn from(container: &'a ContainerRecord) -> Self {
-        Self {
-            id: &container.id,
-            name: &container.name,
-            image: container.image.hex(),
-            running: container.running,
-            created: &container.created,
-            layer: &container.mount_id,
-        }
-    }
-}
-
-impl Row for ContainerRow<'_> {
+impl Row for ContainerRecord {
     fn id(&self) -> &str {
-        self.id
+        &self.id
     }
 
     fn notes(&self) -> Vec<String> {
         let state = if self.running { "running" } else { "stopped" };
-        vec![format!("name: {}", self.name), format!("image: {}", self.image), state.to_owned()]
+        vec![
+            format!("name: {}", self.name),
+            format!("image: {}", self.image.hex()),
+            state.to_owned(),
+        ]
     }
 }

@@ -15,7 +15,8 @@ pub(crate) struct Doctor {
     /// How to print the findings
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
-    /// Try features out, in a directory of its own outside the store: in $TMPDIR, /var/tmp or the run root, whichever is on the graph root's file system
+    /// Try features out, in a directory of its own outside the store: in $TMPDIR, /var/tmp or the run root, whichever is on the graph
+    /// root's file system
     #[arg(long)]
     probe: bool,
 }

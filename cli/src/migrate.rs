@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use orlop::docker::{MigrateOptions, MigratedImage, Outcome as LayerOutcome, Transfer, migrate};
-use serde::Serialize;
 
 use crate::command::Outcome;
 use crate::docker::data_root;
@@ -105,8 +104,7 @@ impl Migrate {
             output::complain(&format!("docker has not forgotten all that was to be moved: {why}"));
         }
         if self.json {
-            let rows: Vec<Row<'_>> = report.images.iter().map(Row::from).collect();
-            cx.out.json(&rows)?;
+            cx.out.json(&report.images)?;
         } else {
             for image in &report.images {
                 print(cx, image, self.dry_run)?;
@@ -156,50 +154,4 @@ fn counted(image: &MigratedImage) -> String {
         words.push(format!("{} {}{bytes}", these.len(), outcome.word()));
     }
     words.join(", ")
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    id: &'a str,
-    names: &'a [String],
-    #[serde(rename = "names-left-out", skip_serializing_if = "<[String]>::is_empty")]
-    left_out: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a str>,
-    layers: Vec<LayerRow<'a>>,
-    moved: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct LayerRow<'a> {
-    id: &'a str,
-    #[serde(rename = "diff-digest")]
-    diff: &'a str,
-    outcome: &'static str,
-    bytes: u64,
-}
-
-impl<'a> From<&'a MigratedImage> for Row<'a> {
-    fn from(image: &'a MigratedImage) -> Self {
-        let layer = |layer: &'a orlop::docker::MigratedLayer| LayerRow {
-            id: &layer.id,
-            diff: layer.diff.as_str(),
-            outcome: layer.outcome.word(),
-            bytes: layer.bytes,
-        };
-        Self {
-            id: &image.id,
-            names: &image.names,
-            left_out: &image.left_out,
-            container: image.container.as_deref(),
-            layers: image.layers.iter().map(layer).collect(),
-            moved: image.moved,
-            kept: image.kept.as_deref(),
-            error: image.error.as_deref(),
-        }
-    }
 }

@@ -23,12 +23,8 @@ pub(crate) struct Legacy {
 struct Report {
     from: &'static str,
     dry_run: bool,
-    image_layers: usize,
-    container_layers: usize,
-    verified: usize,
-    linked_files: u64,
-    whiteouts: u64,
-    removed: bool,
+    #[serde(flatten)]
+    done: MigratedLegacy,
 }
 
 impl Legacy {
@@ -41,18 +37,9 @@ impl Legacy {
         })?;
         let kept = store.graph_root().join(format!("{}.legacy", store.driver_name()));
         let kept = kept.is_dir().then(|| kept.display().to_string());
-        let MigratedLegacy { images, containers, verified, files, whiteouts, removed, .. } = done;
+        let MigratedLegacy { images, containers, verified, removed, .. } = done;
         if self.json {
-            cx.out.json(&Report {
-                from: "legacy",
-                dry_run: self.dry_run,
-                image_layers: images,
-                container_layers: containers,
-                verified,
-                linked_files: files,
-                whiteouts,
-                removed,
-            })?;
+            cx.out.json(&Report { from: "legacy", dry_run: self.dry_run, done })?;
             return Ok(0);
         }
         let layers = format!("{images} layers of images and {containers} of containers");

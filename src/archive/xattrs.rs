@@ -14,7 +14,8 @@ pub(super) fn is_overlay_mark(key: &[u8]) -> bool {
     key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.")
 }
 
-/// The kernel has no `*xattrat` before 6.13, and a filter of system calls may refuse them; this path means the entry of the directory, whatever its own path.
+/// The kernel has no `*xattrat` before 6.13, and a filter of system calls may refuse them; this path means the entry of the
+/// directory, whatever its own path.
 pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);

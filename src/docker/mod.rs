@@ -32,6 +32,7 @@ mod daemon;
 mod data_root;
 mod directory;
 mod images;
+mod json;
 mod layers;
 mod migrate;
 mod names;

@@ -47,7 +47,8 @@ pub trait PartialPulls {
     ) -> Result<()>;
 
     /// As [`PartialPulls::commit`], for content by digests, which becomes a composefs layer. `dump` lists its files, a line for each
-    /// in the form of composefs-dump(5), the root first; a name that begins with `.wh.`, or a character device 0:0, deletes what is below; a layer that deletes becomes an ordinary one.
+    /// in the form of composefs-dump(5), the root first; a name that begins with `.wh.`, or a character device 0:0, deletes what is
+    /// below; a layer that deletes becomes an ordinary one.
     ///
     /// # Errors
     /// As [`PartialPulls::commit`]; [`crate::ErrorKind::InvalidArgument`] for a dump that is malformed, or names content that is not

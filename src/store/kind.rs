@@ -79,8 +79,8 @@ record!(Container, containers, "container", ContainerUnknown);
 /// The flag of a layer whose making or deleting is under way (`store-format.md` 10.2).
 pub(crate) const INCOMPLETE: &str = "incomplete";
 
-/// Our own flag of a layer that is whole, whose container, or image if it is a mapped copy, does not have it on record yet. The Go library, which deletes what is
-/// [`INCOMPLETE`] without a look at who has it, leaves it alone.
+/// Our own flag of a layer that is whole, whose container, or image if it is a mapped copy, does not have it on record yet. The Go
+/// library, which deletes what is [`INCOMPLETE`] without a look at who has it, leaves it alone.
 pub(crate) const AWAITS_OWNER: &str = "orlop-awaits-container";
 
 impl Layer {

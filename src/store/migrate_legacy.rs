@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write};
 
+use serde::Serialize;
+
 use super::Store;
 use super::diffs::Metered;
 use super::kind::Record;
@@ -31,16 +33,20 @@ pub struct LegacyMigration {
 }
 
 /// What a migration has done, or would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct MigratedLegacy {
     /// Layers of images.
+    #[serde(rename = "image-layers")]
     pub images: usize,
     /// Layers of containers.
+    #[serde(rename = "container-layers")]
     pub containers: usize,
     /// Layers whose tar was put together from the new directories, and is the one on record.
     pub verified: usize,
     /// Files that images' layers change, each a further name of the old home's.
+    #[serde(rename = "linked-files")]
     pub files: u64,
     /// Deletions, which the old layout did not need to note.
     pub whiteouts: u64,

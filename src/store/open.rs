@@ -19,8 +19,8 @@ impl Store {
     /// Opens the store that `options` describe; relative roots are taken from the working directory. Touches nothing on disk.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::IncompleteOptions`] for a missing root, [`crate::ErrorKind::Config`] for one that is both graph root and image store; what the driver says of its
-    /// options.
+    /// [`crate::ErrorKind::IncompleteOptions`] for a missing root, [`crate::ErrorKind::Config`] for one that is both graph root and
+    /// image store; what the driver says of its options.
     pub fn open(mut options: StoreOptions) -> Result<Self> {
         options.make_roots_absolute()?;
         let driver = driver::of(&options)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -79,6 +80,12 @@ impl PackedLayer {
     }
 }
 
+/// The file with the compressed bytes, for who can send files. Where it stands is nobody's but the caller's.
+impl AsFd for PackedLayer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
 /// A file that is written to from its beginning, with the digest and number of its bytes.
 struct Digesting {
     file: File,

@@ -17,16 +17,19 @@ OPTIONAL = {
     "orlop_commit": {"name"},
     "orlop_set_image_data": {"digest"},
     "orlop_driver_update_id_maps": {"mount_label"},
+    "orlop_docker_open": {"path"},
 }
 OPTIONAL_ANYWHERE = {"parent", "reference"}
 HANDLES = {"orlop_store": "store", "orlop_driver": "driver", "orlop_config": "config", "orlop_progress": "progress",
-           "orlop_files": "files"}
+           "orlop_files": "files", "orlop_docker": "docker"}
 # Handles that a call takes over: never valid here.
 CONSUMED = {"orlop_trash", "orlop_staged"}
 # Handles that there are none of here.
 ABSENT = {"orlop_additional_layer"}
 # Places for buffers that somebody has to want.
 WANTED = {"orlop_driver_begin_partial": {"target"}}
+# Structs that must be there, and where one is.
+STRUCTS = {"orlop_layer_upload": "&null_upload"}
 FILLED = {"orlop_progress_state", "orlop_disk_usage"}
 VALUES = {"orlop_strings", "orlop_id_maps"}
 
@@ -60,6 +63,8 @@ def valid(function, kind, what):
             return HANDLES[base], True
         if base in CONSUMED | ABSENT:
             return "NULL", True
+        if base in STRUCTS:
+            return STRUCTS[base], True
         if what in WANTED.get(function, ()):
             return f"&({base}){{0}}", True
         if base in FILLED:
@@ -89,8 +94,8 @@ def main():
     calls = count = 0
     print('#define _GNU_SOURCE\n#include "check.h"\n#include "nulls.h"\n')
     print("void nulls_one_by_one(orlop_store *store, orlop_driver *driver, orlop_config *config,\n"
-          "                      orlop_progress *progress, orlop_files *files, int32_t null_fd) {\n"
-          "    (void)store, (void)driver, (void)config, (void)progress, (void)files, (void)null_fd;")
+          "                      orlop_progress *progress, orlop_files *files, orlop_docker *docker, int32_t null_fd) {\n"
+          "    (void)store, (void)driver, (void)config, (void)progress, (void)files, (void)docker, (void)null_fd;")
     for result, name, arguments in functions(header):
         count += 1
         if name.endswith("_free"):

@@ -74,8 +74,9 @@ impl Overlay {
         Ok(made)
     }
 
-    /// Plans a mount and uses the plan, which is told whether the layer is mounted now and whether there are composefs layers in it, while this process neither mounts nor unmounts
-    /// it. Nothing of a mounted layer is changed: the kernel's marks in its work directory are those of the mount that runs.
+    /// Plans a mount and uses the plan, which is told whether the layer is mounted now and whether there are composefs layers in it,
+    /// while this process neither mounts nor unmounts it. Nothing of a mounted layer is changed: the kernel's marks in its work
+    /// directory are those of the mount that runs.
     fn plan_apart<T>(
         &self,
         id: &LayerId,

@@ -8,6 +8,19 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+static int32_t put(void *userdata, const char *digest, int32_t fd, uint64_t bytes) {
+    (void)userdata, (void)digest, (void)fd, (void)bytes;
+    fail(__FILE__, __LINE__, "a layer was sent");
+}
+
+static int32_t status(void *userdata, const char *digest, uint32_t *publication) {
+    (void)userdata, (void)digest, (void)publication;
+    fail(__FILE__, __LINE__, "a layer was asked for");
+}
+
+const orlop_layer_upload null_upload = {
+    .size = sizeof null_upload, .repository = "r.example", .put = put, .status = status};
+
 void check_nulls(void) {
     struct world world = open_world("store");
     import_file(&world, "base", NULL, "hello", "hello");
@@ -21,7 +34,10 @@ void check_nulls(void) {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     CHECK_ERRNO(fd >= 0);
 
-    nulls_one_by_one(world.store, driver, world.config, progress, files, fd);
+    orlop_docker *docker = NULL;
+    OK(orlop_docker_open(getenv("DOCKER_ROOT"), &docker, &failure));
+
+    nulls_one_by_one(world.store, driver, world.config, progress, files, docker, fd);
 
     OK(orlop_layers(world.store, &after, &failure));
     CHECK(before.len == after.len && memcmp(before.data, after.data, before.len) == 0);
@@ -46,6 +62,7 @@ void check_nulls(void) {
           orlop_create_layer(world.store, OPTIONS(orlop_new_layer, .flags = "[1]"), NULL, &failure));
     close(fd);
     orlop_files_free(files);
+    orlop_docker_free(docker);
     orlop_progress_free(progress);
     orlop_driver_free(driver);
     close_world(&world);
