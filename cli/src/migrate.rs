@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::command::Outcome;
 use crate::docker::data_root;
 use crate::global::Context;
+use crate::images::temp_dir;
 use crate::migrate_legacy::Legacy;
 use crate::{output, progress};
 
@@ -36,7 +37,7 @@ pub(crate) struct Migrate {
     /// Make an image of each stopped container, too: localhost/NAME
     #[arg(long)]
     containers: bool,
-    /// Do not compare the layers with their digests
+    /// Do not compare the layers with their digests, nor what lies there with their tars
     #[arg(long)]
     no_verify: bool,
     /// With legacy: remove the old layout, also one that an earlier migration has kept
@@ -97,6 +98,7 @@ impl Migrate {
             transfer,
             verify: !self.no_verify,
             dry_run: self.dry_run,
+            temp_dir: temp_dir(),
             progress: &*progress,
         };
         let report = migrate(cx.store()?, &docker, &options)?;
