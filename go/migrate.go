@@ -29,10 +29,12 @@ type MigrateDockerOptions struct {
 	Transfer Transfer
 	// Containers: an image of each stopped container, too, localhost/NAME.
 	Containers bool
-	// Unverified: the layers' tars are not made once more to compare their digests.
+	// Unverified: the layers are not compared with their tars.
 	Unverified bool
 	// DryRun: only tell what would be done.
 	DryRun bool
+	// TempDir is where a container's changes are packed, /var/tmp if empty.
+	TempDir string
 }
 
 // DockerMigration is what was done, or with DryRun would be.

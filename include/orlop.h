@@ -637,7 +637,7 @@ typedef struct orlop_new_layer {
     uint32_t host_gids;
 } orlop_new_layer;
 
-// How to take images over from docker. NULL in its place: all images that `docker images` shows, each layer's digest compared.
+// How to take images over from docker. NULL in its place: all images that `docker images` shows, each layer compared with its tar.
 typedef struct orlop_migrate_docker_options {
     // sizeof(struct orlop_migrate_docker_options).
     size_t size;
@@ -647,10 +647,12 @@ typedef struct orlop_migrate_docker_options {
     uint32_t transfer;
     // 1: make an image of each stopped container, too: localhost/NAME.
     uint32_t containers;
-    // 1: do not make the layers' tars once more to compare their digests.
+    // 1: do not compare the layers with their tars.
     uint32_t unverified;
     // 1: only tell what would be done.
     uint32_t dry_run;
+    // Where a container's changes are packed, in a file without a name; NULL: /var/tmp.
+    const char *temp_dir;
 } orlop_migrate_docker_options;
 
 // How to migrate a legacy store. NULL in its place: each layer compared with its digest, and the old layout kept.

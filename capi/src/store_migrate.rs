@@ -1,5 +1,7 @@
 //! Other engines' images, and a store's own old layout, turned into what a store of today has.
 
+use std::ffi::c_char;
+
 use orlop::Result;
 use orlop::docker::{MigrateOptions, Transfer, migrate};
 use orlop::store::LegacyMigration;
@@ -9,7 +11,7 @@ use crate::docker::orlop_docker;
 use crate::error::orlop_error;
 use crate::guard::{call, run};
 use crate::handle;
-use crate::input::{self, Options, flag, options, orlop_strings, strings};
+use crate::input::{self, Options, flag, optional_path, options, orlop_strings, strings};
 use crate::json;
 use crate::operation::{Watch, orlop_operation};
 use crate::store::orlop_store;
@@ -23,7 +25,7 @@ pub const ORLOP_TRANSFER_COPY: u32 = 2;
 /// They are moved: docker forgets the images, and their layers as far as nothing else there needs them.
 pub const ORLOP_TRANSFER_MOVE: u32 = 3;
 
-/// How to take images over from docker. NULL in its place: all images that `docker images` shows, each layer's digest compared.
+/// How to take images over from docker. NULL in its place: all images that `docker images` shows, each layer compared with its tar.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct orlop_migrate_docker_options {
@@ -35,13 +37,15 @@ pub struct orlop_migrate_docker_options {
     pub transfer: u32,
     /// 1: make an image of each stopped container, too: localhost/NAME.
     pub containers: u32,
-    /// 1: do not make the layers' tars once more to compare their digests.
+    /// 1: do not compare the layers with their tars.
     pub unverified: u32,
     /// 1: only tell what would be done.
     pub dry_run: u32,
+    /// Where a container's changes are packed, in a file without a name; NULL: /var/tmp.
+    pub temp_dir: *const c_char,
 }
 
-// SAFETY: numbers and a pointer which may be NULL, `size` first.
+// SAFETY: numbers and pointers which may be NULL, `size` first.
 unsafe impl Options for orlop_migrate_docker_options {
     const NAME: &'static str = "orlop_migrate_docker_options";
 }
@@ -119,6 +123,7 @@ pub unsafe extern "C" fn orlop_migrate_docker(
                 transfer: transfer(given.transfer)?,
                 verify: !flag(given.unverified, "unverified")?,
                 dry_run: flag(given.dry_run, "dry_run")?,
+                temp_dir: optional_path(given.temp_dir),
                 progress: &watch,
             };
             let done = migrate(&store, &docker, &how)?;

@@ -194,6 +194,7 @@ fn patience(given: &orlop_make_thin_options) -> Patience {
     Patience {
         pause: chosen(given.pause_ms).map_or(usual.pause, Duration::from_millis),
         limit: chosen(given.limit_s).map_or(usual.limit, Duration::from_secs),
+        ..usual
     }
 }
 

@@ -8,6 +8,7 @@ use orlop::docker::{MigrateOptions, MigratedImage, Outcome as LayerOutcome, Tran
 use crate::command::Outcome;
 use crate::docker::data_root;
 use crate::global::Context;
+use crate::images::temp_dir;
 use crate::migrate_legacy::Legacy;
 use crate::{output, progress};
 
@@ -35,7 +36,7 @@ pub(crate) struct Migrate {
     /// Make an image of each stopped container, too: localhost/NAME
     #[arg(long)]
     containers: bool,
-    /// Do not compare the layers with their digests
+    /// Do not compare the layers with their digests, nor what lies there with their tars
     #[arg(long)]
     no_verify: bool,
     /// With legacy: remove the old layout, also one that an earlier migration has kept
@@ -96,6 +97,7 @@ impl Migrate {
             transfer,
             verify: !self.no_verify,
             dry_run: self.dry_run,
+            temp_dir: temp_dir(),
             progress: &*progress,
         };
         let report = migrate(cx.store()?, &docker, &options)?;

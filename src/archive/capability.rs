@@ -34,6 +34,18 @@ pub(super) fn inside(value: &[u8], maps: &IdMaps) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The value of version 3 whose root id is root's, in version 2; `None` for any other.
+pub(super) fn without_root(value: &[u8]) -> Option<Vec<u8>> {
+    let (magic, rest) = value.split_first_chunk::<4>()?;
+    let (sets, root) = rest.split_last_chunk::<4>()?;
+    let magic = u32::from_le_bytes(*magic);
+    if magic & REVISION != REVISION_3 || sets.len() != 16 || *root != [0; 4] {
+        return None;
+    }
+    let magic = (magic & !REVISION | REVISION_2).to_le_bytes();
+    Some([magic.as_slice(), sets].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,7 +70,10 @@ mod tests {
         for other in [value(2, None), value(2, Some(1000)), value(3, None), Vec::new()] {
             assert_eq!(inside(&other, &maps), Some(other));
         }
+        assert_eq!(without_root(&value(3, Some(0))), Some(value(2, None)));
+        assert_eq!(without_root(&value(2, Some(0))), None);
         let value = value(3, Some(1000));
+        assert_eq!(without_root(&value), None);
         assert_eq!(inside(&value, &IdMaps::default()), Some(value));
     }
 }

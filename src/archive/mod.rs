@@ -28,6 +28,7 @@ mod tests;
 mod types;
 mod unpack;
 mod usage;
+mod verify;
 pub(crate) mod walk;
 mod xattrs;
 
@@ -47,6 +48,7 @@ pub use types::{
     PackOptions, UnpackOptions, Whiteouts,
 };
 pub use usage::{disk_usage, upper_size};
+pub(crate) use verify::{HeaderFacts, check_tree, read_headers};
 pub(crate) use walk::each_file;
 
 use crate::{Error, ErrorKind};

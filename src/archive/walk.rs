@@ -123,6 +123,11 @@ impl Walk {
         self.levels.last().and_then(|l| l.fd.as_ref()).map(AsFd::as_fd).ok_or(Errno::BADF)
     }
 
+    /// What that directory is.
+    pub(super) fn dir_identity(&self) -> Result<Identity> {
+        self.levels.last().map(|level| level.id).ok_or(Errno::BADF)
+    }
+
     /// Opens the present entry, which is a directory or a regular file.
     pub(super) fn open(&self, item: &Item) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -80,15 +80,14 @@ impl Work<'_> {
             moved: false,
             kept: None,
         };
-        if self.options.dry_run {
-            entry.names = vec![names::of_container(&container.name, "latest")?];
-            return Ok(entry);
-        }
         let (diff, size, new) = self.layer_of(container, image, &mut entry)?;
         let config = config(&self.docker.config(&image.id)?, container, &diff)?;
         entry.id = Digest::sha256(config.as_bytes()).hex().to_owned();
         entry.names = vec![self.free_name(container, &entry.id)?];
         self.leave_out_taken(&mut entry)?;
+        if self.options.dry_run {
+            return Ok(entry);
+        }
         let mut blobs = Vec::new();
         for layer in &entry.layers {
             let known = layer_of_id(self.store, &layer.id)?.map(|l| l.diff_size);
@@ -122,25 +121,38 @@ impl Work<'_> {
             init.iter().chain(below.iter().rev().map(|layer| &layer.diff)).collect();
         let lowers: Vec<_> = lowers.iter().map(|dir| dir.fd()).collect();
         let upper = Upper { own: own.fd(), lowers: &lowers, prefix: MARKS };
-        let mut file = unnamed_file(TEMP_DIR.as_ref())?;
-        let diff = {
-            let mut out = Digested { out: BufWriter::new(&file), hash: sha2::Sha256::new() };
-            pack_upper(&upper, &PackOptions::default(), &mut out)?;
-            out.flush().map_err(|e| Error::io("writing a temporary file", TEMP_DIR, e))?;
-            Digest::from_sha256(out.hash.finalize().as_slice())
+        let temp_dir = self.options.temp_dir.as_deref().unwrap_or(TEMP_DIR.as_ref());
+        // What is only planned needs the digest alone.
+        let mut file = match self.options.dry_run {
+            true => None,
+            false => Some(unnamed_file(temp_dir)?),
         };
-        let size = rewind(&mut file, TEMP_DIR.as_ref())?;
+        let (diff, size) = {
+            let out: Box<dyn Write + '_> = match &file {
+                Some(file) => Box::new(BufWriter::new(file)),
+                None => Box::new(std::io::sink()),
+            };
+            let mut out = Digested { out, hash: sha2::Sha256::new(), size: 0 };
+            pack_upper(&upper, &PackOptions::default(), &mut out)?;
+            out.flush().map_err(|e| Error::io("writing a temporary file", temp_dir, e))?;
+            (Digest::from_sha256(out.hash.finalize().as_slice()), out.size)
+        };
         let parent = entry.layers.last().map(|layer| layer.id.clone());
         let id = layer_id(parent.as_deref(), &diff);
         let there = layer_of_id(self.store, &id)?.is_some();
-        let outcome = if there { Outcome::Present } else { Outcome::Copied };
+        let outcome = match (there, &file) {
+            (true, _) => Outcome::Present,
+            (false, Some(_)) => Outcome::Copied,
+            (false, None) => Outcome::Planned,
+        };
         entry.layers.push(MigratedLayer {
             id: id.clone(),
             diff: diff.clone(),
             outcome,
             bytes: size,
         });
-        if !there {
+        if let Some(file) = file.as_mut().filter(|_| !there) {
+            rewind(file, temp_dir)?;
             let new = NewLayer {
                 id: Some(id),
                 parent,
@@ -148,7 +160,7 @@ impl Work<'_> {
                 expected_diff_digest: Some(diff.clone()),
                 ..NewLayer::default()
             };
-            self.store.import_layer(new, &mut crate::progress::Counted::new(&mut file, &*item))?;
+            self.store.import_layer(new, &mut crate::progress::Counted::new(file, &*item))?;
         }
         item.finish(if there { "already exists" } else { "done" });
         Ok((diff, size, !there))
@@ -157,12 +169,10 @@ impl Work<'_> {
     /// The container's name, unless another image has it.
     fn free_name(&self, container: &ContainerRecord, id: &str) -> Result<String> {
         let name = names::of_container(&container.name, "latest")?;
-        match self.store.image(&name) {
-            Ok(other) if other.id != id => {
-                names::of_container(&container.name, container.id.get(..12).unwrap_or_default())
-            }
-            _ => Ok(name),
+        if !self.is_taken(&name, id)? {
+            return Ok(name);
         }
+        names::of_container(&container.name, container.id.get(..12).unwrap_or_default())
     }
 }
 
@@ -199,12 +209,14 @@ fn config(base: &[u8], container: &ContainerRecord, diff: &Digest) -> Result<Str
 struct Digested<W> {
     out: W,
     hash: sha2::Sha256,
+    size: u64,
 }
 
 impl<W: Write> Write for Digested<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.out.write(bytes)?;
         self.hash.update(bytes.get(..n).unwrap_or_default());
+        self.size = self.size.saturating_add(n as u64);
         Ok(n)
     }
 

@@ -1,6 +1,7 @@
 //! Taking images over: planned image by image, made layer by layer, and reported.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 
 use super::daemon::Alone;
 use super::layers::OpenLayer;
@@ -41,10 +42,12 @@ pub struct MigrateOptions<'a> {
     pub containers: bool,
     /// How files get into the store.
     pub transfer: Transfer,
-    /// Make each layer's tar once more and compare its digest.
+    /// Make each layer's tar once more and compare its digest, and what lies there with the tar's headers.
     pub verify: bool,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// Where temporary files are made; `/var/tmp` if none. A container's takes as much as it has changed.
+    pub temp_dir: Option<PathBuf>,
     /// Who is told how far it is; one item for each layer.
     pub progress: &'a dyn Progress,
 }
@@ -57,6 +60,7 @@ impl Default for MigrateOptions<'_> {
             transfer: Transfer::Either,
             verify: true,
             dry_run: false,
+            temp_dir: None,
             progress: &Silent,
         }
     }
@@ -70,6 +74,7 @@ impl std::fmt::Debug for MigrateOptions<'_> {
             .field("transfer", &self.transfer)
             .field("verify", &self.verify)
             .field("dry_run", &self.dry_run)
+            .field("temp_dir", &self.temp_dir)
             .finish_non_exhaustive()
     }
 }
@@ -272,13 +277,25 @@ impl Work<'_> {
     /// Takes out the names that another image of the store has: to whoever uses them there, they go on meaning that one.
     pub(super) fn leave_out_taken(&self, entry: &mut MigratedImage) -> Result<()> {
         for name in std::mem::take(&mut entry.names) {
-            match self.store.image(&name) {
-                Ok(other) if other.id != entry.id => entry.left_out.push(name),
-                Err(e) if e.kind() != ErrorKind::ImageUnknown => return Err(e),
-                _ => entry.names.push(name),
+            match self.is_taken(&name, &entry.id)? {
+                true => entry.left_out.push(name),
+                false => entry.names.push(name),
             }
         }
         Ok(())
+    }
+
+    /// Whether another image than `id` has the name, or with a dry run would have it by now.
+    pub(super) fn is_taken(&self, name: &String, id: &str) -> Result<bool> {
+        let planned = self.report.images.iter().filter(|_| self.options.dry_run);
+        if planned.filter(|other| other.id != id).any(|other| other.names.contains(name)) {
+            return Ok(true);
+        }
+        match self.store.image(name) {
+            Ok(other) => Ok(other.id != id),
+            Err(e) if e.kind() == ErrorKind::ImageUnknown => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Makes the layers that are not there; returns the sizes of all their tars. The ids of those made are added to `new`.

@@ -74,10 +74,11 @@ impl DataRoot {
     fn keep_what_others_name(&self, leaving: &mut Leaving) -> Result<()> {
         let mut lowers: HashMap<String, String> = HashMap::new();
         for name in self.layers.names()?.into_iter().filter(|name| name != "l") {
-            // What cannot be read might lie on anything. A file lies on nothing.
+            // What cannot be read might lie on anything. A file lies on nothing, nor does the device that docker has there for quotas.
             let found = self.layers.find(&name);
+            let lies_on_nothing = |m: std::fs::Metadata| !m.is_dir() && !m.is_symlink();
             if found.is_err()
-                && self.layers.path().join(&name).symlink_metadata().is_ok_and(|m| m.is_file())
+                && self.layers.path().join(&name).symlink_metadata().is_ok_and(lies_on_nothing)
             {
                 continue;
             }

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Seek, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::Outcome;
 use super::layers::OpenLayer;
 use crate::archive::{
-    self, Compression, Copied, CopyMethod, CopyOptions, LayerFacts, TreeFiles, copy_tree_as,
+    self, Compression, Copied, CopyMethod, CopyOptions, HeaderFacts, LayerFacts, TreeFiles,
+    check_tree, copy_tree_as, read_headers,
 };
 use crate::progress::{Counted, Progress, ProgressItem};
 use crate::store::{MARKS, NewLayer, StagedLayer, Store};
@@ -124,14 +126,16 @@ impl Means<'_> {
             };
             how = copy_tree_as(from, to, &options)
                 .map_err(|e| e.context(format!("copying {:?}", layer.diff.path())))?;
-            let outline = outline(bed.tar_split)?;
-            if self.verify {
+            let facts = if self.verify {
                 // What shares its blocks is the same here and there, and docker's is more likely to be in memory.
                 let shared = how.reflinked > 0 && how.copied == 0;
-                let root = if shared { layer.diff.fd() } else { bed.root };
-                verify(root, bed.tar_split, diff, outline.length, &*item)?;
-            }
-            Ok(facts(diff, &outline, &how))
+                let content = if shared { layer.diff.fd() } else { bed.root };
+                let (root, tar_split) = (bed.root, &*bed.tar_split);
+                Verification { content, root, tar_split, wanted: diff, item: &*item }.run()?
+            } else {
+                read_headers(FromStart::new(bed.tar_split), &mut |_| Ok(()))?
+            };
+            Ok(layer_facts(diff, facts))
         })?;
         let new = NewLayer {
             id: Some(job.id.clone()),
@@ -163,67 +167,86 @@ fn short(digest: &Digest) -> String {
     format!("{}:{}", digest.algorithm(), digest.hex().get(..12).unwrap_or_default())
 }
 
-/// What the tar-split file tells of the layer's tar.
-struct Outline {
-    length: u64,
-    /// There is an entry for the root.
-    root: bool,
+/// A file from its beginning, whoever else reads it.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
 }
 
-fn rewound(file: &File) -> Result<File> {
-    let mut file = file.try_clone().map_err(reading)?;
-    file.rewind().map_err(reading)?;
-    Ok(file)
-}
-
-fn reading(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Corrupt, "reading tar-split.json.gz").caused_by(e)
-}
-
-fn outline(tar_split: &File) -> Result<Outline> {
-    let log = flate2::read::MultiGzDecoder::new(BufReader::new(rewound(tar_split)?));
-    let mut root = false;
-    let is_root = |name: &[u8]| {
-        !name.is_empty() && name.split(|b| *b == b'/').all(|part| part.is_empty() || part == b".")
-    };
-    let length = tar_split_rs::outline(BufReader::with_capacity(1 << 17, log), &mut |name, _| {
-        root |= is_root(name)
-    })
-    .map_err(reading)?;
-    if i64::try_from(length).is_err() {
-        return Err(
-            reading("the layer's tar would be longer than can be").detail(length.to_string())
-        );
+impl<'a> FromStart<'a> {
+    fn new(file: &'a File) -> Self {
+        Self { file, at: 0 }
     }
-    Ok(Outline { length, root })
 }
 
-/// Makes the layer's tar of its files once more, and compares its digest.
-fn verify(
-    root: BorrowedFd<'_>,
-    tar_split: &File,
-    wanted: &Digest,
-    length: u64,
-    item: &dyn ProgressItem,
-) -> Result<()> {
-    use sha2::Digest as _;
-    let root = root.try_clone_to_owned().map_err(reading)?;
-    let mut out = Counted::new(Hashing(sha2::Sha256::new()), item);
-    let mut source = BufReader::new(rewound(tar_split)?);
-    let files = TreeFiles::new(vec![root]);
-    let made = archive::reassemble(&mut source, &files, &mut out).map_err(|e| {
-        crate::progress::check(item).err().unwrap_or_else(|| {
-            e.hint("a file was changed behind docker's back, or the disk is damaged; pull the image anew")
-        })
-    })?;
-    let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
-    if found == *wanted && made == length {
-        return Ok(());
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at = self.at.saturating_add(n as u64);
+        Ok(n)
     }
-    Err(Error::new(ErrorKind::DigestMismatch, format!("checking {wanted}"))
-        .detail(format!("the layer's files give a tar with the digest {found}"))
-        .hint("the layer was changed behind docker's back; pull the image anew"))
 }
+
+/// Whether a layer is what docker has unpacked.
+struct Verification<'a> {
+    /// Where the files are read, and where they are in the store.
+    content: BorrowedFd<'a>,
+    root: BorrowedFd<'a>,
+    tar_split: &'a File,
+    wanted: &'a Digest,
+    item: &'a dyn ProgressItem,
+}
+
+impl Verification<'_> {
+    /// Compares the tree with the headers of its tar, and at the same time the tar with its digest.
+    fn run(&self) -> Result<HeaderFacts> {
+        let tree = || check_tree(self.root, FromStart::new(self.tar_split), MARKS, self.item);
+        let (tree, made) = std::thread::scope(|scope| {
+            let tree = match spawn_scoped(scope, "orlop-compare", tree) {
+                Ok(thread) => thread,
+                Err(_) => return (tree(), self.digest()),
+            };
+            let made = self.digest();
+            let lost = |_| Err(Error::new(ErrorKind::Internal, "comparing a layer with its tar"));
+            (tree.join().unwrap_or_else(lost), made)
+        });
+        // A file that has changed is worth more words than its new time.
+        let made = made?;
+        let facts = tree.map_err(|e| match e.kind() {
+            ErrorKind::Cancelled => e,
+            _ => e.hint(CHANGED),
+        })?;
+        if made == facts.length {
+            return Ok(facts);
+        }
+        Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", self.wanted))
+            .detail(format!("the layer's files give a tar of {made} bytes, not {}", facts.length))
+            .hint(CHANGED))
+    }
+
+    /// Makes the layer's tar of its files once more, and compares its digest; returns its length.
+    fn digest(&self) -> Result<u64> {
+        use sha2::Digest as _;
+        let failed = |e| Error::io("reading a layer of docker", "", e);
+        let root = self.content.try_clone_to_owned().map_err(failed)?;
+        let mut out = Counted::new(Hashing(sha2::Sha256::new()), self.item);
+        let mut source = BufReader::new(FromStart::new(self.tar_split));
+        let files = TreeFiles::new(vec![root]);
+        let made = archive::reassemble(&mut source, &files, &mut out).map_err(|e| {
+            crate::progress::check(self.item).err().unwrap_or_else(|| e.hint(CHANGED))
+        })?;
+        let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
+        if found == *self.wanted {
+            return Ok(made);
+        }
+        Err(Error::new(ErrorKind::DigestMismatch, format!("checking {}", self.wanted))
+            .detail(format!("the layer's files give a tar with the digest {found}"))
+            .hint(CHANGED))
+    }
+}
+
+/// What to do about a layer that differs.
+const CHANGED: &str = "the layer was changed behind docker's back, or the disk is damaged; pull the image anew, or take it over as it is with --no-verify";
 
 /// Puts the tar of a layer that the store had before together, and compares its digest.
 ///
@@ -268,17 +291,18 @@ impl Write for Hashing {
 }
 
 /// What `load` would have learnt of the layer's tar.
-fn facts(diff: &Digest, outline: &Outline, how: &Copied) -> LayerFacts {
+fn layer_facts(diff: &Digest, headers: HeaderFacts) -> LayerFacts {
+    let HeaderFacts { length, uids, gids, size, root } = headers;
     LayerFacts {
         compression: Compression::None,
         compressed_digest: diff.clone(),
-        compressed_size: outline.length,
+        compressed_size: length,
         diff_digest: diff.clone(),
-        diff_size: outline.length,
-        uids: how.uids.clone(),
-        gids: how.gids.clone(),
-        unpacked_size: how.bytes,
-        root_entry: outline.root,
+        diff_size: length,
+        uids,
+        gids,
+        unpacked_size: size,
+        root_entry: root,
     }
 }
 

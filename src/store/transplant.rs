@@ -1,7 +1,9 @@
 //! Staging a layer whose files lie on the disk already, in the layers of another store: no stream goes by.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 
 use super::Store;
 use super::id_maps::Wish;
@@ -82,12 +84,18 @@ impl Store {
         let mut paths = self.paths.layer_dirs();
         paths.push(self.options().graph_root.clone());
         paths.push(self.driver.home().to_path_buf());
+        // Mostly all of it is on one file system, which is asked once.
+        let mut synced = HashSet::new();
         for path in paths {
             let failed = |e: std::io::Error| Error::io("syncing to disk", &path, e);
             match File::open(&path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 opened => {
                     let dir = opened.map_err(failed)?;
+                    let device = dir.metadata().map_err(failed)?.dev();
+                    if !synced.insert(device) {
+                        continue;
+                    }
                     rustix::fs::syncfs(&dir).map_err(|e| failed(e.into()))?;
                 }
             }

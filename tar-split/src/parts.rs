@@ -21,6 +21,7 @@ pub(crate) enum Part<'a> {
 }
 
 /// Reads the parts.
+#[derive(Debug)]
 pub(crate) struct Parts<R> {
     log: R,
     line: Vec<u8>,
@@ -53,6 +54,11 @@ impl<R: BufRead> Parts<R> {
                 return self.part().map(Some);
             }
         }
+    }
+
+    /// The bytes of the last part, if that was a segment.
+    pub(crate) fn segment(&self) -> &[u8] {
+        &self.payload
     }
 
     fn part(&mut self) -> Result<Part<'_>, Error> {

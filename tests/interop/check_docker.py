@@ -218,3 +218,67 @@ def _(area):
     # Who does not want to know gets it as it is.
     store.orlop("migrate", "docker", "--data-root", docker.root, "--no-verify")
     store.image(fixtures.NAME)
+
+
+# Whatever makes a layer's files and its tar differ on purpose: times cut to seconds and from before the epoch, new and removed directories,
+# hard links that are made, copied up and cut, owners, bits of the mode, pipes.
+STEPS = f"""FROM {fixtures.NAME}
+RUN echo built > /etc/built; rm -r /srv/opaque; mkdir /srv/opaque; echo n > /srv/opaque/n
+RUN ln /etc/built /etc/hard; ln -s built /etc/sym; mkfifo /srv/fifo; mkdir -p /a/b/c; chmod 4755 /etc/built; chown 5:6 /etc/sym /a/b
+RUN rm /etc/motd; touch /etc/twice; chmod 1777 /a; rm /etc/hard; mv /a/b /a/renamed
+RUN touch -d 1960-01-01 /srv/old; date > /a/date
+"""
+
+
+@test("docker-layers-of-every-origin-are-verified")
+def _(area):
+    store = Store(area)
+    with Dockerd(area) as docker:
+        ids = stocked(docker, area)
+        ids["legacy:1"] = docker.build(STEPS, "legacy:1")[7:]
+        ids["kit:1"] = docker.build(STEPS, "kit:1", kit=True)[7:]
+        report = store.orlop("migrate", "docker", "--data-root", docker.root, "--copy", "-j").json
+        equal([image["error"] for image in report if "error" in image], [], "what differs")
+        check(set(ids.values()) <= {image["id"] for image in report}, f"{report}")
+        for name in ids:
+            same_diffs(docker, store, name)
+
+
+@test("docker-layers-that-were-changed-are-refused")
+def _(area):
+    store = Store(area)
+    with Dockerd(area) as docker:
+        docker.load(fixtures.write(area, "docker-archive"))
+        upper = docker.inspect(fixtures.NAME)["GraphDriver"]["Data"]["UpperDir"]
+    migrate = ("migrate", "docker", "--data-root", docker.root)
+    motd = f"{upper}/etc/motd"
+    before = os.stat(motd), os.stat(f"{upper}/etc")
+
+    def times(path, stat):
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    def refused(why):
+        times(f"{upper}/etc", before[1])
+        for words in ((), ("--move",)):
+            said = store.orlop(*migrate, *words, ok=False).error
+            check(why in said and "--no-verify" in said, f"{why}: {said}")
+            equal(json.dumps(store.records("layers") + store.records("images")), "[]", why)
+
+    os.chmod(motd, 0o4755)
+    refused("etc/motd\" with the layer's tar: damaged store: its mode is 4755")
+    os.chmod(motd, before[0].st_mode & 0o7777)
+    os.chown(motd, 1000, -1)
+    refused("its owner is 1000:")
+    os.chown(motd, before[0].st_uid, -1)
+    os.utime(motd, (1, 1))
+    refused("its time is 1.000000000")
+    times(motd, before[0])
+    os.setxattr(motd, "user.more", b"")
+    refused("the attribute \"user.more\"")
+    os.removexattr(motd, "user.more")
+    os.link(motd, f"{upper}/etc/more")
+    refused("etc/more\" with the layer's tar: damaged store: it is a file, in the tar nothing")
+    os.unlink(f"{upper}/etc/more")
+    times(f"{upper}/etc", before[1])
+    store.orlop(*migrate)
+    store.image(fixtures.NAME)

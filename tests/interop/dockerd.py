@@ -83,9 +83,10 @@ class Dockerd:
     def inspect(self, image):
         return self.docker("image", "inspect", image).json[0]
 
-    def build(self, text, name):
-        """Builds without the network; the new image's id."""
-        self.docker("build", "-q", "--network", "none", "-t", name, "-", stdin=text.encode())
+    def build(self, text, name, kit=False):
+        """Builds without the network, by BuildKit or the builder before it; the new image's id."""
+        env = {"DOCKER_BUILDKIT": "1" if kit else "0"}
+        self.docker("build", "-q", "--network", "none", "-t", name, "-", stdin=text.encode(), env=env)
         return self.inspect(name)["Id"]
 
     def ids(self):

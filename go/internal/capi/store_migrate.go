@@ -23,6 +23,7 @@ type MigrateDockerOptions struct {
 	Containers bool
 	Unverified bool
 	DryRun     bool
+	TempDir    string
 }
 
 // MigrateDocker takes images over, reads what was done into report, and tells whether all of it was.
@@ -36,6 +37,7 @@ func (s *Store) MigrateDocker(ctx context.Context, progress *Progress, docker *D
 		containers: flag(m.Containers),
 		unverified: flag(m.Unverified),
 		dry_run:    flag(m.DryRun),
+		temp_dir:   a.optional(m.TempDir),
 	}
 	var whole int
 	err := watched(ctx, progress, func(o *operation) error {

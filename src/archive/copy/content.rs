@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{Gid, Mode, OFlags, SeekFrom, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::one::open_file;
@@ -22,6 +22,9 @@ pub(super) struct Files<'a> {
     options: &'a CopyOptions<'a>,
     /// Until the file system says otherwise.
     can_share: AtomicBool,
+    /// Until the file system, or the limits of a file's links, say otherwise.
+    can_link: AtomicBool,
+    pub(super) linked: AtomicU64,
     pub(super) reflinked: AtomicU64,
     pub(super) copied: AtomicU64,
 }
@@ -29,10 +32,49 @@ pub(super) struct Files<'a> {
 impl<'a> Files<'a> {
     pub(super) fn new(options: &'a CopyOptions<'a>) -> Self {
         let can_share = AtomicBool::new(options.method != CopyMethod::Copy);
-        Self { options, can_share, reflinked: AtomicU64::new(0), copied: AtomicU64::new(0) }
+        let can_link = AtomicBool::new(options.method == CopyMethod::Link);
+        let none = || AtomicU64::new(0);
+        Self { options, can_share, can_link, linked: none(), reflinked: none(), copied: none() }
     }
 
-    /// Copies the file of that name from one directory to the other, with its attributes and times; `stat` is what was seen of it.
+    /// Whether files get another name.
+    pub(super) fn can_link(&self) -> bool {
+        self.can_link.load(Ordering::Relaxed)
+    }
+
+    /// Gives what is no directory another name; `false` where it cannot have one more.
+    pub(super) fn link(
+        &self,
+        from: Place<'_>,
+        to: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> rustix::io::Result<bool> {
+        if !self.can_link() {
+            return Ok(false);
+        }
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if let Some(prefix) = self.options.whole.filter(|_| regular)
+            && xattrs::get(from.0, from.1, [prefix, "metacopy"].concat().as_bytes())?.is_some()
+        {
+            return Err(ELSEWHERE);
+        }
+        match rustix::fs::linkat(from.0, from.1, to, from.1, AtFlags::empty()) {
+            Ok(()) => {
+                self.linked.fetch_add(1, Ordering::Relaxed);
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.options.progress.advance(if regular { size } else { 0 });
+                Ok(true)
+            }
+            Err(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP) => {
+                self.can_link.store(false, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(Errno::MLINK) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Links or copies the file of that name from one directory to the other, with its attributes and times; `stat` is what was seen of it.
     pub(super) fn copy(
         &self,
         from: Place<'_>,
@@ -40,6 +82,9 @@ impl<'a> Files<'a> {
         stat: &Stat,
         buffer: &mut Vec<u8>,
     ) -> rustix::io::Result<()> {
+        if self.link(from, to, stat)? {
+            return Ok(());
+        }
         let source = open_file(from, stat)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -5,7 +5,7 @@ mod content;
 mod helpers;
 mod one;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
@@ -19,7 +19,6 @@ pub(super) use one::{Place, attributes, copy_one, link};
 use super::names::{show, split};
 use super::unpack::{Directories, Implied, LateMode, Parents};
 use super::walk::{Item, Walk};
-use super::xattrs;
 use crate::progress::{self, ProgressItem, Silent};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
@@ -76,10 +75,6 @@ pub struct Copied {
     pub reflinked: u64,
     /// How many were copied; empty ones are neither.
     pub copied: u64,
-    /// The owners of all entries, whiteouts excepted.
-    pub uids: BTreeSet<u32>,
-    /// Their groups.
-    pub gids: BTreeSet<u32>,
 }
 
 /// Copies what is below `from` to the empty directory `to`, and gives `to` the attributes of `from`: owners, modes, times,
@@ -119,7 +114,6 @@ pub fn copy_tree_as(
         links: HashMap::new(),
         options,
         files: &files,
-        can_link: options.method == CopyMethod::Link,
         buffer: Vec::new(),
         done: Copied::default(),
     };
@@ -137,6 +131,7 @@ pub fn copy_tree_as(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(to, ".", flags, Mode::empty()).map_err(|e| failed(b".", e))?;
     copy.directories.finish(&mut copy.parents, root.as_fd())?;
+    copy.done.linked = files.linked.load(Ordering::Relaxed);
     copy.done.reflinked = files.reflinked.load(Ordering::Relaxed);
     copy.done.copied = files.copied.load(Ordering::Relaxed);
     Ok(copy.done)
@@ -174,8 +169,6 @@ struct Copy<'a> {
     /// The first copy of each file with several names.
     links: HashMap<Identity, Vec<u8>>,
     options: &'a CopyOptions<'a>,
-    /// Until the file system, or the limits of a file's links, say otherwise.
-    can_link: bool,
     files: &'a Files<'a>,
     buffer: Vec<u8>,
     done: Copied,
@@ -213,10 +206,6 @@ impl Copy<'_> {
         let (parent, name) = split(path);
         let to = self.parents.get(parent, false)?;
         let target: Place<'_> = (to.fd.as_fd(), name);
-        if !(kind == FileType::CharacterDevice && stat.st_rdev == 0) {
-            self.done.uids.insert(stat.st_uid);
-            self.done.gids.insert(stat.st_gid);
-        }
         let linked = stat.st_nlink > 1 && kind != FileType::Directory;
         if let Some(first) = self.links.get(&Identity::from(stat)).filter(|_| linked) {
             let (dir, base) = split(first);
@@ -227,9 +216,9 @@ impl Copy<'_> {
         if kind == FileType::RegularFile {
             self.done.bytes = self.done.bytes.saturating_add(size);
         }
-        if self.can_link && kind != FileType::Directory && self.link((walk, item), target)? {
-            self.done.linked += 1;
-            self.options.progress.advance(if kind == FileType::RegularFile { size } else { 0 });
+        // Files with one name are the helpers'.
+        let apart = kind == FileType::Directory || kind == FileType::RegularFile && !linked;
+        if !apart && self.files.link((walk.dir()?, name), to.fd.as_fd(), stat)? {
             if linked {
                 self.links.insert(Identity::from(stat), path.to_vec());
             }
@@ -273,25 +262,6 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Gives a file another name; `false` where it cannot have one more.
-    fn link(&mut self, from: (&Walk, &Item), to: Place<'_>) -> rustix::io::Result<bool> {
-        let (dir, regular) = (from.0.dir()?, from.1.kind() == FileType::RegularFile);
-        if let Some(prefix) = self.options.whole.filter(|_| regular)
-            && xattrs::get(dir, to.1, [prefix, "metacopy"].concat().as_bytes())?.is_some()
-        {
-            return Err(ELSEWHERE);
-        }
-        match rustix::fs::linkat(dir, to.1, to.0, to.1, AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP) => {
-                self.can_link = false;
-                Ok(false)
-            }
-            Err(Errno::MLINK) => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
     fn attributes(
         &self,
         from: Place<'_>,
@@ -299,7 +269,7 @@ impl Copy<'_> {
         stat: &Stat,
     ) -> rustix::io::Result<LateMode> {
         // A copy is labelled by its place, unless files beside it keep their labels.
-        let keep = |key: &[u8]| self.can_link || key != b"security.selinux";
+        let keep = |key: &[u8]| self.files.can_link() || key != b"security.selinux";
         attributes(from, to, stat, keep, |key| self.options.check_mark(key))
     }
 }

@@ -304,12 +304,12 @@ fn unsupported(name: &[u8], key: &[u8]) {
     tracing::warn!(name = %show(name), xattr = %show(key), "ignored: not supported by the file system");
 }
 
-fn timespec(time: Time) -> Timespec {
+pub(in crate::archive) fn timespec(time: Time) -> Timespec {
     Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos.min(999_999_999)) }
 }
 
 /// A time before or after what Unix clocks know becomes the epoch.
-fn clamped(time: Time) -> Timespec {
+pub(in crate::archive) fn clamped(time: Time) -> Timespec {
     if time.seconds < 0 || time.seconds > LAST_SECOND {
         return Timespec { tv_sec: 0, tv_nsec: 0 };
     }

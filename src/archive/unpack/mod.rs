@@ -28,9 +28,10 @@ use super::names::{clean, last_part, show, split};
 use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
 use crate::{Error, ErrorKind, Result};
+pub(super) use attributes::{clamped, timespec};
 use content::Content;
 pub(super) use directories::{Directories, LateMode};
-use parents::Dir;
+pub(super) use parents::Dir;
 pub(super) use parents::{Implied, Parents};
 pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
 use writers::Writers;
@@ -62,27 +63,27 @@ pub(super) struct Unpacker<'a> {
     facts: Unpacked,
 }
 
-/// Which entries this archive has made, by parent and name: an opaque marker spares them. Only kept where whiteouts are
-/// carried out; 16 bytes an entry.
+/// Which entries an archive has made, by parent and name; 16 bytes an entry. An opaque marker spares them where whiteouts are carried
+/// out, for which alone they are kept here.
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     keys: (RandomState, RandomState),
     entries: HashSet<u128>,
 }
 
 impl Made {
-    fn key(&self, parent: Identity, name: &[u8]) -> u128 {
+    pub(super) fn key(&self, parent: Identity, name: &[u8]) -> u128 {
         let (high, low) =
             (self.keys.0.hash_one((parent, name)), self.keys.1.hash_one((parent, name)));
         u128::from(high) << 64 | u128::from(low)
     }
 
-    fn insert(&mut self, parent: Identity, name: &[u8]) {
+    pub(super) fn insert(&mut self, parent: Identity, name: &[u8]) {
         let key = self.key(parent, name);
         self.entries.insert(key);
     }
 
-    fn contains(&self, parent: Identity, name: &[u8]) -> bool {
+    pub(super) fn contains(&self, parent: Identity, name: &[u8]) -> bool {
         self.entries.contains(&self.key(parent, name))
     }
 }

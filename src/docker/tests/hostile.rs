@@ -6,11 +6,21 @@ use super::*;
 
 /// One image of two layers, which `spoil` damages: it is refused with `kind`, nothing of it is stored, and nothing outside is touched.
 fn refused(what: &str, kind: &str, spoil: impl FnOnce(&Fixture, &[Digest], &Digest)) {
+    refused_of(what, kind, &[base(), top("t")], spoil);
+}
+
+/// As [`refused`], of an image of these layers.
+pub(super) fn refused_of(
+    what: &str,
+    kind: &str,
+    tars: &[Vec<u8>],
+    spoil: impl FnOnce(&Fixture, &[Digest], &Digest),
+) {
     let f = Fixture::new();
     let outside = f.dir.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("secret"), "secret").unwrap();
-    let id = f.image(&["a:1"], &[base(), top("t")], None);
+    let id = f.image(&["a:1"], tars, None);
     let chain = f.docker().image(&id).unwrap().chain_ids();
     spoil(&f, &chain, &id);
     for options in [MigrateOptions::default(), moving()] {

@@ -65,6 +65,91 @@ fn an_image_comes_over_as_if_it_had_been_loaded() {
 }
 
 #[test]
+fn unverified_layers_have_the_same_records() {
+    if !needs_root() {
+        return;
+    }
+    let tars = [base(), tampered::rich(), middle()];
+    let stored = [true, false].map(|verify| {
+        let f = Fixture::new();
+        f.image(&["web:1"], &tars, None);
+        let options = MigrateOptions { verify, ..MigrateOptions::default() };
+        let report = take(&f, &[], options).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        // Sizes, digests and owners of the layers are those of a loaded image.
+        let loaded = Fixture::new();
+        let archive = f.dir.path().join("image.tar");
+        let names = report.images[0].names.clone();
+        let output = Output::Path(archive.clone());
+        let format = SaveFormat::DockerArchive;
+        save(&f.store(), &names, format, output, &SaveOptions::default()).unwrap();
+        load(&loaded.store(), Source::Path(archive), &LoadOptions::default()).unwrap();
+        assert_eq!(records(&f, "layers"), records(&loaded, "layers"), "verified: {verify}");
+        (records(&f, "layers"), report.images[0].layers.clone())
+    });
+    let [(verified, _), (unverified, layers)] = stored;
+    assert_eq!(verified, unverified);
+    for (record, tar) in unverified.iter().zip(&tars) {
+        assert_eq!(record["diff-size"], tar.len());
+    }
+    // Bytes of content, as docker has counted them but for the length of one link.
+    let bytes: Vec<u64> = layers.iter().map(|layer| layer.bytes).collect();
+    assert_eq!(bytes, [6, 16, 1]);
+}
+
+#[test]
+fn a_dry_run_tells_of_containers_what_would_be_made() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let image = f.image(&["web:1"], &[base()], None);
+    for (name, text) in [("box", "a"), ("Box", "b"), ("other", "c")] {
+        let upper = f.at("overlay2").join(f.container(name, &image)).join("diff");
+        std::fs::write(upper.join("new"), text).unwrap();
+    }
+    // A name that another image of the store has already.
+    let taken = Fixture::new();
+    taken.image(&["localhost/other:latest"], &[top("x")], None);
+    migrate(&f.store(), &taken.docker(), &MigrateOptions::default()).unwrap();
+    let run = |dry_run: bool| {
+        let options = MigrateOptions { containers: true, dry_run, ..MigrateOptions::default() };
+        let report = take(&f, &[], options).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        let image = |image: &MigratedImage| {
+            let layers: Vec<String> = image.layers.iter().map(|l| l.id.clone()).collect();
+            (image.id.clone(), image.container.clone(), image.names.clone(), layers)
+        };
+        report.images.iter().map(image).collect::<Vec<_>>()
+    };
+    let before = f.store().layers().unwrap().len();
+    let planned = run(true);
+    assert_eq!(f.store().layers().unwrap().len(), before);
+    assert_eq!(planned, run(false));
+    let latest: Vec<&String> = planned.iter().flat_map(|(_, _, names, _)| names).collect();
+    assert_eq!(latest.iter().filter(|name| **name == "localhost/box:latest").count(), 1);
+    assert!(!latest.iter().any(|name| **name == "localhost/other:latest"), "{latest:?}");
+}
+
+#[test]
+fn containers_are_packed_where_temporary_files_belong() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let image = f.image(&["web:1"], &[base()], None);
+    f.container("box", &image);
+    let run = |temp_dir: PathBuf| {
+        let temp_dir = Some(temp_dir);
+        take(&f, &[], MigrateOptions { containers: true, temp_dir, ..MigrateOptions::default() })
+    };
+    let report = run(f.dir.path().join("missing")).unwrap();
+    let said = report.images[1].error.clone().unwrap_or_default();
+    assert!(said.contains("temporary file") && said.contains("/missing"), "{said}");
+    assert!(run(f.dir.path().to_path_buf()).unwrap().is_whole());
+}
+
+#[test]
 fn a_second_call_goes_on_where_the_first_was_ended() {
     if !needs_root() {
         return;

@@ -3,6 +3,7 @@
 mod hostile;
 mod migrating;
 mod moving;
+mod tampered;
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
