@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use orlop::docker::{MigrateOptions, MigratedImage, Outcome as LayerOutcome, Transfer, migrate};
+use orlop::docker::{
+    Finished, MigrateOptions, MigratedImage, Outcome as LayerOutcome, Transfer, migrate,
+};
 use serde::Serialize;
 
 use crate::command::Outcome;
@@ -104,6 +106,7 @@ impl Migrate {
         if let Some(why) = &report.unfinished {
             output::complain(&format!("docker has not forgotten all that was to be moved: {why}"));
         }
+        self.tell_finished(cx, &report.finished)?;
         if self.json {
             let rows: Vec<Row<'_>> = report.images.iter().map(Row::from).collect();
             cx.out.json(&rows)?;
@@ -113,6 +116,31 @@ impl Migrate {
             }
         }
         Ok(if whole { 0 } else { 1 })
+    }
+}
+
+impl Migrate {
+    /// A line about the rest of an earlier move, if there was one. The list in JSON is one of images, and has no place for it.
+    fn tell_finished(&self, cx: &mut Context, finished: &Finished) -> anyhow::Result<()> {
+        if finished.is_empty() {
+            return Ok(());
+        }
+        let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let rest = format!(
+            "{} and {}",
+            counted(finished.images.len(), "image"),
+            counted(finished.layers, "layer")
+        );
+        let line = match self.dry_run {
+            true => format!("Would finish an earlier move: docker would forget {rest} more"),
+            false => format!("Finished an earlier move: docker has forgotten {rest} more"),
+        };
+        if self.json {
+            output::complain(&line);
+        } else {
+            cx.out.line(line)?;
+        }
+        Ok(())
     }
 }
 
