@@ -62,8 +62,7 @@ impl DataRoot {
                 self.databases.path().join(NAME)
             ))
         };
-        let written: Written =
-            serde_json::from_slice(&bytes).map_err(|e| odd().caused_by(e))?;
+        let written: Written = serde_json::from_slice(&bytes).map_err(|e| odd().caused_by(e))?;
         let digest = |text: &String| match Digest::parse(text.clone()) {
             Ok(digest) if digest.algorithm() == "sha256" => Ok(digest),
             Ok(_) => Err(odd()),

@@ -532,9 +532,10 @@ impl Work<'_> {
         for id in begun.journal.layers.iter().filter(|id| !leaving.layers.contains_key(*id)) {
             let Some(layer) = self.docker.known_layer(id) else { continue };
             if is_linked(&layer)? {
-                outcome = outcome.and(separate(&layer).map_err(|e| {
-                    e.context(format!("giving docker a copy of its layer {id}"))
-                }));
+                outcome = outcome.and(
+                    separate(&layer)
+                        .map_err(|e| e.context(format!("giving docker a copy of its layer {id}"))),
+                );
             }
         }
         outcome

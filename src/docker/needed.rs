@@ -253,7 +253,8 @@ fn choose_images(
     let unnamed = |i: &&ImageRecord| i.names.is_empty() && !used.contains_key(&i.id);
     // As docker does: unnamed images leave with the last one that was built upon them.
     loop {
-        let mut steps = images.iter().filter(unnamed).filter(|i| !leaving.images.contains_key(&i.id));
+        let mut steps =
+            images.iter().filter(unnamed).filter(|i| !leaving.images.contains_key(&i.id));
         let Some(step) = steps.find(|i| {
             children
                 .get(&i.id)
@@ -266,7 +267,9 @@ fn choose_images(
     // What stays keeps what it was built upon, which keeps what that was built upon.
     while let Some((parent, child)) = children.iter().find_map(|(parent, all)| {
         let stays = all.iter().find(|c| !leaving.images.contains_key(&c.id));
-        stays.filter(|_| leaving.images.contains_key(*parent)).map(|child| ((*parent).clone(), child))
+        stays
+            .filter(|_| leaving.images.contains_key(*parent))
+            .map(|child| ((*parent).clone(), child))
     }) {
         leaving.images.remove(&parent);
         let child = child.id.hex().get(..12).unwrap_or_default();

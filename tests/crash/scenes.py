@@ -129,10 +129,10 @@ SCENES = (
           options=("--storage-opt", "overlay.additionallayerstore={server}"), short=False),
     Scene("dedup", ["dedup"], start="image"),
     Scene("storage-layers", ["storage-layers"], start="image"),
-    # Other people's stores.
-    Scene("migrate docker --move", ["migrate", "docker", "--move", "--data-root", "{docker}"], start="docker",
+    # Other people's stores. Verifying only reads, and wants a thread.
+    Scene("migrate docker --move", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}"], start="docker",
           beside=DockerRoot, threads=False),
-    Scene("migrate docker --move of an image", ["migrate", "docker", "--move", "--data-root", "{docker}", IMAGE],
+    Scene("migrate docker --move of an image", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}", IMAGE],
           start="docker", beside=DockerRoot, done=("no image of that id or name",), threads=False,
           short=False),
     Scene("migrate legacy --remove", ["migrate", "legacy", "--remove"], start="legacy", beside=OldHome, others=False,
