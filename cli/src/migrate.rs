@@ -106,7 +106,7 @@ impl Migrate {
         if let Some(why) = &report.unfinished {
             output::complain(&format!("docker has not forgotten all that was to be moved: {why}"));
         }
-        self.tell_finished(cx, &report.finished)?;
+        tell_finished(cx, &report.finished, self.dry_run, self.json)?;
         if self.json {
             let rows: Vec<Row<'_>> = report.images.iter().map(Row::from).collect();
             cx.out.json(&rows)?;
@@ -119,29 +119,32 @@ impl Migrate {
     }
 }
 
-impl Migrate {
-    /// A line about the rest of an earlier move, if there was one. The list in JSON is one of images, and has no place for it.
-    fn tell_finished(&self, cx: &mut Context, finished: &Finished) -> anyhow::Result<()> {
-        if finished.is_empty() {
-            return Ok(());
-        }
-        let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-        let rest = format!(
-            "{} and {}",
-            counted(finished.images.len(), "image"),
-            counted(finished.layers, "layer")
-        );
-        let line = match self.dry_run {
-            true => format!("Would finish an earlier move: docker would forget {rest} more"),
-            false => format!("Finished an earlier move: docker has forgotten {rest} more"),
-        };
-        if self.json {
-            output::complain(&line);
-        } else {
-            cx.out.line(line)?;
-        }
-        Ok(())
+/// A line about the rest of an earlier move, if there was one. The list in JSON is one of images, and has no place for it.
+fn tell_finished(
+    cx: &mut Context,
+    finished: &Finished,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    if finished.is_empty() {
+        return Ok(());
     }
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let rest = format!(
+        "{} and {}",
+        counted(finished.images.len(), "image"),
+        counted(finished.layers, "layer")
+    );
+    let line = match dry_run {
+        true => format!("Would finish an earlier move: docker would forget {rest} more"),
+        false => format!("Finished an earlier move: docker has forgotten {rest} more"),
+    };
+    if json {
+        output::complain(&line);
+    } else {
+        cx.out.line(line)?;
+    }
+    Ok(())
 }
 
 /// One line for an image, and one for what else is to be said of it.
