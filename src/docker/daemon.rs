@@ -72,8 +72,8 @@ impl DataRoot {
             let Some(dir) = self.root.down(dirs)? else { continue };
             let Some(file) = dir.file(name)? else { continue };
             let here = identity(&file, &dir, name)?;
-            let is_held = |held: &&File| identity(held, &dir, name).is_ok_and(|held| held == here);
-            if alone.locked.iter().find(is_held).is_none() {
+            let is_held = |held: &File| identity(held, &dir, name).is_ok_and(|held| held == here);
+            if !alone.locked.iter().any(is_held) {
                 return Err(self.busy());
             }
         }

@@ -294,7 +294,7 @@ fn a_record_on_its_way_out_does_not_lead_elsewhere() {
         let record = f.at("image/overlay2/layerdb/sha256").join(name);
         std::fs::create_dir(&record).unwrap();
         std::fs::write(record.join("cache-id"), cache_id).unwrap();
-        written(&[], &[gone.clone()])
+        written(&[], std::slice::from_ref(&gone))
     };
     leads_to_nothing("the files of a layer that is there", |f| {
         let id = f.image(&["named:1"], &[base()], None);
