@@ -202,17 +202,17 @@ def _(area):
 def half_done(docker, area, call, place):
     """A move out of a copy of the data root, killed at the first `call` that has `place` in its path: (copy, store, words)."""
     number = len([n for n in os.listdir(area.path) if n.startswith("copy-")])
-    copy, store = area.dir(f"copy-{number}") + "/docker", Store(area, f"store-{number}")
+    copy, undisturbed, store = area.dir(f"copy-{number}") + "/docker", Store(area, f"all-{number}"), Store(area, f"store-{number}")
     words = ("migrate", "docker", "--move", "--data-root", copy)
 
-    def run(*tracer):
+    def run(store, *tracer):
         area.run("rm", "-rf", "--one-file-system", copy)
         area.run("cp", "-a", docker.root, copy)
         return area.run("strace", "-f", "-y", "-qq", "-o", area.file("trace"), "-e", f"trace={call}", *tracer,
                         area.options.orlop, "-g", store.graph, "-R", store.run_root, "-s", store.driver,
                         *store.options, *words, ok=None)
 
-    check(run().code == 0, "a move that nobody ends")
+    check(run(undisturbed).code == 0, "a move that nobody ends")
     seen = {}
     with open(area.file("trace"), encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -223,10 +223,12 @@ def half_done(docker, area, call, place):
                     break
         else:
             check(False, f"no {call} at {place}")
-    store.orlop("wipe")
-    store.orlop("shutdown")
-    done = run("-e", f"inject={call}:signal=KILL:when={seen[thread]}")
+    undisturbed.orlop("shutdown")
+    done = run(store, "-e", f"inject={call}:signal=KILL:when={seen[thread]}")
     equal(done.code, -9, f"the code of a move killed at {call} of {place}")
+    with open(area.file("trace"), encoding="utf-8", errors="replace") as lines:
+        last = [line for line in lines if f" {call}(" in line][-1]
+    check(f"{copy}/{place}" in last, f"it was killed elsewhere: {last}")
     return copy, store, words
 
 
