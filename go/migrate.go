@@ -43,8 +43,18 @@ type DockerMigration struct {
 	Whole bool `json:"-"`
 	// Images are those that were gone through, in that order.
 	Images []MigratedImage `json:"images"`
+	// Finished is what an earlier move had begun to delete from docker, and this migration has.
+	Finished FinishedMove `json:"finished"`
 	// Unfinished is what went wrong when docker was to forget the images, or empty.
 	Unfinished string `json:"unfinished,omitempty"`
+}
+
+// FinishedMove is the rest of a move that was ended before docker had forgotten all.
+type FinishedMove struct {
+	// Images are the ids of images.
+	Images []string `json:"images"`
+	// Layers is how many layers.
+	Layers int `json:"layers"`
 }
 
 // MigratedImage is an image of docker's, and what came of it.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use orlop::docker::{MigrateOptions, MigratedImage, Outcome as LayerOutcome, Transfer, migrate};
+use orlop::docker::{
+    Finished, MigrateOptions, MigratedImage, Outcome as LayerOutcome, Transfer, migrate,
+};
 
 use crate::command::Outcome;
 use crate::docker::data_root;
@@ -105,6 +107,7 @@ impl Migrate {
         if let Some(why) = &report.unfinished {
             output::complain(&format!("docker has not forgotten all that was to be moved: {why}"));
         }
+        tell_finished(cx, &report.finished, self.dry_run, self.json)?;
         if self.json {
             cx.out.json(&report.images)?;
         } else {
@@ -114,6 +117,34 @@ impl Migrate {
         }
         Ok(if whole { 0 } else { 1 })
     }
+}
+
+/// A line about the rest of an earlier move, if there was one. The list in JSON is one of images, and has no place for it.
+fn tell_finished(
+    cx: &mut Context,
+    finished: &Finished,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    if finished.is_empty() {
+        return Ok(());
+    }
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let rest = format!(
+        "{} and {}",
+        counted(finished.images.len(), "image"),
+        counted(finished.layers, "layer")
+    );
+    let line = match dry_run {
+        true => format!("Would finish an earlier move: docker would forget {rest} more"),
+        false => format!("Finished an earlier move: docker has forgotten {rest} more"),
+    };
+    if json {
+        output::complain(&line);
+    } else {
+        cx.out.line(line)?;
+    }
+    Ok(())
 }
 
 /// One line for an image, and one for what else is to be said of it.

@@ -4,6 +4,7 @@
 //! that are there is alone; a daemon that starts meanwhile fails with the time-out of its own lock.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -26,7 +27,7 @@ const DATABASES: [(&[&str], &str); 6] = [
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Alone {
-    _locked: Vec<File>,
+    locked: Vec<File>,
 }
 
 impl DataRoot {
@@ -53,14 +54,37 @@ impl DataRoot {
                 "none of the databases is there whose locks tell of a daemon, so that none could be kept away",
             )
             .hint("leave out --move; docker keeps its images then")),
-            Some(locked) => Ok(Alone { _locked: locked }),
-            None => Err(Error::new(ErrorKind::Busy, "moving images out of docker's data root")
-                .path(self.path())
-                .detail("a docker daemon works on it")
-                .hint(
-                    "stop the daemon (systemctl stop docker.socket docker), or leave out --move",
-                )),
+            Some(locked) => Ok(Alone { locked }),
+            None => Err(self.busy()),
         }
+    }
+
+    /// That it is so still: the databases that are there now are those whose locks are held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] for one that has come since, which only a daemon makes.
+    pub(super) fn still_alone(&self, alone: &Alone) -> Result<()> {
+        let identity = |file: &File, dir: &Directory, name: &str| match file.metadata() {
+            Ok(meta) => Ok((meta.dev(), meta.ino())),
+            Err(e) => Err(Error::io("looking at", dir.path().join(name), e)),
+        };
+        for (dirs, name) in DATABASES {
+            let Some(dir) = self.root.down(dirs)? else { continue };
+            let Some(file) = dir.file(name)? else { continue };
+            let here = identity(&file, &dir, name)?;
+            let is_held = |held: &File| identity(held, &dir, name).is_ok_and(|held| held == here);
+            if !alone.locked.iter().any(is_held) {
+                return Err(self.busy());
+            }
+        }
+        Ok(())
+    }
+
+    fn busy(&self) -> Error {
+        Error::new(ErrorKind::Busy, "moving images out of docker's data root")
+            .path(self.path())
+            .detail("a docker daemon works on it")
+            .hint("stop the daemon (systemctl stop docker.socket docker), or leave out --move")
     }
 
     /// `None` if somebody else has a lock.

@@ -116,6 +116,27 @@ impl Directory {
         }
     }
 
+    /// The directory once more, with a description of its own.
+    pub(super) fn reopened(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, ".", flags, Mode::empty())
+            .map_err(|e| Error::io(ACTION, &self.path, io::Error::from(e)))
+    }
+
+    /// Removes the entry of that name, which is no directory; one that is gone already is as good.
+    pub(super) fn unlink(&self, name: &str) -> Result<()> {
+        let path = self.entry(name)?;
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(Error::io("removing", path, io::Error::from(e))),
+        }
+    }
+
+    /// Makes its names survive a loss of power.
+    pub(super) fn sync(&self) -> Result<()> {
+        crate::sys::atomic::sync_dir(&self.path)
+    }
+
     /// The text of a file with one word in it; `None` if there is no file.
     pub(super) fn word(&self, name: &str) -> Result<Option<String>> {
         let Some(bytes) = self.read(name, MAX_WORD)? else { return Ok(None) };

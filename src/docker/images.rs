@@ -156,6 +156,11 @@ pub(super) struct Repositories {
 }
 
 impl Repositories {
+    /// Whether anything means the image, be it by tag or by digest.
+    pub(super) fn has_name_of(&self, id: &Digest) -> bool {
+        self.references().any(|(_, meant)| meant == id.as_str())
+    }
+
     fn references(&self) -> impl Iterator<Item = (&String, &String)> {
         self.repositories.values().flatten()
     }

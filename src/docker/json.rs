@@ -5,7 +5,8 @@
 use serde::{Serialize, Serializer};
 
 use super::{
-    ContainerRecord, ImageRecord, LayerRecord, MigratedImage, MigratedLayer, Migration, Outcome,
+    ContainerRecord, Finished, ImageRecord, LayerRecord, MigratedImage, MigratedLayer, Migration,
+    Outcome,
 };
 use crate::Digest;
 
@@ -86,14 +87,20 @@ impl Serialize for ContainerRecord {
 #[derive(Serialize)]
 struct Report<'a> {
     images: &'a [MigratedImage],
+    #[serde(skip_serializing_if = "Finished::is_empty")]
+    finished: &'a Finished,
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished: Option<&'a str>,
 }
 
 impl Serialize for Migration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Report { images: &self.images, unfinished: self.unfinished.as_deref() }
-            .serialize(serializer)
+        Report {
+            images: &self.images,
+            finished: &self.finished,
+            unfinished: self.unfinished.as_deref(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -216,17 +223,20 @@ mod tests {
             kept: Some("k".into()),
             ..whole.clone()
         };
-        let mut report = Migration { images: vec![whole], unfinished: None };
+        let mut report = Migration { images: vec![whole], ..Migration::default() };
         let first = format!(
             r#"{{"id":"i","names":["n"],"layers":[{{"id":"l","diff-digest":"{diff}","outcome":"moved","bytes":3}}],"moved":true}}"#
         );
         assert_eq!(to_go_string(&report).unwrap(), format!(r#"{{"images":[{first}]}}"#));
         report.images.push(refused);
+        report.finished = Finished { images: vec!["f".into()], layers: 2 };
         report.unfinished = Some("u".into());
         let second = r#"{"id":"i","names":[],"names-left-out":["o"],"container":"c","layers":[],"moved":false,"kept":"k","error":"e"}"#;
         assert_eq!(
             to_go_string(&report).unwrap(),
-            format!(r#"{{"images":[{first},{second}],"unfinished":"u"}}"#)
+            format!(
+                r#"{{"images":[{first},{second}],"finished":{{"images":["f"],"layers":2}},"unfinished":"u"}}"#
+            )
         );
     }
 }

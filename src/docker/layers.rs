@@ -78,6 +78,11 @@ impl DataRoot {
         Ok(layers)
     }
 
+    /// The layer of that chain id; `None` where it cannot be read, or is none.
+    pub(super) fn known_layer(&self, chain_id: &Digest) -> Option<OpenLayer> {
+        self.open_layer(&self.layerdb().ok()??, chain_id).ok()
+    }
+
     fn open_layer(&self, layerdb: &Directory, chain_id: &Digest) -> Result<OpenLayer> {
         let (record, database) = read(layerdb, chain_id)?;
         let diff = self.layer_dir(&record.cache_id)?.at("diff")?;

@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::daemon::Alone;
+use super::journal::Begun;
 use super::layers::OpenLayer;
 use super::needed::Leaving;
 use super::stage::{Job, Means, compare_stored, is_linked, separate};
@@ -84,8 +87,36 @@ impl std::fmt::Debug for MigrateOptions<'_> {
 pub struct Migration {
     /// The images, in the order in which they were taken over.
     pub images: Vec<MigratedImage>,
+    /// What an earlier call had begun to delete from docker and this one has finished, or with a dry run would.
+    pub finished: Finished,
     /// What went wrong when docker was to forget those that are in the store.
     pub unfinished: Option<String>,
+}
+
+/// The rest of an earlier move, which was ended before docker had forgotten all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Finished {
+    /// The ids of images, sorted.
+    pub images: Vec<String>,
+    /// How many layers.
+    pub layers: usize,
+}
+
+impl Finished {
+    /// Whether there was nothing left to do.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.layers == 0
+    }
+
+    /// Of what leaves, what an earlier call had begun with.
+    fn of(leaving: &Leaving, begun: &Begun) -> Self {
+        let images = begun.images.iter().filter(|i| leaving.images.contains_key(&i.id));
+        let layers = leaving.layers.keys().filter(|id| begun.journal.layers.contains(*id));
+        Self {
+            images: images.map(|image| image.id.hex().to_owned()).collect(),
+            layers: layers.count() + leaving.remains.len(),
+        }
+    }
 }
 
 impl Migration {
@@ -164,7 +195,8 @@ impl Outcome {
 ///
 /// # Errors
 /// [`ErrorKind::ImageUnknown`] for an image that docker does not have; [`ErrorKind::NotSupported`] for a store whose layers have another form;
-/// [`ErrorKind::Busy`] for a daemon that works where images are to be moved from. Nothing is changed then.
+/// [`ErrorKind::Busy`] for a daemon that works where images are to be moved from, and for another migration that excludes this one. Nothing
+/// is changed then.
 pub fn migrate(
     store: &Store,
     docker: &DataRoot,
@@ -172,24 +204,47 @@ pub fn migrate(
 ) -> Result<Migration> {
     let moves = options.transfer == Transfer::Move;
     // Held to the end, unless nothing is to be changed.
+    let _turn = docker.turn(moves)?;
     let alone = if moves { Some(docker.alone()?) } else { None };
     store.check_transplant()?;
     // Where the images cannot be read, none could be recorded at the end.
     store.images()?;
     let known = docker.images()?;
-    for text in &options.images {
+    let mut begun = if moves { docker.begun(store, &known)? } else { Begun::default() };
+    let is_gone =
+        |text: &&String| select::find(&known, text).is_err() && begun.means(store, docker, text);
+    let texts: Vec<String> = options.images.iter().filter(|t| !is_gone(t)).cloned().collect();
+    for text in &texts {
         check_readable(docker, text)?;
     }
-    let wanted = select::select(&known, &options.images)?;
-    let leaving = if moves { docker.leaving(&wanted)? } else { Leaving::default() };
+    let mut wanted = Vec::new();
+    if !texts.is_empty() || options.images.is_empty() {
+        wanted = select::select(&known, &texts)?;
+    }
+    match options.images.is_empty() {
+        // What is only to be finished has been taken over before.
+        true => wanted.retain(|image| !begun.images.iter().any(|known| known.id == image.id)),
+        false => begun.images.retain(|image| !wanted.iter().any(|known| known.id == image.id)),
+    }
+    let leaving = if moves {
+        let going: Vec<&ImageRecord> = wanted.iter().copied().chain(&begun.images).collect();
+        docker.leaving(&going, &begun.journal.layers)?
+    } else {
+        Leaving::default()
+    };
+    let report = match options.dry_run {
+        true => Migration { finished: Finished::of(&leaving, &begun), ..Migration::default() },
+        false => Migration::default(),
+    };
     let mut work = Work {
         store,
         docker,
         options,
         leaving,
+        begun,
         linked: HashSet::new(),
         differing: HashMap::new(),
-        report: Migration::default(),
+        report,
     };
     let mut done = wanted.iter().try_for_each(|image| work.image(image));
     if options.containers && done.is_ok() {
@@ -197,6 +252,7 @@ pub fn migrate(
     }
     // Also of what was called off: what has been linked so far is docker's and the store's at once.
     if let Some(alone) = alone.filter(|_| !options.dry_run) {
+        docker.discard_half_written();
         if done.is_ok() {
             done = work.compare_present();
         }
@@ -219,6 +275,7 @@ pub(super) struct Work<'a> {
     pub(super) docker: &'a DataRoot,
     pub(super) options: &'a MigrateOptions<'a>,
     leaving: Leaving,
+    begun: Begun,
     /// The chain ids of layers whose files are docker's and the store's now.
     linked: HashSet<Digest>,
     /// The ids of layers that the store had and that are not docker's, and why.
@@ -397,7 +454,8 @@ impl Work<'_> {
             .map(|layer| layer.id.as_str())
             .collect();
         let going = stored.iter().filter(|i| i.container.is_none() && i.kept.is_none());
-        for layer in going.flat_map(|image| &image.layers) {
+        let begun: Vec<MigratedLayer> = self.begun.images.iter().flat_map(planned_layers).collect();
+        for layer in going.flat_map(|image| &image.layers).chain(&begun) {
             if !seen.insert(&layer.id) {
                 continue;
             }
@@ -423,22 +481,34 @@ impl Work<'_> {
             .filter(|image| whole && image.error.is_none() && differing(image).is_none())
             .map(|image| image.id.as_str())
             .collect();
-        let done: Vec<&ImageRecord> =
+        let mut done: Vec<&ImageRecord> =
             wanted.iter().copied().filter(|image| stored.contains(image.id.hex())).collect();
-        let (leaving, found) = match self.docker.leaving(&done) {
+        let begun = if whole { std::mem::take(&mut self.begun) } else { Begun::default() };
+        let same = |image: &&ImageRecord| {
+            planned_layers(image).iter().all(|layer| !self.differing.contains_key(&layer.id))
+        };
+        done.extend(begun.images.iter().filter(same));
+        let (leaving, found) = match self.docker.leaving(&done, &begun.journal.layers) {
             Ok(leaving) => (leaving, Ok(())),
             Err(e) => (Leaving::default(), Err(e)),
         };
         let kept: Vec<Option<String>> = self.report.images.iter().map(differing).collect();
-        let separated = self.separate_staying(wanted, &leaving);
+        let separated =
+            self.separate_staying(wanted, &leaving).and(self.separate_begun(&leaving, &begun));
         let ended = found.and(separated).and_then(|()| self.store.sync_everything());
-        let ended = ended.and_then(|()| self.docker.retire(alone, &leaving));
+        let ended = match whole {
+            true => ended.and_then(|()| self.docker.retire(alone, &leaving, &begun)),
+            false => ended,
+        };
+        if ended.is_ok() {
+            self.report.finished = Finished::of(&leaving, &begun);
+        }
         if let Err(e) = &ended {
             tracing::warn!("docker has not forgotten all that was to be moved: {e}");
         }
         let failure = ended.err().map(|e| e.to_string());
         for (image, differs) in self.report.images.iter_mut().zip(kept) {
-            let id = leaving.images.iter().find(|id| id.hex() == image.id);
+            let id = leaving.images.keys().find(|id| id.hex() == image.id);
             let staying = leaving.staying.iter().find(|(id, _)| id.hex() == image.id);
             let meant = image.error.is_none() && done.iter().any(|i| i.id.hex() == image.id);
             image.moved = id.is_some_and(|id| failure.is_none() || !self.docker.has_image(id));
@@ -468,6 +538,23 @@ impl Work<'_> {
                             e.context(format!("giving docker a copy of its layer {id}"))
                         }));
                 }
+            }
+        }
+        outcome
+    }
+}
+
+impl Work<'_> {
+    /// Likewise where an earlier call was about to delete a layer that has come into use again.
+    fn separate_begun(&self, leaving: &Leaving, begun: &Begun) -> Result<()> {
+        let mut outcome = Ok(());
+        for id in begun.journal.layers.iter().filter(|id| !leaving.layers.contains_key(*id)) {
+            let Some(layer) = self.docker.known_layer(id) else { continue };
+            if is_linked(&layer)? {
+                outcome = outcome.and(
+                    separate(&layer)
+                        .map_err(|e| e.context(format!("giving docker a copy of its layer {id}"))),
+                );
             }
         }
         outcome

@@ -31,12 +31,15 @@ mod containers;
 mod daemon;
 mod data_root;
 mod directory;
+mod exclusive;
 mod images;
+mod journal;
 mod json;
 mod layers;
 mod migrate;
 mod names;
 mod needed;
+mod remains;
 mod retire;
 mod select;
 mod stage;
@@ -48,5 +51,5 @@ pub use data_root::{DEFAULT_DATA_ROOT, DataRoot};
 pub use images::ImageRecord;
 pub use layers::LayerRecord;
 pub use migrate::{
-    MigrateOptions, MigratedImage, MigratedLayer, Migration, Outcome, Transfer, migrate,
+    Finished, MigrateOptions, MigratedImage, MigratedLayer, Migration, Outcome, Transfer, migrate,
 };

@@ -1,8 +1,9 @@
 //! What docker can do without once images have been taken over: never a layer that anything left behind lies on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::directory::damaged;
+use super::remains::Remains;
 use super::{ContainerRecord, DataRoot, ImageRecord, LayerRecord};
 use crate::{Digest, Result};
 
@@ -12,17 +13,32 @@ const MAX_SNAPSHOTS: u64 = 256 << 20;
 /// What is to leave docker.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    /// Images, and why those that were asked for stay.
-    pub(super) images: HashSet<Digest>,
+    /// Images with their names, and why those that were asked for stay.
+    pub(super) images: BTreeMap<Digest, Vec<String>>,
     pub(super) staying: HashMap<Digest, String>,
+    /// The images, each before what it was built upon.
+    pub(super) in_order: Vec<Digest>,
     /// Layers by chain id, with how many lie below each.
     pub(super) layers: BTreeMap<Digest, (usize, LayerRecord)>,
+    /// What is left of layers whose deletion was ended in between.
+    pub(super) remains: Vec<Remains>,
+}
+
+impl Leaving {
+    pub(super) fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.layers.is_empty() && self.remains.is_empty()
+    }
 }
 
 impl DataRoot {
     /// What leaves with the images `wanted`: those of them that no container and no image left behind is made from, the unnamed
-    /// images that only they were built upon, and the layers that nothing else needs.
-    pub(super) fn leaving(&self, wanted: &[&ImageRecord]) -> Result<Leaving> {
+    /// images that only they were built upon, and the layers that nothing else needs; of the layers `begun`, which an earlier call was about
+    /// to delete, those that no image is left of, as far as they are unused still, too.
+    pub(super) fn leaving(
+        &self,
+        wanted: &[&ImageRecord],
+        begun: &BTreeSet<Digest>,
+    ) -> Result<Leaving> {
         let (images, containers, layers) = (self.images()?, self.containers()?, self.layers()?);
         let mut leaving = Leaving::default();
         choose_images(&mut leaving, &images, &containers, wanted);
@@ -31,18 +47,26 @@ impl DataRoot {
             layers.iter().map(|l| (&l.chain_id, l)).collect();
         let stay: HashSet<Digest> = images
             .iter()
-            .filter(|i| !leaving.images.contains(&i.id))
+            .filter(|i| !leaving.images.contains_key(&i.id))
             .flat_map(ImageRecord::chain_ids)
             .chain(containers.iter().filter_map(|c| c.parent.clone()))
             .collect();
-        for image in images.iter().filter(|i| leaving.images.contains(&i.id)) {
+        for layer in begun.iter().filter_map(|id| by_chain.get(id)) {
+            if !stay.contains(&layer.chain_id) {
+                let depth = depth_of(layer.parent.as_ref(), |id| by_chain.get(id)?.parent.as_ref());
+                leaving.layers.insert(layer.chain_id.clone(), (depth, (*layer).clone()));
+            }
+        }
+        for image in images.iter().filter(|i| leaving.images.contains_key(&i.id)) {
             for (depth, chain_id) in image.chain_ids().into_iter().enumerate() {
                 if let Some(layer) = by_chain.get(&chain_id).filter(|_| !stay.contains(&chain_id)) {
                     leaving.layers.insert(chain_id, (depth, (*layer).clone()));
                 }
             }
         }
-        self.keep_what_others_name(&mut leaving)?;
+        leaving.remains = self.remains(begun, &layers, &containers)?;
+        self.keep_what_others_name(&mut leaving, &layers)?;
+        leaving.in_order = children_first(&leaving, &images);
         Ok(leaving)
     }
 
@@ -69,9 +93,9 @@ impl DataRoot {
         Ok(())
     }
 
-    /// Takes back the layers that a directory of `overlay2` which stays lies on, be it a container's or the build cache's, and those that
-    /// the build cache's database names.
-    fn keep_what_others_name(&self, leaving: &mut Leaving) -> Result<()> {
+    /// Takes back the layers that a directory of `overlay2` or a layer which stays lies on, be it a container's or the build cache's, and
+    /// those that the build cache's database names.
+    fn keep_what_others_name(&self, leaving: &mut Leaving, layers: &[LayerRecord]) -> Result<()> {
         let mut lowers: HashMap<String, String> = HashMap::new();
         for name in self.layers.names()?.into_iter().filter(|name| name != "l") {
             // What cannot be read might lie on anything. A file lies on nothing, nor does the device that docker has there for quotas.
@@ -92,6 +116,11 @@ impl DataRoot {
             let link = self.layer_dir(&layer.cache_id)?.word("link")?.unwrap_or_default();
             links.insert(chain_id.clone(), link);
         }
+        let mut rests: HashMap<String, String> = HashMap::new();
+        for cache_id in leaving.remains.iter().filter_map(|rest| rest.cache_id.as_ref()) {
+            let link = self.link_of(cache_id, &self.layer_dir(cache_id)?)?;
+            rests.insert(cache_id.clone(), link);
+        }
         let cache = self.build_cache()?;
         let words = match &cache {
             Cache::Database(bytes) => digests_in(bytes),
@@ -103,20 +132,37 @@ impl DataRoot {
             Cache::TooLarge => true,
         };
         leaving.layers.retain(|chain_id, _| !named(chain_id));
+        leaving.remains.retain(|rest| !rest.cache_id.as_ref().is_some_and(|id| cache.names(id)));
         loop {
-            let going: HashSet<&str> =
-                leaving.layers.values().map(|(_, layer)| layer.cache_id.as_str()).collect();
+            let going: HashSet<&str> = leaving
+                .layers
+                .values()
+                .map(|(_, layer)| layer.cache_id.as_str())
+                .chain(leaving.remains.iter().filter_map(|rest| rest.cache_id.as_deref()))
+                .collect();
             let used: HashSet<String> = lowers
                 .iter()
                 .filter(|(name, _)| !going.contains(name.as_str()))
                 .flat_map(|(_, lower)| lower.split(':'))
                 .filter_map(|word| word.strip_prefix("l/").map(str::to_owned))
                 .collect();
-            let before = leaving.layers.len();
+            let parents: HashSet<&Digest> = layers
+                .iter()
+                .filter(|layer| !leaving.layers.contains_key(&layer.chain_id))
+                .filter_map(|layer| layer.parent.as_ref())
+                .collect();
+            let before = (leaving.layers.len(), leaving.remains.len());
             leaving.layers.retain(|chain_id, _| {
-                links.get(chain_id).is_some_and(|link| !link.is_empty() && !used.contains(link))
+                let link = links.get(chain_id);
+                link.is_some_and(|link| !link.is_empty() && !used.contains(link))
+                    && !parents.contains(chain_id)
             });
-            if leaving.layers.len() == before {
+            leaving.remains.retain(|rest| {
+                // Nothing can lie on one that has no short name any more.
+                let link = rest.cache_id.as_ref().and_then(|id| rests.get(id));
+                link.is_none_or(|link| !used.contains(link))
+            });
+            if before == (leaving.layers.len(), leaving.remains.len()) {
                 return Ok(());
             }
         }
@@ -141,6 +187,37 @@ enum Cache {
     TooLarge,
 }
 
+impl Cache {
+    /// Whether the id stands in it, or might.
+    fn names(&self, id: &str) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Database(bytes) => bytes.windows(id.len()).any(|word| word == id.as_bytes()),
+            Self::TooLarge => true,
+        }
+    }
+}
+
+/// How many lie below, as far as is known.
+fn depth_of<'a>(first: Option<&'a Digest>, below: impl Fn(&Digest) -> Option<&'a Digest>) -> usize {
+    let mut seen = HashSet::new();
+    let mut next = first;
+    // Where they lie in a circle, it ends at the first that has been seen.
+    while let Some(id) = next.filter(|id| seen.insert(*id)) {
+        next = below(id);
+    }
+    seen.len()
+}
+
+fn children_first(leaving: &Leaving, images: &[ImageRecord]) -> Vec<Digest> {
+    let parents: HashMap<&Digest, &Digest> =
+        images.iter().filter_map(|i| Some((&i.id, i.parent.as_ref()?))).collect();
+    let parent_of = |id: &Digest| parents.get(id).copied();
+    let mut order: Vec<Digest> = leaving.images.keys().cloned().collect();
+    order.sort_by_key(|id| std::cmp::Reverse(depth_of(parent_of(id), parent_of)));
+    order
+}
+
 /// The words in it that are digests as docker writes them.
 fn digests_in(bytes: &[u8]) -> HashSet<&[u8]> {
     const PREFIX: &[u8] = b"sha256:";
@@ -161,7 +238,7 @@ fn choose_images(
         containers.iter().map(|c| (&c.image, c.name.as_str())).collect();
     for image in wanted {
         match used.get(&image.id) {
-            None => drop(leaving.images.insert(image.id.clone())),
+            None => drop(leaving.images.insert(image.id.clone(), image.names.clone())),
             Some(container) => {
                 let why = format!("the container {container} is made from it");
                 leaving.staying.insert(image.id.clone(), why);
@@ -177,20 +254,23 @@ fn choose_images(
     let unnamed = |i: &&ImageRecord| i.names.is_empty() && !used.contains_key(&i.id);
     // As docker does: unnamed images leave with the last one that was built upon them.
     loop {
-        let mut steps = images.iter().filter(unnamed).filter(|i| !leaving.images.contains(&i.id));
+        let mut steps =
+            images.iter().filter(unnamed).filter(|i| !leaving.images.contains_key(&i.id));
         let Some(step) = steps.find(|i| {
             children
                 .get(&i.id)
-                .is_some_and(|all| all.iter().all(|c| leaving.images.contains(&c.id)))
+                .is_some_and(|all| all.iter().all(|c| leaving.images.contains_key(&c.id)))
         }) else {
             break;
         };
-        leaving.images.insert(step.id.clone());
+        leaving.images.insert(step.id.clone(), Vec::new());
     }
     // What stays keeps what it was built upon, which keeps what that was built upon.
     while let Some((parent, child)) = children.iter().find_map(|(parent, all)| {
-        let stays = all.iter().find(|c| !leaving.images.contains(&c.id));
-        stays.filter(|_| leaving.images.contains(*parent)).map(|child| ((*parent).clone(), child))
+        let stays = all.iter().find(|c| !leaving.images.contains_key(&c.id));
+        stays
+            .filter(|_| leaving.images.contains_key(*parent))
+            .map(|child| ((*parent).clone(), child))
     }) {
         leaving.images.remove(&parent);
         let child = child.id.hex().get(..12).unwrap_or_default();

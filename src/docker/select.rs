@@ -26,7 +26,8 @@ pub(super) fn select<'a>(
     Ok(found)
 }
 
-fn find<'a>(images: &'a [ImageRecord], text: &str) -> Result<&'a ImageRecord> {
+/// The one image that `text` means.
+pub(super) fn find<'a>(images: &'a [ImageRecord], text: &str) -> Result<&'a ImageRecord> {
     if let Ok(name) = names::complete(text) {
         let named =
             |i: &&ImageRecord| i.names.iter().any(|n| names::complete(n).is_ok_and(|n| n == name));

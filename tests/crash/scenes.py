@@ -7,6 +7,7 @@ import subprocess
 
 import harness
 import imagefile
+from beside import KEPT, Bucket, DockerRoot, Nothing, OldHome
 from stores import Store, tree
 
 IMAGE, OTHER, THIRD = "localhost/two:1", "localhost/other:1", "localhost/third:1"
@@ -22,7 +23,8 @@ class Scene:
     """One command: the store before it is `start`, then the commands of `begin` are run, then this one."""
 
     def __init__(self, name, words, start="image", begin=(), done=(), between=None, stays="", podman=True,
-                 orphans=("images",), options=(), environment=None, short=True, clears=False):
+                 orphans=("images",), options=(), environment=None, short=True, clears=False, beside=Nothing,
+                 others=True, threads=True):
         self.name, self.words, self.start, self.begin = name, words, start, begin
         # What all programs are given besides: driver options, and variables.
         self.options, self.environment = options, environment or {}
@@ -38,6 +40,12 @@ class Scene:
         self.podman = podman
         # The kinds whose data a kill may leave without a record, and whether there is none once the command has succeeded.
         self.orphans, self.clears = orphans, clears
+        # What it works on besides, a class of beside.py.
+        self.beside = beside
+        # Whether other programs can open the store before the command has come to its end.
+        self.others = others
+        # Whether it gets threads; without, one does all, and each call is in reach.
+        self.threads = threads
 
 
 # What a command says of a thing that is there, or is gone, already.
@@ -124,6 +132,16 @@ SCENES = (
           options=("--storage-opt", "overlay.additionallayerstore={server}"), short=False),
     Scene("dedup", ["dedup"], start="image"),
     Scene("storage-layers", ["storage-layers"], start="image"),
+    # Other people's stores. Verifying only reads, and wants a thread.
+    Scene("migrate docker --move", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}"], start="docker",
+          beside=DockerRoot, threads=False),
+    Scene("migrate docker --move of an image", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}", IMAGE],
+          start="docker", beside=DockerRoot, done=("no image of that id or name",), threads=False,
+          short=False),
+    Scene("migrate legacy --remove", ["migrate", "legacy", "--remove"], start="legacy", beside=OldHome, others=False,
+          short=False),
+    Scene("thin make", ["--dialect", "cvmfs", "thin", "make", "-q", "--repo", "r.cern.ch", "--name", "localhost/thin:1",
+                        "--upload-config", "{upload}", IMAGE], beside=Bucket, short=False),
 )
 
 
@@ -153,17 +171,27 @@ class Stage:
         self.starts = {}
         self.foreign, self.outside = set(), None
         some = some or layers()
-        third = imagefile.Layer()
+        third, fourth = imagefile.Layer(), imagefile.Layer()
         third.add("other", data=b"other\n")
-        others = [some[0], third.bytes()]
+        fourth.add("kept", data=b"kept\n")
+        others, kept = [some[0], third.bytes()], [fourth.bytes()]
+        self.tars = {imagefile.digest(tar): tar for tar in some + others}
         self.names = {"tar": area.write("layer.tar", some[-1]), "item": area.write("item", b"an item\n"),
                       "image": imagefile.digest(imagefile.config_of(some))[7:],
                       "archive": area.file("image.tar"), "oci": area.file("oci.tar"),
-                      "other": area.file("other.tar")}
+                      "other": area.file("other.tar"), "kept": area.file("kept.tar")}
+        self.besides = {}
         images = [(IMAGE, some, imagefile.config_of(some))]
         imagefile.write_image(images, "docker-archive", self.names["archive"])
         imagefile.write_image(images, "oci-archive", self.names["oci"])
         imagefile.write_image([(OTHER, others, imagefile.config_of(others))], "docker-archive", self.names["other"])
+        imagefile.write_image([(KEPT, kept, imagefile.config_of(kept))], "docker-archive", self.names["kept"])
+
+    def beside(self, scene):
+        """What the scene's command works on beside the store."""
+        if scene.beside not in self.besides:
+            self.besides[scene.beside] = scene.beside(self)
+        return self.besides[scene.beside]
 
     def start(self, scene):
         """The store as the scene's command finds it, and the command's words."""
@@ -172,13 +200,15 @@ class Stage:
         self.store.foreign = self.foreign if scene.options == MEDIUM else set()
         self.store.options = [word.format(**self.names) for word in scene.options]
         self.area.environment = {**self.environment, **scene.environment}
+        beside = self.beside(scene)
         # What other programs are told besides changes what a store holds.
         key = scene.start, scene.options, *scene.environment
         if key not in self.starts:
             self.starts[key] = self.area.file(f"start-{len(self.starts)}")
-            self._make(scene.start)
+            self._make(scene.start, beside)
             self._replace(self.area.file("store"), self.starts[key])
         self._replace(self.starts[key], self.area.file("store"))
+        beside.begin()
         for words in scene.begin:
             self.store.orlop(*self.filled(words))
         return self.store, self.filled(scene.words)
@@ -209,14 +239,23 @@ class Stage:
             names["base"] = self.store.chain(self.store.image(IMAGE))[0]["id"]
         return [word.format(**names) for word in words]
 
-    def _make(self, start):
+    def _make(self, start, beside):
         store = self.store
         self._replace(None, self.area.file("store"))
+        if start == "docker":
+            # Of a store's layers, which then is another one.
+            for name in ("archive", "kept"):
+                store.orlop("load", "-q", "-i", self.names[name])
+            beside.make()
+            store.orlop("shutdown")
+            for root in (store.graph, store.run_root):
+                shutil.rmtree(root)
+                os.mkdir(root)
         if start != "nothing":
             store.orlop("load", "-q", "-i", self.names["other"])
-        if start not in ("nothing", "other", "beside"):
+        if start not in ("nothing", "other", "beside", "docker"):
             store.orlop("load", "-q", "-i", self.names["archive"])
-        if start in ("container", "mapped", "copied", "beside"):
+        if start in ("container", "mapped", "copied", "beside", "legacy"):
             maps = MAPS if start in ("mapped", "copied") else ()
             store.orlop("create-container", "-i", BOX, "-n", "box-name", *maps, IMAGE)
             point = store.mounted(store.orlop, BOX)
@@ -242,6 +281,8 @@ class Stage:
         if start not in ("nothing", "served"):
             # So that podman's own files, which are no part of the sweep, are there already.
             store.podman("images", "-q")
+        if start == "legacy":
+            beside.make()
 
     def _litter(self):
         """Data of every kind without a record; only what has such a name is known to be data."""

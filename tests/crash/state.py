@@ -75,7 +75,16 @@ def directories(store, layer):
     """The trees of a layer's own directories, the newest first: `diff`, `diff1`, …"""
     path = store.layer_dir(layer)
     older = [path + str(number) for number in range(1, 4)]
-    return [tree(p, times=False) for p in (path, *older) if p == path or os.path.lexists(p)]
+    return [inside(p) for p in (path, *older) if p == path or os.path.lexists(p)]
+
+
+def inside(root):
+    """A tree without its times, and without the names that its files have elsewhere."""
+    found = tree(root, times=False)
+    for facts in found.values():
+        if len(facts.get("linked with", ())) == 1:
+            del facts["linked with"]
+    return found
 
 
 def data(store, kind, id, key):
@@ -156,12 +165,15 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
     check(not flagged, f"{what}: layers are flagged still: {flagged}")
     home = os.path.join(store.graph, store.driver)
     if os.path.isdir(home):
-        directories = set(os.listdir(home)) - {"l", "tempdirs", "staging", ".has-mount-program"}
+        directories = set(os.listdir(home)) - {"l", "tempdirs", "staging", ".has-mount-program", ".has-thin-layers"}
         if "layers" in orphaned:
             notes |= {ORPHAN} if directories > set(layers) else set()
             directories &= set(layers)
         check(directories == set(layers), f"{what}: layers and directories differ: {directories ^ set(layers)}")
-        links = sorted(os.readlink(os.path.join(home, "l", n)).split("/")[1] for n in os.listdir(home + "/l"))
+        names = os.listdir(home + "/l") if os.path.isdir(home + "/l") else []
+        links = sorted(os.readlink(os.path.join(home, "l", n)).split("/")[1] for n in names)
+        if is_old(home, layers):
+            links = sorted(layers)
         if go_first and set(links) > set(layers) and len(links) == len(set(links)):
             notes.add(STRAY)
             links = sorted(layers)
@@ -177,6 +189,11 @@ def sound(store, lists, what, orphaned=("images",), go_first=False):
         check(not orphans or kind in orphaned, f"{what}: files of {kind} that have no record: {orphans}")
         notes |= {ORPHAN} if orphans else set()
     return notes
+
+
+def is_old(home, layers):
+    """Whether the layers are in the layout of 2016, which has no links."""
+    return any(os.path.exists(os.path.join(home, id, name)) for id in layers for name in ("root", "lower-id"))
 
 
 def files(store):
@@ -197,8 +214,8 @@ def files(store):
                 if name.startswith(("idmapped-lower-dir-", "volatile-")):
                     # What is remembered of the kernel by the first who asks.
                     continue
-                if name in ("tmp", "tempdirs", f"{store.driver}-locks"):
-                    # Made once, and empty unless something is on its way in or out; or full of locks.
+                if name in ("tmp", "tempdirs", f"{store.driver}-locks", ".has-thin-layers"):
+                    # Made once, and empty unless something is on its way in or out; or full of locks; or a flag for ever.
                     continue
                 path = os.path.join(folder, name)
                 state = os.lstat(path)

@@ -34,6 +34,7 @@ LATE = (
     ("^unmount", "", "", "what is unmounted stays so; the repeat puts the count right"),
     ("^applydiff", "", "", "a diff is applied in place, as in Go"),
     ("^gc", "", "", "what is collected before an error stays so; the repeat collects the rest"),
+    ("^migrate docker", "", "", "what has been taken over stays, and the repeat goes on from it"),
 )
 COPIED = "the image keeps its mapped copy, on which the repeat makes the container, as in Go"
 BETWEEN = {"either": "the item is in place before the record tells its digest, as in Go",
@@ -52,6 +53,8 @@ class Sweep:
     def __init__(self, stage, scene):
         self.stage, self.scene, self.notes = stage, scene, {}
         store, _ = stage.start(scene)
+        self.beside = stage.beside(scene)
+        self.beside_before = self.beside.facts()
         self.known = set(store.by_id("layers"))
         self.before, self.old_mounts = self.objects(store), state.mounts(store)
         self.old_counts = state.counts(store)
@@ -60,10 +63,10 @@ class Sweep:
         self.opened_files = state.files(store)
         store, words = stage.start(scene)
         log = stage.area.file("trace")
-        self.run(store, words, "strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log, ok=True)
+        self.run(store, words, *self.strace(log, "all"), ok=True)
         with open(log, encoding="utf-8", errors="replace") as lines:
             self.trace = Trace(lines, stage.area.path)
-        self.after = self.objects(store)
+        self.after, self.beside_after = self.objects(store), self.beside.facts()
         self.between = {}
         if scene.between:
             kind, id, part = scene.between
@@ -78,6 +81,14 @@ class Sweep:
         return self.stage.area.run("taskset", "-c", options.processor, *tracer, options.orlop, "-g", store.graph,
                                    "-R", store.run_root, "-s", store.driver, *store.options, *words, ok=ok, env=EPOCH)
 
+    def strace(self, log, calls):
+        """The beginning of a command that writes what is called to the log."""
+        words = ["strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log]
+        if self.scene.threads:
+            return [*words, "-e", f"trace={calls}"]
+        calls = calls if calls == "all" else f"{calls},clone,clone3"
+        return [*words, "-e", f"trace={calls}", "-e", "inject=clone,clone3:error=EAGAIN"]
+
     def strike(self, point, what):
         """Run the command with `what` injected at the point: (store, words, result).
 
@@ -90,8 +101,8 @@ class Sweep:
                 continue
             store, words = self.stage.start(self.scene)
             log = self.stage.area.file("trace")
-            done = self.run(store, words, "strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log,
-                            "-e", f"trace={point.call}", "-e", f"inject={point.call}:{what}:when={when}", ok=None)
+            done = self.run(store, words, *self.strace(log, point.call),
+                            "-e", f"inject={point.call}:{what}:when={when}", ok=None)
             with open(log, encoding="utf-8", errors="replace") as lines:
                 where = struck(lines, point.call, self.stage.area.path)
             if where == point.place:
@@ -110,6 +121,8 @@ class Sweep:
 
     def recovered(self, store, words, others, go_first=False):
         """What must hold after a kill anywhere in the command."""
+        self.beside.sound(self.beside_before, "after the kill")
+        go_first = go_first and self.scene.others
         if go_first:
             state.listed(store, store.go)
         # Readers work at once, before anything has been put right.
@@ -119,9 +132,11 @@ class Sweep:
         probe(store)
         now = self.settled(store, "after the next writer", go_first)
         outcome = "before" if now == self.before else "after" if now == self.after else "between"
-        if others:
+        if others and self.scene.others:
             self.others_read(store)
         self.again(store, words, now, go_first)
+        if others and not self.scene.others:
+            self.others_read(store)
         if others:
             self.mounts_go(store)
         return outcome
@@ -142,6 +157,9 @@ class Sweep:
         repeat = self.run(store, words, ok=None)
         found = self.settled(store, "after the repeat", go_first, self.scene.clears and repeat.code == 0)
         left = differing(found, self.after)
+        self.beside.sound(self.beside_before, "after the repeat")
+        beside = self.beside.facts()
+        check(beside == self.beside_after, f"after the repeat, beside the store: {unlike(beside, self.beside_after)}")
         if repeat.code == 0:
             check(not left, f"the repeat succeeded, but {left}")
             return
@@ -180,6 +198,7 @@ class Sweep:
         """Let the call fail; what came of it, in a word or two."""
         store, words, done = self.strike(point, f"error={error}")
         check(done.code in (0, 1), f"ended with code {done.code}: {done.error}")
+        self.beside.sound(self.beside_before, "after the error")
         if done.code == 0:
             table = BEST_EFFORT + (FULL if error in ("ENOSPC", "EDQUOT") else ())
             why = "retried" if error == "EINTR" else reason(table, self.scene, point)
@@ -221,7 +240,8 @@ class Sweep:
         check(len(lines) == 1, f"not one line of error: {text!r}")
         check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
         named = [self.stage.area.path, "standard output", " (id "] + [word for word in words[1:] if not word.startswith("-")]
-        check(any(name in lines[0] for name in named), f"names no object and no path: {text}")
+        check(any(name in lines[0] for name in named) or re.search(r"\blayer [0-9a-f]{64}\b", lines[0]),
+              f"names no object and no path: {text}")
 
 
 def probe(store):
@@ -235,6 +255,12 @@ def same_files(found, wanted, allowed, when):
     wrong = [f"{path} is {found.get(path)}, was {wanted.get(path)}" for path in sorted(set(found) | set(wanted))
              if found.get(path) not in (wanted.get(path), allowed.get(path))]
     check(not wrong, f"{when}: {wrong[:6]}")
+
+
+def unlike(found, wanted):
+    """The beginning of what is otherwise in two dicts."""
+    keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+    return "; ".join(f"{k} is {found.get(k)}, not {wanted.get(k)}" for k in keys)[:2000]
 
 
 def differing(found, wanted):

@@ -199,6 +199,79 @@ def _(area):
         equal(store.podman(*PODMAN_RUN, "--rm", name, "/bin/cat", file).text, out, f"a file of {name}")
 
 
+def half_done(docker, area, call, place):
+    """A move out of a copy of the data root, killed at the first `call` that has `place` in its path: (copy, store, words)."""
+    number = len([n for n in os.listdir(area.path) if n.startswith("copy-")])
+    copy, undisturbed, store = area.dir(f"copy-{number}") + "/docker", Store(area, f"all-{number}"), Store(area, f"store-{number}")
+    words = ("migrate", "docker", "--move", "--data-root", copy)
+
+    def run(store, *tracer):
+        area.run("rm", "-rf", "--one-file-system", copy)
+        area.run("cp", "-a", docker.root, copy)
+        return area.run("strace", "-f", "-y", "-qq", "-o", area.file("trace"), "-e", f"trace={call}", *tracer,
+                        area.options.orlop, "-g", store.graph, "-R", store.run_root, "-s", store.driver,
+                        *store.options, *words, ok=None)
+
+    check(run(undisturbed).code == 0, "a move that nobody ends")
+    seen = {}
+    with open(area.file("trace"), encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            thread, _, rest = line.partition(" ")
+            if rest.lstrip().startswith(call + "("):
+                seen[thread] = seen.get(thread, 0) + 1
+                if f"{copy}/{place}" in rest:
+                    break
+        else:
+            check(False, f"no {call} at {place}")
+    undisturbed.orlop("shutdown")
+    done = run(store, "-e", f"inject={call}:signal=KILL:when={seen[thread]}")
+    equal(done.code, -9, f"the code of a move killed at {call} of {place}")
+    with open(area.file("trace"), encoding="utf-8", errors="replace") as lines:
+        last = [line for line in lines if f" {call}(" in line][-1]
+    check(f"{copy}/{place}" in last, f"it was killed elsewhere: {last}")
+    return copy, store, words
+
+
+@test("docker-starts-on-what-a-killed-move-leaves")
+def _(area):
+    """Every image that docker lists then is whole, and the next move finishes what was begun."""
+    need("strace")
+    with Dockerd(area) as docker:
+        docker.load(fixtures.write(area, "docker-archive"))
+        docker.build(f"FROM {fixtures.NAME}\nRUN echo built > /etc/built\nRUN echo twice > /etc/twice\n", "built:1")
+        everything = docker.ids()
+    root = docker.root
+    for call, place in (("unlinkat", "image/overlay2/imagedb/content"), ("rename", "image/overlay2/layerdb/sha256"),
+                        ("unlinkat", "overlay2/l")):
+        docker.root = root
+        docker.root, store, words = half_done(docker, area, call, place)
+        check(os.path.exists(f"{docker.root}/image/overlay2/orlop-moved.json"), "what is to be finished is written down")
+        docker.start()
+        try:
+            listed = docker.ids()
+            check(listed <= everything, f"after {call} at {place}: {listed}")
+            for image in listed:
+                docker.docker("save", "-o", area.file("saved.tar"), image)
+        finally:
+            docker.stop()
+        said = store.orlop(*words).text
+        # What is left of layers alone, the daemon removes on its way out.
+        check(place == "overlay2/l" or "Finished an earlier move" in said, f"after {call} at {place}: {said}")
+        check(not os.path.exists(f"{docker.root}/image/overlay2/orlop-moved.json"), "what is written down goes")
+        left = [n for n in os.listdir(f"{docker.root}/overlay2") if n != "l"]
+        equal((left, os.listdir(f"{docker.root}/overlay2/l")), ([], []), f"what is left after {call} at {place}")
+        equal(os.listdir(f"{docker.root}/image/overlay2/layerdb/sha256"), [], "records that are left")
+        docker.start()
+        try:
+            equal(docker.ids(), set(), f"images that docker has left after {call} at {place}")
+        finally:
+            docker.stop()
+        for name in (fixtures.NAME, "docker.io/library/built:1"):
+            for layer in store.chain(store.image(name)):
+                tar = store.orlop("diff", "-u", layer["id"]).out
+                equal(imagefile.digest(tar), layer["diff-digest"], f"the tar of a layer of {name}")
+
+
 @test("docker-images-that-are-damaged-are-refused")
 def _(area):
     store = Store(area)
