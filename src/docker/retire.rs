@@ -42,7 +42,8 @@ impl DataRoot {
         let named = self.repositories()?;
         let mut after = Journal::default();
         for (id, names) in &begun.journal.images {
-            if self.has_image(id) && !named.has_name_of(id) && !leaving.images.contains_key(id) {
+            let wanted = named.has_name_of(id) || leaving.staying.contains_key(id);
+            if !wanted && !leaving.images.contains_key(id) && self.has_image(id) {
                 after.images.insert(id.clone(), names.clone());
             }
         }
