@@ -198,6 +198,12 @@ pub(super) fn damaged(what: &str, why: impl Into<String>) -> Error {
         .hint("nothing was changed; docker itself may still be able to `docker save` it")
 }
 
+/// Whether `text` can name a layer's directory in `overlay2`: an id of docker's, or one of BuildKit's, which has 25 digits to the base of 36.
+pub(super) fn is_cache_id(text: &str) -> bool {
+    is_id(text)
+        || text.len() == 25 && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+}
+
 /// Whether `text` is one of docker's ids: 64 lower-case hexadecimal digits.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

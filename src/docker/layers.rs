@@ -1,6 +1,6 @@
 //! Docker's layers: `layerdb`, and the directories of `overlay2`.
 
-use super::directory::{Directory, damaged, is_id, missing};
+use super::directory::{Directory, damaged, is_cache_id, is_id, missing};
 use super::{DataRoot, ImageRecord};
 use crate::{Digest, Error, ErrorKind, Result};
 
@@ -101,7 +101,7 @@ fn read(layerdb: &Directory, chain_id: &Digest) -> Result<(LayerRecord, Director
     let diff = dir.digest("diff")?.ok_or_else(|| need("diff"))?;
     let parent = dir.digest("parent")?;
     let cache_id = dir.word("cache-id")?.ok_or_else(|| need("cache-id"))?;
-    if !is_id(&cache_id) {
+    if !is_cache_id(&cache_id) {
         return Err(damaged(&what, format!("its cache id is {cache_id:?}")));
     }
     let size = dir.word("size")?.ok_or_else(|| need("size"))?;

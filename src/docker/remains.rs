@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::directory::{Directory, is_id};
+use super::directory::{Directory, is_cache_id, is_id};
 use super::{ContainerRecord, DataRoot, LayerRecord};
 use crate::{Digest, Result};
 
@@ -52,7 +52,7 @@ impl DataRoot {
                 continue;
             }
             let cache_id = match database.at(&record)?.word("cache-id")? {
-                Some(id) if !is_id(&id) || used.contains(id.as_str()) => continue,
+                Some(id) if !is_cache_id(&id) || used.contains(id.as_str()) => continue,
                 Some(id) => self.layers.find(&id)?.map(|_| id),
                 // The directory goes before the record.
                 None => None,
