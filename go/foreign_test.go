@@ -198,7 +198,9 @@ type publisher struct {
 	sent  int
 	asked int
 	put   func() error
-	said  []orlop.Publication
+	// What was sent last, and what is said of it, the last of these for ever.
+	last string
+	said []orlop.Publication
 }
 
 func (p *publisher) Repository() string { return "r.example" }
@@ -214,17 +216,25 @@ func (p *publisher) Put(ctx context.Context, digest string, layer *io.SectionRea
 	}
 	command := exec.CommandContext(ctx, "tar", "-xzC", folder)
 	command.Stdin = layer
+	p.last = digest
 	return command.Run()
 }
 
-func (p *publisher) Status(context.Context, string) (orlop.Publication, error) {
+func (p *publisher) Status(_ context.Context, digest string) (orlop.Publication, error) {
 	p.asked++
-	return p.said[p.asked%len(p.said)], nil
+	if digest != p.last {
+		return orlop.PublicationUnknown, nil
+	}
+	said := p.said[0]
+	if len(p.said) > 1 {
+		p.said = p.said[1:]
+	}
+	return said, nil
 }
 
 func TestMakeThin(t *testing.T) {
 	ctx, r := context.Background(), newRoots(t)
-	p := &publisher{root: t.TempDir(), said: []orlop.Publication{orlop.PublicationDone, orlop.PublicationUnderWay}}
+	p := &publisher{root: t.TempDir(), said: []orlop.Publication{orlop.PublicationDone}}
 	store := r.openDialect(t, "cvmfs", "cvmfsMountMethod=external", "cvmfsRoot="+p.root)
 	const image = "localhost/orlop/tour:1"
 	got(store.LoadPath(ctx, demoImage(t), nil))(t)
@@ -262,16 +272,17 @@ func TestMakeThin(t *testing.T) {
 		t.Errorf("called off: %v", err)
 	}
 	p.put, p.said = nil, []orlop.Publication{orlop.PublicationUnknown}
-	if err := make(ctx); codeOf(err) != orlop.CodeIO {
+	soon := &orlop.MakeThinOptions{Pause: time.Millisecond, Limit: time.Second}
+	if _, err := store.MakeThin(ctx, image, p, soon); codeOf(err) != orlop.CodeIO {
 		t.Errorf("unknown there: %v", err)
 	}
 	if got(store.Exists("localhost/thin:latest"))(t) {
 		t.Error("there is a thin image")
 	}
 
-	p.sent, p.asked, p.said = 0, 0, []orlop.Publication{orlop.PublicationDone, orlop.PublicationUnderWay}
+	p.sent, p.asked, p.last, p.said = 0, 0, "", []orlop.Publication{orlop.PublicationUnderWay, orlop.PublicationDone}
 	made := got(store.MakeThin(ctx, image, p, how))(t)
-	if !slices.Equal(made.Names, []string{"localhost/thin:latest"}) || p.sent != 3 || p.asked != 6 {
+	if !slices.Equal(made.Names, []string{"localhost/thin:latest"}) || p.sent != 3 || p.asked != 7 {
 		t.Errorf("made %+v, sent %d, asked %d times", made, p.sent, p.asked)
 	}
 	// The layer of the list shows the list; what lies on it sees the layers that are listed.

@@ -53,7 +53,10 @@ pub struct orlop_layer_upload {
             bytes: u64,
         ) -> i32,
     >,
-    /// Sets *publication to how far the layer with that digest is, one of ORLOP_PUBLICATION_*. 0, or the errno of what went wrong.
+    /// Sets *publication to how far the layer with that digest is, one of ORLOP_PUBLICATION_*. 0, or the errno of what went wrong;
+    /// EAGAIN if there is no answer now. Asked before the first `put`, too: a layer that is published, or about to be, is not sent. Where
+    /// there is no answer, and where a layer is still unknown after it was sent, it is asked again for two minutes, with pauses of up to
+    /// 15 seconds.
     pub status: Option<
         unsafe extern "C" fn(
             userdata: *mut c_void,
@@ -163,6 +166,12 @@ impl LayerUpload for Upload {
         let code = unsafe {
             (functions.put)(functions.userdata, digest.as_ptr(), fd.as_raw_fd(), layer.size())
         };
+        if code != 0 && item.is_cancelled() {
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("sending the layer {}", layer.digest()),
+            ));
+        }
         self.ended(code, "sending", layer.digest())?;
         item.advance(layer.size());
         Ok(())
@@ -175,6 +184,11 @@ impl LayerUpload for Upload {
         // SAFETY: a function of the caller's, as the header asks; text and number live for the call.
         let code =
             unsafe { (functions.status)(functions.userdata, text.as_ptr(), &raw mut publication) };
+        if code == libc::EAGAIN {
+            return Ok(Publication::NoAnswer(
+                "the function that tells has no answer now".to_owned(),
+            ));
+        }
         self.ended(code, "asking for", digest)?;
         match publication {
             ORLOP_PUBLICATION_UNDER_WAY => Ok(Publication::Publishing),

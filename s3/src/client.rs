@@ -217,7 +217,10 @@ impl LayerUpload for S3Upload {
             Err(e) => return Err(failed(e.to_string())),
         };
         let status = answer.status();
-        let said = beginning(answer.body_mut().as_reader());
+        let said = match read_beginning(answer.body_mut().as_reader()) {
+            (said, None) => said,
+            (_, Some(e)) => return Ok(Publication::NoAnswer(format!("{url:?}: {e}"))),
+        };
         if is_passing(status) {
             return Ok(Publication::NoAnswer(format!("{url:?}: the answer is {status}: {said}")));
         }
@@ -253,13 +256,17 @@ fn checksum(digest: &Digest) -> String {
     STANDARD.encode(digest.hex().as_bytes().chunks(2).map(pair).collect::<Vec<_>>())
 }
 
-/// The beginning of what a server says, in one line.
+/// The beginning of what a server says, in one line; what was read until an error is all that there is to tell.
 fn beginning(answer: impl Read) -> String {
+    read_beginning(answer).0
+}
+
+/// As [`beginning`], and the error that cut it short.
+fn read_beginning(answer: impl Read) -> (String, Option<std::io::Error>) {
     let mut bytes = Vec::new();
-    // What was read until an error is all that there is to tell.
-    let _ = answer.take(ANSWER_MAX).read_to_end(&mut bytes);
+    let error = answer.take(ANSWER_MAX).read_to_end(&mut bytes).err();
     let text = String::from_utf8_lossy(&bytes);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    (text.split_whitespace().collect::<Vec<_>>().join(" "), error)
 }
 
 /// What went wrong, without the address: it is signed.

@@ -107,8 +107,11 @@ impl DataRoot {
         let Some(journal) = self.journal()? else { return Ok(Begun::default()) };
         let named = self.repositories()?;
         let mut images = Vec::new();
-        for image in known.iter().filter(|i| journal.images.contains_key(&i.id)) {
-            if !named.has_name_of(&image.id) && has_all_of(store, image)? {
+        for image in known {
+            let Some(names) = journal.images.get(&image.id) else { continue };
+            // Other images can have the same layers; what was without a name came as a step of one that has.
+            let is_there = names.is_empty() || has_image(store, image);
+            if is_there && !named.has_name_of(&image.id) && has_all_of(store, image)? {
                 images.push(image.clone());
             }
         }
@@ -137,11 +140,15 @@ impl Begun {
     }
 }
 
+fn has_image(store: &Store, image: &ImageRecord) -> bool {
+    store.image(image.id.hex()).is_ok_and(|found| found.id == image.id.hex())
+}
+
 /// Whether the store has each layer of the image, and of one without layers the image itself.
 fn has_all_of(store: &Store, image: &ImageRecord) -> Result<bool> {
     let layers = super::migrate::planned_layers(image);
     if layers.is_empty() {
-        return Ok(store.image(image.id.hex()).is_ok_and(|found| found.id == image.id.hex()));
+        return Ok(has_image(store, image));
     }
     for layer in layers {
         if layer_of_id(store, &layer.id)?.is_none() {

@@ -113,7 +113,11 @@ impl DataRoot {
         }
         let mut links: HashMap<Digest, String> = HashMap::new();
         for (chain_id, (_, layer)) in &leaving.layers {
-            let link = self.layer_dir(&layer.cache_id)?.word("link")?.unwrap_or_default();
+            // Without a directory or a short name the layer stays, and keeps no other from leaving.
+            let link = match self.layers.find(&layer.cache_id)? {
+                Some(dir) => dir.word("link")?.unwrap_or_default(),
+                None => String::new(),
+            };
             links.insert(chain_id.clone(), link);
         }
         let mut rests: HashMap<String, String> = HashMap::new();
@@ -131,7 +135,9 @@ impl DataRoot {
             Cache::Database(_) => words.contains(chain_id.as_str().as_bytes()),
             Cache::TooLarge => true,
         };
-        leaving.layers.retain(|chain_id, _| !named(chain_id));
+        leaving
+            .layers
+            .retain(|chain_id, (_, layer)| !named(chain_id) && !cache.names(&layer.cache_id));
         leaving.remains.retain(|rest| !rest.cache_id.as_ref().is_some_and(|id| cache.names(id)));
         loop {
             let going: HashSet<&str> = leaving
@@ -151,10 +157,16 @@ impl DataRoot {
                 .filter(|layer| !leaving.layers.contains_key(&layer.chain_id))
                 .filter_map(|layer| layer.parent.as_ref())
                 .collect();
+            let staying: HashSet<&str> = layers
+                .iter()
+                .filter(|layer| !leaving.layers.contains_key(&layer.chain_id))
+                .map(|layer| layer.cache_id.as_str())
+                .collect();
             let before = (leaving.layers.len(), leaving.remains.len());
-            leaving.layers.retain(|chain_id, _| {
+            leaving.layers.retain(|chain_id, (_, layer)| {
                 let link = links.get(chain_id);
                 link.is_some_and(|link| !link.is_empty() && !used.contains(link))
+                    && !staying.contains(layer.cache_id.as_str())
                     && !parents.contains(chain_id)
             });
             leaving.remains.retain(|rest| {

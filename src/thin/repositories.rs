@@ -173,14 +173,14 @@ impl Repositories {
     /// they are those of a process that has ended. Nobody is waited for: who has the lock is about to use the repository, or to unmount it.
     pub(crate) fn release(&self, user: &str, repositories: &BTreeSet<Repository>) {
         for repository in repositories {
+            // Before the lock is asked for: of several that leave at once, the last one finds it free.
+            if self.leave(user, repository) {
+                continue;
+            }
             match Lock::try_get(&self.directory, repository, Access::Alone) {
-                Ok(Some(_lock)) => self.give_back(user, repository),
-                taken => {
-                    self.leave(user, repository);
-                    if let Err(error) = taken {
-                        tracing::warn!(%repository, %error, "a repository stays mounted");
-                    }
-                }
+                Ok(Some(_lock)) => self.unmount_unused(repository),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%repository, %error, "a repository stays mounted"),
             }
         }
     }
@@ -247,8 +247,9 @@ impl Repositories {
         }
     }
 
-    fn give_back(&self, user: &str, repository: &Repository) {
-        if self.leave(user, repository) {
+    /// With the repository's lock, under which others begin to use it.
+    fn unmount_unused(&self, repository: &Repository) {
+        if self.users().contains_key(repository) {
             return;
         }
         if let Method::Internal(client) = &self.method {

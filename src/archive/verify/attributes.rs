@@ -69,9 +69,15 @@ impl Check<'_> {
     }
 }
 
-/// The kernel refuses users' attributes elsewhere, and docker passes over what it refuses.
+/// What the kernel refuses docker passes over: users' attributes but of files and directories, access lists of symbolic links, and what is
+/// none of Linux's.
 fn can_have(kind: FileType, key: &[u8]) -> bool {
-    matches!(kind, FileType::RegularFile | FileType::Directory) || !key.starts_with(b"user.")
+    match key.split(|b| *b == b'.').next().unwrap_or_default() {
+        b"user" => matches!(kind, FileType::RegularFile | FileType::Directory),
+        b"system" => kind != FileType::Symlink,
+        b"security" | b"trusted" => true,
+        _ => false,
+    }
 }
 
 /// The kernel shows a capability whose root is root without it.

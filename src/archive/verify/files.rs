@@ -63,14 +63,12 @@ impl Check<'_> {
             let (is, should) = (word(kind), word(wanted));
             return Ok(Seen::other(&format!("it is {is}, in the tar {should}")));
         }
+        if let Some(why) = content_differs(member, kind, place, stat)? {
+            return Ok(Seen::other(&why));
+        }
         let several = stat.st_nlink > 1 && kind != FileType::Directory;
         let shared = several.then(|| Identity::from(stat));
         let difference = match fields_differ(member, kind, stat) {
-            Some(why) => Some(why),
-            None if member.kind == MemberKind::Symlink => target_differs(member, place)?,
-            None => None,
-        };
-        let difference = match difference {
             Some(why) => Some(why),
             None => self.attributes_differ(&member.xattrs, place, kind, Identity::from(stat))?,
         };
@@ -95,7 +93,32 @@ impl Check<'_> {
     }
 }
 
-/// What `stat` tells.
+/// What no other name of the file excuses: a hard link's member tells nothing of content.
+fn content_differs(
+    member: &Member,
+    kind: FileType,
+    place: &Place<'_>,
+    stat: &Stat,
+) -> rustix::io::Result<Option<String>> {
+    let linked = member.kind == MemberKind::HardLink;
+    if kind == FileType::RegularFile && !linked && u64::try_from(stat.st_size) != Ok(member.size) {
+        return Ok(Some(format!("it has {} bytes, in the tar {}", stat.st_size, member.size)));
+    }
+    let device = matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice);
+    if device && stat.st_rdev != rustix::fs::makedev(member.dev_major, member.dev_minor) {
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let (wanted_major, wanted_minor) = (member.dev_major, member.dev_minor);
+        return Ok(Some(format!(
+            "it is the device {major}:{minor}, in the tar {wanted_major}:{wanted_minor}"
+        )));
+    }
+    match member.kind {
+        MemberKind::Symlink => target_differs(member, place),
+        _ => Ok(None),
+    }
+}
+
+/// What the last of a file's names decides.
 fn fields_differ(member: &Member, kind: FileType, stat: &Stat) -> Option<String> {
     let (mode, wanted) = (stat.st_mode & 0o7777, member.mode & 0o7777);
     // A link's own mode means nothing.
@@ -106,19 +129,7 @@ fn fields_differ(member: &Member, kind: FileType, stat: &Stat) -> Option<String>
         let (uid, gid) = (stat.st_uid, stat.st_gid);
         return Some(format!("its owner is {uid}:{gid}, in the tar {}:{}", member.uid, member.gid));
     }
-    let linked = member.kind == MemberKind::HardLink;
-    if kind == FileType::RegularFile && !linked && u64::try_from(stat.st_size) != Ok(member.size) {
-        return Some(format!("it has {} bytes, in the tar {}", stat.st_size, member.size));
-    }
-    let device = matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice);
-    if device && stat.st_rdev != rustix::fs::makedev(member.dev_major, member.dev_minor) {
-        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        let (wanted_major, wanted_minor) = (member.dev_major, member.dev_minor);
-        return Some(format!(
-            "it is the device {major}:{minor}, in the tar {wanted_major}:{wanted_minor}"
-        ));
-    }
-    if linked && kind == FileType::Symlink {
+    if member.kind == MemberKind::HardLink && kind == FileType::Symlink {
         // One more name of a symbolic link leaves its times alone (UNP-16).
         return None;
     }

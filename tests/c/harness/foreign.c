@@ -246,6 +246,9 @@ struct publisher {
     const char *root;
     int sent;
     int asked;
+    /* What was sent last, and how often it was asked for since. */
+    char last[80];
+    int waited;
     int fails_with;
     uint32_t answer;
 };
@@ -264,20 +267,37 @@ static int32_t publish(void *userdata, const char *digest, int32_t fd, uint64_t 
     snprintf(folder_of, sizeof folder_of, "%s/r.example/layers/%s", publisher->root, digest + 7);
     RUN(-1, "mkdir", "-p", folder_of);
     RUN(fd, "tar", "-xzC", folder_of);
+    snprintf(publisher->last, sizeof publisher->last, "%s", digest);
+    publisher->waited = 0;
     return 0;
 }
 
 static int32_t published(void *userdata, const char *digest, uint32_t *publication) {
     struct publisher *publisher = userdata;
     CHECK(strlen(digest) == 71);
-    /* Not at the first question. */
-    *publication = publisher->asked++ % 2 == 0 ? ORLOP_PUBLICATION_UNDER_WAY : publisher->answer;
+    publisher->asked++;
+    if (strcmp(publisher->last, digest) != 0) {
+        *publication = ORLOP_PUBLICATION_UNKNOWN;
+    } else {
+        /* Not at the first question. */
+        *publication = publisher->waited++ == 0 ? ORLOP_PUBLICATION_UNDER_WAY : publisher->answer;
+    }
     return 0;
 }
 
 static int32_t asking_fails(void *userdata, const char *digest, uint32_t *publication) {
     (void)userdata, (void)digest, (void)publication;
     return ECONNREFUSED;
+}
+
+/* Knows nothing yet when it is asked first. */
+static int32_t published_later(void *userdata, const char *digest, uint32_t *publication) {
+    struct publisher *publisher = userdata;
+    if (publisher->asked == 0) {
+        publisher->asked++;
+        return EAGAIN;
+    }
+    return published(userdata, digest, publication);
 }
 
 void check_thin(void) {
@@ -319,7 +339,8 @@ void check_thin(void) {
     failure = NULL;
     publisher.fails_with = 0;
     publisher.answer = ORLOP_PUBLICATION_UNKNOWN;
-    FAILS(ORLOP_ERR_IO, orlop_make_thin(store, image, upload, how, NULL, &buf, &failure));
+    FAILS(ORLOP_ERR_IO, orlop_make_thin(store, image, upload, OPTIONS(orlop_make_thin_options, .pause_ms = 1, .limit_s = 1),
+                                        NULL, &buf, &failure));
     publisher.answer = 77;
     FAILS(ORLOP_ERR_INVALID_ARGUMENT, orlop_make_thin(store, image, upload, how, NULL, &buf, &failure));
     wrong = *upload;
@@ -333,11 +354,14 @@ void check_thin(void) {
     publisher = (struct publisher){.root = publisher.root, .answer = ORLOP_PUBLICATION_DONE};
     orlop_progress *progress = NULL;
     OK(orlop_progress_new(&progress, &failure));
-    OK(orlop_make_thin(store, image, upload, how, OPTIONS(orlop_operation, .progress = progress), &buf, &failure));
+    /* Without an answer the layer is sent, and asked for again. */
+    wrong = *upload;
+    wrong.status = published_later;
+    OK(orlop_make_thin(store, image, &wrong, how, OPTIONS(orlop_operation, .progress = progress), &buf, &failure));
     HAS(buf, "{\"id\":\"");
     HAS(buf, "\"names\":[\"localhost/thin:latest\"]}");
     orlop_buf_free(&buf);
-    CHECK(publisher.sent == 3 && publisher.asked == 6);
+    CHECK(publisher.sent == 3 && publisher.asked == 9);
     orlop_progress_state state = {.size = sizeof state};
     OK(orlop_progress_read(progress, &state, &failure));
     CHECK(state.items_started == 6 && state.items_finished == 6 && state.bytes_done == state.bytes_total);
