@@ -28,6 +28,7 @@ class Nothing:
 
     def facts(self):
         """All that is there, for comparing with what an undisturbed run leaves."""
+        return {}
 
     def sound(self, before, what):
         """What must hold at any time; `before`: the facts before the command."""
