@@ -695,7 +695,10 @@ typedef struct orlop_layer_upload {
     // descriptor is the library's, to be read until the function returns; it stands at the first byte. 0, or the errno of what went
     // wrong; nothing is published then.
     int32_t (*put)(void *userdata, const char *digest, int32_t fd, uint64_t bytes);
-    // Sets *publication to how far the layer with that digest is, one of ORLOP_PUBLICATION_*. 0, or the errno of what went wrong.
+    // Sets *publication to how far the layer with that digest is, one of ORLOP_PUBLICATION_*. 0, or the errno of what went wrong;
+    // EAGAIN if there is no answer now. Asked before the first `put`, too: a layer that is published, or about to be, is not sent. Where
+    // there is no answer, and where a layer is still unknown after it was sent, it is asked again for two minutes, with pauses of up to
+    // 15 seconds.
     int32_t (*status)(void *userdata, const char *digest, uint32_t *publication);
     // What the functions get.
     void *userdata;

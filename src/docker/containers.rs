@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::DataRoot;
-use super::directory::{Directory, MAX_JSON, damaged, is_id, missing};
+use super::directory::{Directory, MAX_JSON, damaged, is_id, missing, pass_over};
 use crate::{Digest, Result};
 
 /// A container of docker.
@@ -68,7 +68,7 @@ impl DataRoot {
         for id in dir.names()?.into_iter().filter(|name| is_id(name)) {
             match dir.at(&id).and_then(|dir| self.container_in(&dir, &id)) {
                 Ok(container) => containers.push(container),
-                Err(e) => tracing::warn!("a container of docker is passed over: {e}"),
+                Err(e) => pass_over("a container", e)?,
             }
         }
         Ok(containers)

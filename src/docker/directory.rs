@@ -198,6 +198,16 @@ pub(super) fn damaged(what: &str, why: impl Into<String>) -> Error {
         .hint("nothing was changed; docker itself may still be able to `docker save` it")
 }
 
+/// Leaves a damaged record out, which the log says. What the disk does not give just now may be whole, and without it the others would look
+/// as if nothing needed them.
+pub(super) fn pass_over(what: &str, e: Error) -> Result<()> {
+    if e.kind() == ErrorKind::Io {
+        return Err(e);
+    }
+    tracing::warn!("{what} of docker is passed over: {e}");
+    Ok(())
+}
+
 /// Whether `text` can name a layer's directory in `overlay2`: an id of docker's, or one of BuildKit's, which has 25 digits to the base of 36.
 pub(super) fn is_cache_id(text: &str) -> bool {
     is_id(text)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::DataRoot;
-use super::directory::{Directory, MAX_JSON, damaged, is_id};
+use super::directory::{Directory, MAX_JSON, damaged, is_id, pass_over};
 use crate::image::read_config;
 use crate::{Digest, Error, Result};
 
@@ -65,7 +65,7 @@ impl DataRoot {
                     image.names = names.get(&image.id).cloned().unwrap_or_default();
                     images.push(image);
                 }
-                Err(e) => tracing::warn!("an image of docker is passed over: {e}"),
+                Err(e) => pass_over("an image", e)?,
             }
         }
         Ok(images)

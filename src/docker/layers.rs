@@ -1,6 +1,6 @@
 //! Docker's layers: `layerdb`, and the directories of `overlay2`.
 
-use super::directory::{Directory, damaged, is_cache_id, is_id, missing};
+use super::directory::{Directory, damaged, is_cache_id, is_id, missing, pass_over};
 use super::{DataRoot, ImageRecord};
 use crate::{Digest, Error, ErrorKind, Result};
 
@@ -41,7 +41,7 @@ impl DataRoot {
         for hex in database.names()?.into_iter().filter(|name| is_id(name)) {
             match Digest::parse(format!("sha256:{hex}")).and_then(|id| read(&database, &id)) {
                 Ok((layer, _)) => layers.push(layer),
-                Err(e) => tracing::warn!("a layer of docker is passed over: {e}"),
+                Err(e) => pass_over("a layer", e)?,
             }
         }
         Ok(layers)
