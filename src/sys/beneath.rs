@@ -125,7 +125,7 @@ impl<'fd> Beneath<'fd> {
     }
 
     fn find_by_walk(&self, path: &[u8]) -> Result<Held> {
-        let mut at = self.root.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+        let mut at = rustix::io::fcntl_dupfd_cloexec(self.root, 0)?;
         let mut components = path.split(|b| *b == b'/').filter(|c| !c.is_empty()).peekable();
         while let Some(name) = components.next() {
             if name == b".." {

@@ -35,6 +35,7 @@ LATE = (
     ("^unmount", "", "", "what is unmounted stays so; the repeat puts the count right"),
     ("^applydiff", "", "", "a diff is applied in place, as in Go"),
     ("^gc", "", "", "what is collected before an error stays so; the repeat collects the rest"),
+    ("^migrate legacy", "", r"overlay\.legacy", "the store is migrated; a repeat takes away what is left of the old layout"),
     ("^migrate docker", "", "", "what has been taken over stays, and the repeat goes on from it"),
 )
 COPIED = "the image keeps its mapped copy, on which the repeat makes the container, as in Go"
@@ -240,7 +241,7 @@ class Sweep:
         lines = [line for line in text.strip().splitlines() if "level=warning" not in line]
         check(len(lines) == 1, f"not one line of error: {text!r}")
         check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
-        named = [self.stage.area.path, "standard output", " (id "] + [word for word in words[1:] if not word.startswith("-")]
+        named = [self.stage.area.path, "standard output", " (id ", "sha256:"] + [word for word in words[1:] if not word.startswith("-")]
         check(any(name in lines[0] for name in named) or re.search(r"\blayer [0-9a-f]{64}\b", lines[0]),
               f"names no object and no path: {text}")
 

@@ -237,8 +237,8 @@ impl Copy<'_> {
             }
             FileType::RegularFile => {
                 if helpers.needs_ends() {
-                    let from = walk.dir()?.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
-                    let to = to.fd.try_clone().map_err(|_| Errno::MFILE)?;
+                    let from = rustix::io::fcntl_dupfd_cloexec(walk.dir()?, 0)?;
+                    let to = rustix::io::fcntl_dupfd_cloexec(&to.fd, 0)?;
                     helpers.begin(Ends { from, to });
                 }
                 helpers.add(name, *stat);
