@@ -57,7 +57,8 @@ fn try_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<OneMount> {
     Ok(OneMount { from, to, _tree: tree })
 }
 
-fn path_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
+/// Where an open directory is now.
+pub(crate) fn path_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 

@@ -242,7 +242,7 @@ class Sweep:
         lines = [line for line in text.strip().splitlines() if "level=warning" not in line]
         check(len(lines) == 1, f"not one line of error: {text!r}")
         check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
-        named = [self.stage.area.path, "standard output", " (id ", "sha256:"] + [word for word in words[1:] if not word.startswith("-")]
+        named = [self.stage.area.path, "standard output", " (id "] + [word for word in words[1:] if not word.startswith("-")]
         check(any(name in lines[0] for name in named) or re.search(r"\blayer [0-9a-f]{64}\b", lines[0]),
               f"names no object and no path: {text}")
 

@@ -19,6 +19,7 @@ mod writers;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -27,6 +28,7 @@ use tar_split_rs::{Member, MemberKind};
 use super::names::{clean, last_part, show, split};
 use super::{UnpackOptions, Whiteouts};
 use crate::sys::beneath::Identity;
+use crate::sys::one_mount::path_of;
 use crate::{Error, ErrorKind, Result};
 pub(super) use attributes::{clamped, timespec};
 use content::Content;
@@ -96,8 +98,11 @@ impl<'a> Unpacker<'a> {
         writers: usize,
     ) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let own = rustix::fs::openat(root, ".", flags, Mode::empty())
-            .map_err(|e| failed("opening the directory to unpack into", b".", e))?;
+        let not_opened = |e| {
+            let path = path_of(root).unwrap_or_else(|_| ".".into());
+            failed("opening the directory to unpack into", path.as_os_str().as_bytes(), e)
+        };
+        let own = rustix::fs::openat(root, ".", flags, Mode::empty()).map_err(not_opened)?;
         let full = options.whiteouts == Whiteouts::Execute;
         // Full trees without maps keep what Go gives directories there: the process's own ids.
         let root_inside = match options.maps.is_empty() {
@@ -108,8 +113,7 @@ impl<'a> Unpacker<'a> {
         let implied = Implied { full, root: root_inside, forgiving };
         Ok(Self {
             options,
-            parents: Parents::new(root, implied)
-                .map_err(|e| failed("opening the directory to unpack into", b".", e))?,
+            parents: Parents::new(root, implied).map_err(not_opened)?,
             root: own,
             directories: Directories::default(),
             made: Made::default(),

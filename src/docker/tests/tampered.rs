@@ -42,6 +42,12 @@ pub(super) fn rich() -> Vec<u8> {
     add("attributes", EntryType::Regular, 0o755, "", "x");
     add("link", EntryType::Symlink, 0o777, "dir/file", "");
     add("hard", EntryType::Link, 0o644, "dir/file", "");
+    add("hollow", EntryType::Regular, 0o644, "", "");
+    add("hollow-too", EntryType::Link, 0o644, "hollow", "");
+    add("jump", EntryType::Symlink, 0o777, "dir/file", "");
+    add("jump-too", EntryType::Link, 0o777, "jump", "");
+    add("zero", EntryType::Char, 0o666, "", "");
+    add("zero-too", EntryType::Link, 0o666, "zero", "");
     add("null", EntryType::Char, 0o666, "", "");
     add("pipe", EntryType::Fifo, 0o600, "", "");
     add("implied/parents/file", EntryType::Regular, 0o600, "", "y");
@@ -126,6 +132,33 @@ fn modes_and_owners() {
     });
     found("another owner of what no member names", "its owner is 1000:0", |at| {
         chown(at.join("implied/parents"), Some(1000), None).unwrap();
+    });
+}
+
+/// The member of a further name tells nothing of what the file holds or leads to.
+#[test]
+fn what_several_names_share() {
+    if !needs_root() {
+        return;
+    }
+    let both = |at: &Path, name: &str, make: &dyn Fn(&Path)| {
+        let (one, two) = (at.join(name), at.join(format!("{name}-too")));
+        std::fs::remove_file(&two).unwrap();
+        replace(one.clone(), |path| make(path));
+        std::fs::hard_link(one, two).unwrap();
+    };
+    found("content of an empty file", "it has 4 bytes, in the tar 0", |at| {
+        std::fs::write(at.join("hollow-too"), "evil").unwrap();
+        set_time(&at.join("hollow"), 1_600_000_000);
+    });
+    found("another target", "elsewhere", |at| {
+        both(at, "jump", &|path| symlink("elsewhere", path).unwrap());
+    });
+    found("another device", "it is the device 1:5, in the tar 1:3", |at| {
+        both(at, "zero", &|path| {
+            node(path.to_path_buf(), FileType::CharacterDevice, 1, 5);
+            set_mode(path.to_path_buf(), 0o666);
+        });
     });
 }
 
