@@ -13,7 +13,5 @@ mod mistakes;
 mod normal;
 mod output;
 mod sandbox;
-#[cfg(feature = "thin")]
-mod thin;
 mod unfit;
 mod usage;

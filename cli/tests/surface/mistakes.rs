@@ -1,7 +1,6 @@
 //! The likely mistakes: each is told in one line that names the object and says what to do about it.
 
-use crate::images::docker_archive;
-use crate::sandbox::{ORLOP, Sandbox, tar};
+use crate::sandbox::{ORLOP, Sandbox, docker_archive, tar};
 
 fn with_image() -> Sandbox {
     let sandbox = Sandbox::vfs();

@@ -176,3 +176,22 @@ pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     stream.resize(stream.len() + 1024, 0);
     stream
 }
+
+/// A docker archive with one image of one layer, named `first:1`.
+pub fn docker_archive(sandbox: &Sandbox) -> String {
+    let layer = tar(&[("etc/", b""), ("etc/motd", b"hello")]);
+    let record = sandbox.ok_with("import-layer -j -i measured", &layer);
+    let digest = record.split("\"diff-digest\":\"").nth(1).and_then(|rest| rest.get(..71)).unwrap();
+    sandbox.ok("delete-layer measured");
+    let config = format!(
+        "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{}},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"{digest}\"]}}}}"
+    );
+    let manifest =
+        "[{\"Config\":\"config.json\",\"RepoTags\":[\"first:1\"],\"Layers\":[\"layer.tar\"]}]";
+    let archive = tar(&[
+        ("config.json", config.as_bytes()),
+        ("layer.tar", &layer),
+        ("manifest.json", manifest.as_bytes()),
+    ]);
+    sandbox.file("first.tar", &archive)
+}

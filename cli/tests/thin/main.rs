@@ -1,9 +1,15 @@
 //! `thin make`, and thin images from the archive to the mounted container (`overlay-driver.md` 18), with a real server of the S3 protocol
 //! and a stand-in for the client of CernVM-FS that really mounts.
 
+// The helpers around the tests fail as the tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[allow(dead_code, reason = "the tests of orlop-s3 use more of it")]
 #[path = "../../../s3/tests/upload/relay.rs"]
 mod relay;
+#[allow(dead_code, reason = "the tests of the surface use more of it")]
+#[path = "../surface/sandbox.rs"]
+mod sandbox;
 #[path = "../../../s3/tests/upload/server.rs"]
 mod server;
 
@@ -13,8 +19,7 @@ use std::process::Command;
 
 use self::relay::{Relay, Turn};
 use self::server::Server;
-use crate::images::docker_archive;
-use crate::sandbox::{ORLOP, Sandbox};
+use crate::sandbox::{ORLOP, Sandbox, docker_archive};
 
 const REPOSITORY: &str = "r.cern.ch";
 
