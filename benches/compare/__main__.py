@@ -3,7 +3,8 @@
 Prints the medians of wall clock and processor time and the ratios orlop / Go beside their targets, a mark where one is
 missed; "floor" is the time of a C program that makes only the unavoidable system calls (benches/floor). Stores and data are
 on a tmpfs where there is one, so that the figures are those of the programs, not of a disk; with --disk the stores are on
-a disk, and each line is measured twice: with sync = none, and with sync = filesystem for both and a flush by the floor.
+a disk, and each line is measured twice: with sync = none, and with sync = filesystem for both and a flush by the floor;
+what is measured in one process only with the latter.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def parse():
                       help="fewer files and rounds")
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny",
                       help="hardly any: tests that everything runs, the figures mean nothing")
-    parser.add_argument("--disk", action="store_true", help="stores on disk, with both sync settings; only the table")
+    parser.add_argument("--disk", action="store_true", help="stores on disk, with both sync settings")
     parser.add_argument("--check", action="store_true", help="fail when a target is missed")
     parser.add_argument("--only", default="", metavar="TEXT", help="only lines that contain this")
     parser.add_argument("--dir", help="where the stores are (default: /dev/shm, with --disk /var/tmp)")
@@ -97,11 +98,11 @@ def main():
             if options.disk:
                 synced = dataclasses.replace(row, label=row.label + ", synced")
                 report.row(synced, measure.in_turns(row, options, stores, "filesystem"))
+        report.heading("In one process, per operation" + (", synced" if options.disk else ""))
+        for row in rows.in_process(options, folder):
+            if wanted(row.label):
+                report.row(row, measure.in_turns(row, options, stores, "filesystem" if options.disk else "none"))
         if not options.disk:
-            report.heading("In one process, per operation")
-            for row in rows.in_process(options, folder):
-                if wanted(row.label):
-                    report.row(row, measure.in_turns(row, options, stores, "none"))
             memory.measure(options, report, stores, wanted)
             latency.measure(options, report, stores, rows.busy_layout(options, folder), wanted)
     finally:
