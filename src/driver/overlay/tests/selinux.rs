@@ -73,6 +73,30 @@ fn every_way_to_mount_gives_the_label_to_all_files() {
 
 #[test]
 #[ignore = "needs an enforced SELinux policy: tests/vm/run"]
+fn a_label_too_long_for_a_parameter_is_given_all_the_same() {
+    // GET-21, GET-24
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    deep(&*driver, 50);
+    // The kernel tells the categories once each.
+    let long = format!("{LABEL}{}", ",c1,c2".repeat(50));
+    assert!(long.len() > 255);
+    for options in [&[][..], &["ro"]] {
+        for layer in [hex(1), hex(50)] {
+            let merged = driver.get(&layer, &labelled(&long, options)).unwrap();
+            is_labelled(&merged, "deepest", LABEL);
+            driver.put(&layer).unwrap();
+        }
+    }
+    if kernel_before(6, 7) {
+        return;
+    }
+    let e = driver.mount_detached(&hex(1), &labelled(&long, &["ro"])).unwrap_err();
+    assert!(e.to_string().contains("takes one of 255"), "{e}");
+}
+
+#[test]
+#[ignore = "needs an enforced SELinux policy: tests/vm/run"]
 fn mounts_elsewhere_and_with_mapped_owners_are_labelled_too() {
     // GET-21, GET-33
     let store = TestStore::new();
