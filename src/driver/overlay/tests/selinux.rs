@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::mounts::{deep, hex};
 use super::shifting::mapped;
-use crate::driver::tests::{TestStore, chain, id, mounted_at, super_options, words};
+use crate::driver::tests::{TestStore, chain, id, label_of, mounted_at, super_options, words};
 use crate::driver::{ApplyOptions, DiffOptions, Driver, MountOptions};
 use crate::sys::mount::{attach, detach, kernel_before};
 use crate::sys::refused::{self, Call};
@@ -18,13 +18,6 @@ const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
 
 fn labelled(label: &str, options: &[&str]) -> MountOptions {
     MountOptions { mount_label: label.to_owned(), ..words(options) }
-}
-
-/// The label that the kernel says a file has.
-fn label_of(path: impl AsRef<Path>) -> String {
-    let mut room = [0; 256];
-    let length = rustix::fs::lgetxattr(path.as_ref(), "security.selinux", &mut room[..]).unwrap();
-    String::from_utf8(room[..length].to_vec()).unwrap().trim_end_matches('\0').to_owned()
 }
 
 /// That a mount has the label, all that is in it and in the mount table.
