@@ -89,9 +89,9 @@ fn transfer(number: u32) -> Result<Transfer> {
 ///
 /// The report is {"images": [{"id", "names" (in the store), "names-left-out" (those that another image of the store has), "container"
 /// (the name of the one that the image was made of), "layers": [{"id", "diff-digest", "outcome" ("present", "planned", "moved",
-/// "reflinked" or "copied"), "bytes"}], "moved", "kept" (why docker keeps it, where it was to be moved), "error"}], "finished" ({"images", "layers"}: which images, and how many layers, an
-/// earlier move had begun to delete from docker and this one has), "unfinished" (what
-/// went wrong when docker was to forget the images)}; what does not apply is left out.
+/// "reflinked" or "copied"), "bytes"}], "moved", "kept" (why docker keeps it, where it was to be moved), "error"}], "finished"
+/// ({"images", "layers"}: which images, and how many layers, an earlier move had begun to delete from docker and this one has),
+/// "unfinished" (what went wrong when docker was to forget the images)}; what does not apply is left out.
 ///
 /// Layers that are there are not made again, so that a second call goes on where one that has ended early stopped. Docker may run,
 /// unless images are to be moved; it must not delete them meanwhile. The progress has one item for each layer.

@@ -1,5 +1,6 @@
 //! Threads that are the stages of a pipeline, and end with the call.
 
+use std::io;
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::sys::threads;
@@ -10,8 +11,14 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     stage: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>> {
-    threads::spawn_scoped(s, name, stage)
-        .map_err(|e| Error::new(ErrorKind::Io, "starting a thread").caused_by(e))
+    threads::spawn_scoped(s, name, stage).map_err(not_started)
+}
+
+/// The system gives no more threads.
+pub(super) fn not_started(e: io::Error) -> Error {
+    Error::new(ErrorKind::Io, "starting a thread")
+        .hint("raise the limit of processes (`ulimit -u`, or `pids.max` of the control group), or end some")
+        .caused_by(e)
 }
 
 /// What the stage returned; no panic goes further than here.

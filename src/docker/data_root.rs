@@ -29,8 +29,8 @@ impl DataRoot {
     /// Opens the data root at `path`. Nothing is changed, and no daemon needs to run.
     ///
     /// # Errors
-    /// [`ErrorKind::NotSupported`] for one without layers of `overlay2`, or one of a daemon that remaps users; [`ErrorKind::Corrupt`] for links
-    /// and other things in the place of directories.
+    /// [`ErrorKind::NotSupported`] for one without layers of `overlay2`, or one of a daemon that remaps users;
+    /// [`ErrorKind::Corrupt`] for links and other things in the place of directories.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let path = path.canonicalize().map_err(|e| {

@@ -157,6 +157,13 @@ pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
     path.as_ref().symlink_metadata().unwrap().mode() & 0o7777
 }
 
+/// The label that the kernel says a file has.
+pub(super) fn label_of(path: impl AsRef<Path>) -> String {
+    let mut room = [0; 256];
+    let length = rustix::fs::lgetxattr(path.as_ref(), "security.selinux", &mut room[..]).unwrap();
+    String::from_utf8(room[..length].to_vec()).unwrap().trim_end_matches('\0').to_owned()
+}
+
 /// Every path below `root`, in the way a reader of the tree sees it: kind, mode, owner, link target, content.
 pub(super) fn snapshot(root: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;

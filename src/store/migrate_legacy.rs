@@ -21,6 +21,9 @@ use crate::sys::lock::{LockAccess, LockFile};
 use crate::sys::regular;
 use crate::{Error, ErrorKind, LayerId, Result};
 
+const DAMAGED: &str =
+    "nothing was changed; if the layer is known to be damaged, migrate without verification";
+
 /// How a legacy store is migrated.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LegacyMigration {
@@ -172,13 +175,18 @@ fn verify(
         archive::reassemble(&mut BufReader::new(file), &*driver.file_source(id)?, &mut sink)
             .and_then(|_| match sink.out.0.finish().0 {
                 found if !known || found.as_str() == layer.diff_digest => Ok(()),
-                found => Err(Error::new(ErrorKind::DigestMismatch, "comparing the digest of its tar")
-                    .detail(format!("it is {found}, not {}", layer.diff_digest))),
+                found => {
+                    Err(Error::new(ErrorKind::DigestMismatch, "comparing the digest of its tar")
+                        .detail(format!("it is {found}, not {}", layer.diff_digest)))
+                }
             })
             .map_err(|e| {
-                e.context(format!("verifying layer {id}")).id(id.as_str()).hint(
-                    "nothing was changed; if the layer is known to be damaged, migrate without verification",
-                )
+                let e = e.context(format!("verifying layer {id}")).id(id.as_str());
+                // What has advice of its own is not the layer's fault.
+                match e.advice() {
+                    Some(_) => e,
+                    None => e.hint(DAMAGED),
+                }
             })?;
         verified += 1;
     }

@@ -8,6 +8,9 @@ use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+#[cfg(test)]
+use super::refused::{self, Call};
+
 /// Starts a thread of that name, which begins with `orlop-` and has at most 15 bytes (the kernel cuts it there), with all signals
 /// blocked.
 ///
@@ -17,6 +20,8 @@ pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
+    #[cfg(test)]
+    refused::check(Call::Clone)?;
     with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(work))
 }
 
@@ -29,6 +34,8 @@ pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    #[cfg(test)]
+    refused::check(Call::Clone)?;
     with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn_scoped(scope, work))
 }
 

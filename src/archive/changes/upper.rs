@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
 use super::noted::{noted, noted_of};
@@ -53,23 +53,104 @@ fn kind_of(walk: &MergedWalk<'_>, item: &Item, override_stat: bool) -> Result<Op
     if !may_be_same_directory(&below, &item.stat) {
         return Ok(Some(ChangeKind::Modify));
     }
-    let modes = || -> rustix::io::Result<_> {
-        if !override_stat {
-            return Ok((below.st_mode, item.stat.st_mode));
-        }
-        let above = noted(walk.dir()?, &item.name, item.stat)?;
-        Ok((noted_of(fd.as_fd(), *below)?.st_mode, above.st_mode))
-    };
-    let (below, above) = match modes() {
-        // It has vanished meanwhile.
-        Err(Errno::NOENT) => return Ok(None),
-        read => read.map_err(|e| failed(walk.path(), e))?,
+    let (below, above) = if override_stat {
+        let above = match noted_in_upper(walk, item) {
+            Ok(above) => above,
+            Err(Errno::NOENT) if is_gone(walk, item) => return Ok(None),
+            Err(e) => return Err(failed(walk.path(), e)),
+        };
+        // The layers below are those of images, where nothing vanishes by itself.
+        let below = noted_of(fd.as_fd(), *below).map_err(|e| {
+            failed(walk.path(), e).detail("what a layer below has there cannot be looked at")
+        })?;
+        (below.st_mode, above.st_mode)
+    } else {
+        (below.st_mode, item.stat.st_mode)
     };
     Ok((below != above).then_some(ChangeKind::Modify))
+}
+
+fn noted_in_upper(walk: &MergedWalk<'_>, item: &Item) -> rustix::io::Result<Stat> {
+    noted(walk.dir()?, &item.name, item.stat)
+}
+
+/// Whether the present entry has vanished since it was listed, as what a running container deletes.
+fn is_gone(walk: &MergedWalk<'_>, item: &Item) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let found = walk.dir().and_then(|dir| rustix::fs::statat(dir, item.name.as_slice(), flags));
+    found.is_err_and(|e| e == Errno::NOENT)
 }
 
 /// Whether nothing but the modes can tell the two from the same directory.
 fn may_be_same_directory(below: &Stat, above: &Stat) -> bool {
     let is_dir = |s: &Stat| FileType::from_raw_mode(s.st_mode) == FileType::Directory;
     is_dir(below) && is_dir(above) && below.st_size == above.st_size && same_time(below, above)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::archive::override_stat::KEY;
+    use crate::archive::tests::open_dir;
+
+    /// The kind of `etc`, which both layers have, if `meanwhile` comes between the look at its name and that at its notes. On a thread
+    /// of its own.
+    fn kind_after(meanwhile: impl FnOnce(&Path) + Send) -> Result<Option<ChangeKind>> {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let work = || {
+            for layer in ["lower", "upper"] {
+                let etc = dir.path().join(layer).join("etc");
+                fs::create_dir_all(&etc).unwrap();
+                File::open(&etc).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            }
+            let [lower, own] = ["lower", "upper"].map(|layer| open_dir(&dir.path().join(layer)));
+            let lowers = [lower.as_fd()];
+            let upper = Upper { own: own.as_fd(), lowers: &lowers, prefix: "trusted.overlay." };
+            let mut walk = MergedWalk::new(&upper).unwrap();
+            let item = walk.next().unwrap().unwrap();
+            meanwhile(dir.path());
+            kind_of(&walk, &item, true)
+        };
+        std::thread::scope(|s| s.spawn(work).join().unwrap())
+    }
+
+    #[test]
+    fn what_vanishes_from_the_upper_is_no_change() {
+        // FMK-4
+        assert_eq!(kind_after(|_| {}).unwrap(), None);
+        let chmod = |dir: &Path| {
+            let note = b"0:0:700:dir";
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(dir.join("upper/etc"), KEY, note, flags).unwrap();
+        };
+        assert_eq!(kind_after(chmod).unwrap(), Some(ChangeKind::Modify));
+        let remove = |dir: &Path| fs::remove_dir(dir.join("upper/etc")).unwrap();
+        assert_eq!(kind_after(remove).unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_in_a_layer_below_is_an_error() {
+        // FMK-4
+        if !rustix::process::geteuid().is_root() {
+            return println!("skipped: only root can hide /proc");
+        }
+        let without_proc = |_: &Path| {
+            // Of this thread, and gone with it.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change("/", private).unwrap();
+            let none = None::<&std::ffi::CStr>;
+            mount("none", "/proc", "tmpfs", MountFlags::empty(), none).unwrap();
+        };
+        let e = kind_after(without_proc).unwrap_err();
+        assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(libc::ENOENT)), "{e}");
+        assert!(e.to_string().contains("comparing \"etc\""), "{e}");
+    }
 }

@@ -1,15 +1,17 @@
 //! What directories get only at the end: their times, and modes that would lock the unpacker out (UNP-18).
 
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 
 use super::failed;
 use super::parents::Parents;
-use crate::Result;
 use crate::archive::names::split;
 use crate::sys::beneath::Identity;
+use crate::sys::one_mount::path_of;
+use crate::{Error, Result};
 
 struct Pending {
     /// Bytes that the path shares with the one before it.
@@ -52,11 +54,21 @@ impl Directories {
             match set(&path, &item, parents, root) {
                 // Replaced or removed by a later member.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(e) => return Err(failed("setting the times of", &path, e)),
+                Err(e) => return Err(unset(&path, root, e)),
             }
         }
         Ok(())
     }
+}
+
+/// The root has no path below itself, and is named by where it is.
+fn unset(path: &[u8], root: BorrowedFd<'_>, e: Errno) -> Error {
+    let action = "setting the times of";
+    if !path.is_empty() {
+        return failed(action, path, e);
+    }
+    let place = path_of(root).unwrap_or_else(|_| ".".into());
+    failed(action, place.as_os_str().as_bytes(), e)
 }
 
 fn set(
@@ -86,4 +98,29 @@ fn set(
         rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{Timespec, UTIME_NOW};
+
+    use super::super::parents::Implied;
+    use super::*;
+
+    #[test]
+    fn a_directory_whose_times_cannot_be_set_is_named() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        // Of such a descriptor no times can be set.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap();
+        let mut directories = Directories::default();
+        directories.push(b"", times, None);
+        let mut parents = Parents::new(root.as_fd(), Implied::default()).unwrap();
+        let e = directories.finish(&mut parents, root.as_fd()).unwrap_err().to_string();
+        assert!(e.contains(&format!("setting the times of {:?}", dir.path())), "{e}");
+    }
 }

@@ -14,6 +14,7 @@ use super::attributes::{self, Owner, Present, Wanted};
 use super::content::{self, Content};
 use super::descriptors::Descriptors;
 use crate::archive::pool::{Pool, processors};
+use crate::archive::stage::not_started;
 use crate::{Error, ErrorKind, Result};
 
 /// Larger files, attributes included, are written while they are read.
@@ -92,8 +93,7 @@ impl Writers {
             let result = batch.write(&own);
             (batch, result)
         };
-        let pool = Pool::start("orlop-write", threads, work)
-            .map_err(|e| Error::new(ErrorKind::Io, "starting a thread").caused_by(e))?;
+        let pool = Pool::start("orlop-write", threads, work).map_err(not_started)?;
         Ok(Self {
             pool,
             options: options.clone(),

@@ -4,24 +4,28 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::sys::mount::FSCONFIG_STRING_MAX;
-use crate::{Error, ErrorKind, Result};
+use crate::sys::mount::{FSCONFIG_STRING_MAX, kernel_before};
+use crate::{Error, ErrorKind};
 
 /// Where the kernel's policy is asked and configured.
 const SELINUX: &str = "/sys/fs/selinux";
 
-/// Refuses a label that a mount by parts cannot be given: the kernel would not say what is wrong with it.
-pub(super) fn check_length(label: &str, target: &Path) -> Result<()> {
-    if label.len() <= FSCONFIG_STRING_MAX {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::InvalidArgument, format!("mounting {target:?}"))
+/// The refusal of a label for a mount that takes one of `most` bytes.
+pub(super) fn too_long(label: &str, target: &Path, most: usize) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("mounting {target:?}"))
         .path(target)
         .detail(format!(
-            "the SELinux label has {} bytes, and the kernel takes {FSCONFIG_STRING_MAX} where a mount has more than a page of options, or no place in the tree",
+            "the SELinux label has {} bytes, and this mount takes one of {most}",
             label.len()
         ))
-        .hint("ranges of categories (c0.c9) are shorter than lists of them"))
+        .hint("ranges of categories (c0.c9) are shorter than lists of them")
+}
+
+/// As [`too_long`], if it is the label for which a page of options has no room: without it, `room` bytes are left.
+pub(super) fn refuse_longer(label: &str, target: &Path, room: usize) -> Option<Error> {
+    // What parameters carry needs no room.
+    let most = if kernel_before(6, 7) { room } else { room.max(FSCONFIG_STRING_MAX) };
+    (most > 0 && label.len() > most).then(|| too_long(label, target, most))
 }
 
 /// What to do about a mount with this label that failed so; `None` if the label is not to blame.
@@ -64,5 +68,18 @@ mod tests {
         let told = of(libc::EINVAL).unwrap();
         assert!(told.contains("SELinux") && told.contains("a:b:c:s0"), "{told}");
         assert_eq!((of(libc::ENOENT), of(libc::E2BIG)), (None, None));
+    }
+
+    #[test]
+    fn a_label_is_blamed_where_a_shorter_one_could_be_carried() {
+        // GET-24
+        let refused = |length: usize, room| {
+            refuse_longer(&"l".repeat(length), Path::new("/m"), room).map(|e| e.to_string())
+        };
+        let told = refused(400, 300).unwrap();
+        assert!(told.contains("400 bytes") && told.contains("one of 300"), "{told}");
+        let with_parameters = refused(256, 0);
+        assert_eq!(with_parameters.is_none(), kernel_before(6, 7), "{with_parameters:?}");
+        assert_eq!((refused(255, 0), refused(0, 0)), (None, None), "the layers alone are too many");
     }
 }

@@ -10,6 +10,7 @@ mod dialect;
 mod diff;
 mod dump;
 mod dump_tar;
+mod escape;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::escape::{escape, needs_escape};
 use super::label;
 use super::layout::{MAX_LOWERS, open_dir};
 use super::words::{self, Words};
@@ -73,10 +74,12 @@ impl Plan {
         };
         match by_parts {
             // Kernels before 6.7 do not know lowerdir+, those before 5.2 no fsopen at all.
-            Err(Refusal::NoParts(_)) if self.data(&words.data).len() < page => {
+            Err(Refusal::NoParts(_) | Refusal::LongLabel)
+                if self.data(&words.data).len() < page =>
+            {
                 self.mount_by_string(&words)
             }
-            Err(Refusal::NoParts(_)) => self.mount_by_numbers(&words),
+            Err(Refusal::NoParts(_) | Refusal::LongLabel) => self.mount_by_numbers(&words),
             Err(Refusal::Kernel(e, said)) => Err(self.refused(e, said)),
             Err(Refusal::Other(e)) => Err(e),
             Ok(()) => Ok(()),
@@ -86,7 +89,8 @@ impl Plan {
     /// Makes the mount, without a place in the tree.
     ///
     /// # Errors
-    /// As for [`Plan::mount`]; [`ErrorKind::NotSupported`] before Linux 6.7.
+    /// As for [`Plan::mount`]; [`ErrorKind::NotSupported`] before Linux 6.7; [`ErrorKind::InvalidArgument`] for a label that no
+    /// parameter carries.
     pub(super) fn mount_detached(&self) -> Result<OwnedFd> {
         let words = self.check()?;
         // The right to mount may be missing as well, and that is nothing that another kernel gives.
@@ -101,6 +105,7 @@ impl Plan {
                     .caused_by(e)
             }
             Refusal::NoParts(e) => self.refused(e, None),
+            Refusal::LongLabel => label::too_long(&self.label, &self.target, FSCONFIG_STRING_MAX),
             Refusal::Kernel(e, said) => self.refused(e, said),
             Refusal::Other(e) => e,
         })
@@ -162,6 +167,10 @@ impl Plan {
             data = self.labelled(self.joined(number, &words.data));
         }
         if data.len() >= page {
+            let room = page.saturating_sub(1 + data.len() - self.label.len());
+            if let Some(e) = label::refuse_longer(&self.label, &self.target, room) {
+                return Err(e);
+            }
             let full = io::Error::from_raw_os_error(libc::E2BIG);
             return Err(self
                 .refused(full, None)
@@ -225,7 +234,6 @@ impl Plan {
     }
 
     fn create_by_parts(&self, words: &Words) -> Result<OwnedFd, Refusal> {
-        label::check_length(&self.label, &self.target).map_err(Refusal::Other)?;
         let outcome = in_directory(&self.home, || -> Result<OwnedFd, Refusal> {
             let overlay = NewOverlay::begin().map_err(|e| match e.raw_os_error() {
                 Some(libc::ENOSYS | libc::EPERM) => Refusal::NoParts(e),
@@ -293,6 +301,10 @@ impl Plan {
             words::configure(overlay, word).map_err(kernel)?;
         }
         if !self.label.is_empty() {
+            // The kernel would not say what is wrong with it; one that gathers has no way for any label.
+            if self.label.len() > FSCONFIG_STRING_MAX && !gathered {
+                return Err(Refusal::LongLabel);
+            }
             overlay.string("context", self.label.as_bytes()).map_err(kernel)?;
         }
         Ok(())
@@ -324,6 +336,8 @@ impl Plan {
 enum Refusal {
     /// The kernel lacks the interface.
     NoParts(io::Error),
+    /// The label is longer than a parameter can be.
+    LongLabel,
     /// The kernel refuses this mount.
     Kernel(io::Error, Option<String>),
     /// Something else.
@@ -350,21 +364,6 @@ fn layer(overlay: &NewOverlay, key: &str, path: &Path, writable: bool) -> io::Re
 /// Whether a name is short enough for a parameter.
 fn fits(name: &Path) -> bool {
     name.as_os_str().len() <= FSCONFIG_STRING_MAX
-}
-
-/// Whether a path holds what separates paths and words in an option string.
-pub(super) fn needs_escape(path: &Path) -> bool {
-    path.as_os_str().as_bytes().iter().any(|b| matches!(b, b',' | b':' | b'\\'))
-}
-
-/// Writes a path as the option string has it: the separators and the backslash behind a backslash.
-fn escape(path: &Path, out: &mut Vec<u8>) {
-    for &byte in path.as_os_str().as_bytes() {
-        if matches!(byte, b',' | b':' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
 }
 
 #[cfg(test)]
@@ -404,14 +403,6 @@ mod tests {
             String::from_utf8(plan.data(&[])).unwrap(),
             "lowerdir=/g/overlay/2/diff:/g/overlay/1/diff,context=\"system_u:object_r:container_file_t:s0:c1,c2\""
         );
-    }
-
-    #[test]
-    fn separators_are_escaped() {
-        // DEF-10
-        let mut out = Vec::new();
-        escape(Path::new("/a,b:c\\d e"), &mut out);
-        assert_eq!(out, b"/a\\,b\\:c\\\\d e");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::Overlay;
+use super::escape::needs_escape;
 use super::layout;
-use super::mount::{Lower, Plan, needs_escape};
+use super::mount::{Lower, Plan};
 use super::words::Words;
 use crate::config::Environment;
 use crate::sys::mount::{is_overlay_mount, sync_mount};

@@ -1,5 +1,6 @@
 //! The vfs driver: each layer is a whole tree, copied from its parent's (`store-format.md` 13). No mounts, so no privileges.
 
+mod label;
 #[cfg(test)]
 mod tests;
 
@@ -136,10 +137,13 @@ impl Vfs {
             tracing::warn!(path = ?dir, "the directory of a new layer exists; removing it first");
             remove_tree(&dir)?;
         }
-        let filled = make_dir(&dir, look).and_then(|root| match parent {
-            None => Ok(()),
-            Some(parent) => {
-                archive::copy_tree(open_dir(&self.locate(parent)?)?.as_fd(), root.as_fd())
+        let filled = make_dir(&dir, look).and_then(|root| {
+            label::give(root.as_fd(), &dir);
+            match parent {
+                None => Ok(()),
+                Some(parent) => {
+                    archive::copy_tree(open_dir(&self.locate(parent)?)?.as_fd(), root.as_fd())
+                }
             }
         });
         filled.inspect_err(|_| {
@@ -387,6 +391,7 @@ impl Vfs {
         let temp_root = self.home_for(false).join(TEMP_DIRS);
         let unpack = self.unpack_options(options);
         let staging = TempStaging::new(&self.home, &temp_root, look, unpack)?;
+        label::give(staging.root(), &temp_root);
         if let Some(source) = source {
             archive::copy_tree(source, staging.root())?;
             if options.parent_maps != options.maps {

@@ -1,9 +1,14 @@
 //! A store of 2016 that others work on stays what it is.
 
+use std::fs;
+
+use rustix::io::Errno;
+
 use super::*;
 use crate::ErrorKind;
 use crate::driver::legacy::tests::store::{Layer, turn_back};
 use crate::sys::lock::{LockAccess, LockFile};
+use crate::sys::refused::{self, Call};
 
 #[test]
 fn while_another_holds_a_lock_nothing_is_migrated() {
@@ -33,6 +38,20 @@ fn while_another_holds_a_lock_nothing_is_migrated() {
         assert!(graph.join("overlay").join(&next).join("root/a").exists(), "{lock:?}");
         drop(held);
     }
+    // A layer is not damaged because there are no more threads; what fails so leaves the store as it was.
+    let e = refused::with(&[(Call::Clone, Errno::AGAIN)], || {
+        store.migrate_legacy(LegacyMigration::default()).unwrap_err()
+    });
+    let told = format!("{e} {:?}", e.advice());
+    assert!(told.contains(&*base) && told.contains("ulimit -u"), "{told}");
+    assert!(!told.contains("verification"), "{told}");
+    assert!(graph.join("overlay").join(&next).join("root/a").exists());
+    let damaged = graph.join("overlay").join(&base).join("root/b");
+    fs::write(&damaged, "3").unwrap();
+    let e = store.migrate_legacy(LegacyMigration::default()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::DigestMismatch);
+    assert!(e.advice().is_some_and(|advice| advice.contains("without verification")), "{e}");
+    fs::write(&damaged, "2").unwrap();
     let done = store.migrate_legacy(LegacyMigration::default()).unwrap();
     assert_eq!((done.images, done.verified, done.files), (2, 2, 3));
     // The digests are those of the records, and so are the files.

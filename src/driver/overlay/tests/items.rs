@@ -4,13 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::driver::tests::{TestStore, chain, change_list, id, super_options, tar_of, words};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
-use crate::sys::mount::{is_overlay_mount, kernel_before};
-use crate::{ErrorKind, LayerId};
+use crate::sys::mount::{is_overlay_mount, kernel_before, page_size};
+use crate::sys::refused::{self, Call};
+use crate::{Error, ErrorKind, LayerId};
 
 fn plain() -> MountOptions {
     MountOptions::default()
@@ -190,7 +192,7 @@ fn content_that_another_program_deleted_becomes_no_layer() {
 #[test]
 fn a_page_of_options_is_too_long_for_a_string() {
     // GET-24: one byte less is not
-    let page = crate::sys::mount::page_size();
+    let page = page_size();
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     let home = store.home("").to_str().unwrap().len();
@@ -218,8 +220,8 @@ fn a_page_of_options_is_too_long_for_a_string() {
 }
 
 #[test]
-fn a_long_label_is_refused_where_the_kernel_could_not_say_why() {
-    // GET-21, GET-24
+fn a_long_label_goes_the_way_that_takes_it_or_is_refused_by_its_length() {
+    // GET-21, GET-24; that such a label is given: `selinux`
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     let mut chain: Vec<LayerId> = Vec::new();
@@ -230,21 +232,36 @@ fn a_long_label_is_refused_where_the_kernel_could_not_say_why() {
     }
     let (bottom, top) = (chain.first().unwrap(), chain.last().unwrap());
     let labelled = |length| MountOptions { mount_label: "l".repeat(length), ..plain() };
-    // No kernel knows this label; where all options fit into a page, its length is not what is wrong.
-    let refused = |layer: &LayerId, length| driver.get(layer, &labelled(length)).unwrap_err();
-    let e = refused(top, 256);
-    // Older kernels get the layers by numbers, in a page.
-    assert_eq!(e.to_string().contains("has 256 bytes"), !kernel_before(6, 7), "{e}");
-    for (layer, length) in [(top, 255), (bottom, 256)] {
-        let e = refused(layer, length);
-        assert!(!e.to_string().contains(" bytes"), "{e}");
+    let is_by_length = |e: &Error, length: usize| {
+        let told = e.to_string();
+        assert_eq!(told.contains("label has"), e.kind() == ErrorKind::InvalidArgument, "{told}");
+        told.contains(&format!("has {length} bytes"))
+            && e.advice().is_some_and(|a| a.contains("ranges"))
+    };
+    let ways: [&[(Call, Errno)]; 4] = [
+        &[],
+        &[(Call::LowerdirPlus, Errno::INVAL)],
+        &[(Call::Fsopen, Errno::NOSYS)],
+        &[(Call::Fsopen, Errno::PERM)],
+    ];
+    for way in ways {
+        refused::with(way, || {
+            // No kernel knows this label, and says so where it is asked.
+            for (layer, length) in [(bottom, 256), (top, 255), (top, 256), (top, 3000)] {
+                let e = driver.get(layer, &labelled(length)).unwrap_err();
+                assert!(!is_by_length(&e, length), "{way:?} {length}: {e}");
+                assert_eq!(e.raw_os_error(), Some(libc::EINVAL), "{way:?} {length}: {e}");
+            }
+            // With the numbers of 60 layers, no page has room for it.
+            for layer in [bottom, top] {
+                let e = driver.get(layer, &labelled(page_size())).unwrap_err();
+                assert!(is_by_length(&e, page_size()), "{way:?}: {e}");
+            }
+            let e = driver.mount_detached(bottom, &labelled(256)).unwrap_err();
+            let takes_parts = way.is_empty() && !kernel_before(6, 7);
+            assert_eq!(is_by_length(&e, 256), takes_parts, "{way:?}: {e}");
+        });
     }
-    if kernel_before(6, 7) {
-        return;
-    }
-    assert_eq!(e.kind(), ErrorKind::InvalidArgument);
-    let e = driver.mount_detached(bottom, &labelled(256)).unwrap_err();
-    assert!(e.to_string().contains("has 256 bytes"), "{e}");
     for layer in [bottom, top] {
         assert!(!is_overlay_mount(&store.home(layer.as_str()).join("merged")));
     }

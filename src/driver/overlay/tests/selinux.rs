@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::mounts::{deep, hex};
 use super::shifting::mapped;
-use crate::driver::tests::{TestStore, chain, id, mounted_at, super_options, words};
+use crate::driver::tests::{TestStore, chain, id, label_of, mounted_at, super_options, words};
 use crate::driver::{ApplyOptions, DiffOptions, Driver, MountOptions};
 use crate::sys::mount::{attach, detach, kernel_before};
 use crate::sys::refused::{self, Call};
@@ -18,13 +18,6 @@ const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
 
 fn labelled(label: &str, options: &[&str]) -> MountOptions {
     MountOptions { mount_label: label.to_owned(), ..words(options) }
-}
-
-/// The label that the kernel says a file has.
-fn label_of(path: impl AsRef<Path>) -> String {
-    let mut room = [0; 256];
-    let length = rustix::fs::lgetxattr(path.as_ref(), "security.selinux", &mut room[..]).unwrap();
-    String::from_utf8(room[..length].to_vec()).unwrap().trim_end_matches('\0').to_owned()
 }
 
 /// That a mount has the label, all that is in it and in the mount table.
@@ -69,6 +62,30 @@ fn every_way_to_mount_gives_the_label_to_all_files() {
     assert_eq!(label_of(merged.join("deepest")), label_of(store.home(hex(0)).join("diff/deepest")));
     assert!(!label_of(&merged).contains("container_file_t"));
     driver.put(&hex(1)).unwrap();
+}
+
+#[test]
+#[ignore = "needs an enforced SELinux policy: tests/vm/run"]
+fn a_label_too_long_for_a_parameter_is_given_all_the_same() {
+    // GET-21, GET-24
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    deep(&*driver, 50);
+    // The kernel tells the categories once each.
+    let long = format!("{LABEL}{}", ",c1,c2".repeat(50));
+    assert!(long.len() > 255);
+    for options in [&[][..], &["ro"]] {
+        for layer in [hex(1), hex(50)] {
+            let merged = driver.get(&layer, &labelled(&long, options)).unwrap();
+            is_labelled(&merged, "deepest", LABEL);
+            driver.put(&layer).unwrap();
+        }
+    }
+    if kernel_before(6, 7) {
+        return;
+    }
+    let e = driver.mount_detached(&hex(1), &labelled(&long, &["ro"])).unwrap_err();
+    assert!(e.to_string().contains("takes one of 255"), "{e}");
 }
 
 #[test]
