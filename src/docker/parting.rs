@@ -120,16 +120,19 @@ impl Work<'_> {
     }
 
     /// Likewise where an earlier call was about to delete a layer that has come into use again.
+    ///
+    /// # Errors
+    /// The first; the other layers are separated all the same.
     fn separate_begun(&self, leaving: &Leaving, begun: &Begun) -> Result<()> {
         let mut outcome = Ok(());
         for id in begun.journal.layers.iter().filter(|id| !leaving.layers.contains_key(*id)) {
-            let Some(layer) = self.docker.known_layer(id) else { continue };
-            if is_linked(&layer)? {
-                outcome = outcome.and(
-                    separate(&layer)
-                        .map_err(|e| e.context(format!("giving docker a copy of its layer {id}"))),
-                );
-            }
+            let separated = self.docker.known_layer(id).and_then(|layer| match layer {
+                Some(layer) if is_linked(&layer)? => separate(&layer),
+                _ => Ok(()),
+            });
+            outcome = outcome.and(
+                separated.map_err(|e| e.context(format!("giving docker a copy of its layer {id}"))),
+            );
         }
         outcome
     }
