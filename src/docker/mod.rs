@@ -38,6 +38,7 @@ mod journal;
 mod json;
 mod layers;
 mod migrate;
+mod mounts;
 mod names;
 mod needed;
 mod options;
