@@ -6,10 +6,9 @@ use serde_json::{Map, Value, json};
 use sha2::Digest as _;
 
 use super::directory::{Directory, damaged};
-use super::migrate::{
-    MigratedImage, MigratedLayer, Outcome, Transfer, Work, failed, planned_layers,
-};
-use super::{ContainerRecord, ImageRecord, names};
+use super::migrate::Work;
+use super::report::{failed, planned_layers};
+use super::{ContainerRecord, ImageRecord, MigratedImage, MigratedLayer, Outcome, Transfer, names};
 use crate::archive::{PackOptions, Upper, pack_upper};
 use crate::image::{self, TEMP_DIR, layer_id, layer_of_id, rewind};
 use crate::record::json::to_go_string;

@@ -1,4 +1,4 @@
-//! Docker's containers: `containers/<id>/config.v2.json`, and which layers are theirs in `layerdb/mounts`.
+//! Docker's containers: `containers/<id>/config.v2.json`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,15 +86,7 @@ impl DataRoot {
         if !matches!(config.driver.as_str(), "" | super::data_root::DRIVER) {
             return Err(damaged(&what, format!("it is one of the driver {:?}", config.driver)));
         }
-        let mounts = self.databases.down(&["layerdb", "mounts", id])?;
-        let mounts = mounts.ok_or_else(|| damaged(&what, "layerdb knows no layer of it"))?;
-        let layer = |name: &str| -> Result<Option<String>> {
-            let Some(text) = mounts.word(name)? else { return Ok(None) };
-            match is_id(text.strip_suffix("-init").unwrap_or(&text)) {
-                true => Ok(Some(text)),
-                false => Err(damaged(&what, format!("its {name} is {text:?}"))),
-            }
-        };
+        let mount = self.mount_of(id)?;
         let never = |time: &String| time.is_empty() || time.starts_with("0001-01-01");
         Ok(ContainerRecord {
             id: id.to_owned(),
@@ -103,9 +95,9 @@ impl DataRoot {
             running: config.state.running || config.state.paused,
             created: config.created,
             finished: Some(config.state.finished_at).filter(|time| !never(time)),
-            mount_id: layer("mount-id")?.ok_or_else(|| missing(&mounts.path().join("mount-id")))?,
-            init_id: layer("init-id")?,
-            parent: mounts.digest("parent")?,
+            mount_id: mount.mount_id,
+            init_id: mount.init_id,
+            parent: mount.parent,
             config: config.config,
         })
     }

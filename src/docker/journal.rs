@@ -146,7 +146,7 @@ fn has_image(store: &Store, image: &ImageRecord) -> bool {
 
 /// Whether the store has each layer of the image, and of one without layers the image itself.
 fn has_all_of(store: &Store, image: &ImageRecord) -> Result<bool> {
-    let layers = super::migrate::planned_layers(image);
+    let layers = super::report::planned_layers(image);
     if layers.is_empty() {
         return Ok(has_image(store, image));
     }

@@ -78,9 +78,13 @@ impl DataRoot {
         Ok(layers)
     }
 
-    /// The layer of that chain id; `None` where it cannot be read, or is none.
-    pub(super) fn known_layer(&self, chain_id: &Digest) -> Option<OpenLayer> {
-        self.open_layer(&self.layerdb().ok()??, chain_id).ok()
+    /// The layer of that chain id; `None` if docker has none.
+    pub(super) fn known_layer(&self, chain_id: &Digest) -> Result<Option<OpenLayer>> {
+        let Some(database) = self.layerdb()? else { return Ok(None) };
+        match database.find(chain_id.hex())? {
+            Some(_) => self.open_layer(&database, chain_id).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn open_layer(&self, layerdb: &Directory, chain_id: &Digest) -> Result<OpenLayer> {

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod batches;
 mod changes;
 mod containers;
 mod daemon;
@@ -37,9 +38,13 @@ mod journal;
 mod json;
 mod layers;
 mod migrate;
+mod mounts;
 mod names;
 mod needed;
+mod options;
+mod parting;
 mod remains;
+mod report;
 mod retire;
 mod select;
 mod stage;
@@ -50,6 +55,6 @@ pub use containers::ContainerRecord;
 pub use data_root::{DEFAULT_DATA_ROOT, DataRoot};
 pub use images::ImageRecord;
 pub use layers::LayerRecord;
-pub use migrate::{
-    Finished, MigrateOptions, MigratedImage, MigratedLayer, Migration, Outcome, Transfer, migrate,
-};
+pub use migrate::migrate;
+pub use options::{MigrateOptions, Transfer};
+pub use report::{Finished, MigratedImage, MigratedLayer, Migration, Outcome};

@@ -43,13 +43,14 @@ impl DataRoot {
         let mut leaving = Leaving::default();
         choose_images(&mut leaving, &images, &containers, wanted);
         self.refuse_unread(&images, &containers)?;
+        let mounts = self.mounts()?;
         let by_chain: HashMap<&Digest, &LayerRecord> =
             layers.iter().map(|l| (&l.chain_id, l)).collect();
         let stay: HashSet<Digest> = images
             .iter()
             .filter(|i| !leaving.images.contains_key(&i.id))
             .flat_map(ImageRecord::chain_ids)
-            .chain(containers.iter().filter_map(|c| c.parent.clone()))
+            .chain(mounts.iter().filter_map(|mount| mount.parent.clone()))
             .collect();
         for layer in begun.iter().filter_map(|id| by_chain.get(id)) {
             if !stay.contains(&layer.chain_id) {
@@ -64,7 +65,7 @@ impl DataRoot {
                 }
             }
         }
-        leaving.remains = self.remains(begun, &layers, &containers)?;
+        leaving.remains = self.remains(begun, &layers, &mounts)?;
         self.keep_what_others_name(&mut leaving, &layers)?;
         leaving.in_order = children_first(&leaving, &images);
         Ok(leaving)
@@ -85,9 +86,7 @@ impl DataRoot {
         if count(&["imagedb", "content", "sha256"], &self.databases)? != images.len() {
             return unread("the images");
         }
-        if count(&["layerdb", "mounts"], &self.databases)? > containers.len()
-            || count(&["containers"], &self.root)? > containers.len()
-        {
+        if count(&["containers"], &self.root)? > containers.len() {
             return unread("the containers");
         }
         Ok(())

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::directory::{Directory, is_cache_id, is_id};
-use super::{ContainerRecord, DataRoot, LayerRecord};
+use super::mounts::MountRecord;
+use super::{DataRoot, LayerRecord};
 use crate::{Digest, Result};
 
 /// What the name of such a record ends with.
@@ -24,13 +25,13 @@ pub(super) fn name_of(chain_id: &Digest) -> String {
 }
 
 impl DataRoot {
-    /// What is left of those layers. Without a directory that a layer or a container has now; and nothing, if a record cannot be read,
+    /// What is left of those layers. Without a directory that a layer or a mount has now; and nothing, if a record cannot be read,
     /// which might name any.
     pub(super) fn remains(
         &self,
         chain_ids: &BTreeSet<Digest>,
         layers: &[LayerRecord],
-        containers: &[ContainerRecord],
+        mounts: &[MountRecord],
     ) -> Result<Vec<Remains>> {
         let Some(database) = self.layerdb()? else { return Ok(Vec::new()) };
         let names = database.names()?;
@@ -38,9 +39,9 @@ impl DataRoot {
             return Ok(Vec::new());
         }
         let mut used: HashSet<&str> = layers.iter().map(|l| l.cache_id.as_str()).collect();
-        for container in containers {
-            used.insert(&container.mount_id);
-            used.extend(container.init_id.as_deref());
+        for mount in mounts {
+            used.insert(&mount.mount_id);
+            used.extend(mount.init_id.as_deref());
         }
         let mut remains = Vec::new();
         for record in names {

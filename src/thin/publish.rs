@@ -57,7 +57,7 @@ impl Default for Patience {
 
 /// Has a layer published by `upload` and waits until the repository has it. It is sent unless who publishes knows it already, or
 /// does not answer and [`LayerUpload::holds`] finds it. Nothing here is left of it if that fails; what is in the bucket by then has the
-/// name of its content, and the next attempt goes on from there.
+/// name of its content, and the next attempt goes on from there. In the end `item` has been told of all bytes, also where none was sent.
 ///
 /// # Errors
 /// Those of `upload`; [`ErrorKind::Io`] if publishing fails or takes longer than `patience` has; [`ErrorKind::Cancelled`].
@@ -109,6 +109,10 @@ pub fn publish(
             tracing::debug!(layer = %digest, why, "asked again");
         }
         wait.rest(why, item).map_err(failed)?;
+    }
+    // Whoever watches sees all of it done, whenever it was sent.
+    if !is_sent {
+        item.advance(layer.size());
     }
     Ok(ThinLayer { digest: digest.clone(), url: Some(url) })
 }

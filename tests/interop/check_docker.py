@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import time
 
 import fixtures
 import imagefile
@@ -230,6 +232,50 @@ def half_done(docker, area, call, place):
         last = [line for line in lines if f" {call}(" in line][-1]
     check(f"{copy}/{place}" in last, f"it was killed elsewhere: {last}")
     return copy, store, words
+
+
+@test("docker-builds-that-were-killed-keep-their-layers")
+def _(area):
+    """BuildKit reads an image through an entry in layerdb/mounts, which a daemon that is killed meanwhile leaves for ever."""
+    store = Store(area)
+    with Dockerd(area) as docker:
+        big = imagefile.Layer()
+        for number in range(64):
+            big.add(f"big/{number}", data=os.urandom(1 << 20))
+        docker.docker("import", "-", "big:1", stdin=big.bytes())
+        docker.load(fixtures.write(area, "docker-archive"))
+        layers = docker.inspect("big:1")["RootFS"]["Layers"]
+        mounts = f"{docker.root}/image/overlay2/layerdb/mounts"
+        text = area.write("Dockerfile", b"FROM scratch\nCOPY --from=big:1 /big /copy\n")
+        # Nobody waits for its end.
+        build = subprocess.Popen(
+            [docker.client, "-H", f"unix://{docker.socket}", "build", "--network", "none", "-t", "never:1", "-f", text, area.dir("empty")],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**area.environment, "DOCKER_BUILDKIT": "1"})
+        give_up = time.monotonic() + 60
+        while not (os.path.isdir(mounts) and any(os.path.exists(f"{mounts}/{name}/parent") for name in os.listdir(mounts))):
+            check(build.poll() is None and time.monotonic() < give_up, "the build has ended, and was never seen to read the image")
+            time.sleep(0.002)
+        docker.kill()
+        build.wait()
+        (name,) = os.listdir(mounts)
+        equal((len(name), sorted(os.listdir(f"{mounts}/{name}"))), (25, ["mount-id", "parent"]), "what is left")
+
+        # Neither a restart nor a prune clears it.
+        docker.start()
+        docker.docker("builder", "prune", "-af")
+    equal(os.listdir(mounts), [name], "what docker has left of it")
+    report = store.orlop("migrate", "docker", "--data-root", docker.root, "--move", "-j").json
+    check(all(image["moved"] for image in report), f"{report}")
+    equal(os.listdir(mounts), [name], "what is left of it after a move")
+    left = area.run(area.options.orlop, "docker", "layers", "--data-root", docker.root, "-j").json
+    equal([layer["diff-digest"] for layer in left], layers, "the layers that docker keeps")
+    docker.start()
+    try:
+        equal(docker.ids(), set(), "images that docker has left")
+    finally:
+        docker.stop()
+    for layer in store.chain(store.image("docker.io/library/big:1")):
+        equal(imagefile.digest(store.orlop("diff", "-u", layer["id"]).out), layer["diff-digest"], "the tar of the layer")
 
 
 @test("docker-starts-on-what-a-killed-move-leaves")

@@ -184,6 +184,59 @@ fn what_has_come_into_use_again_stays_and_is_dockers_own() {
     assert!(!f.config(&web).exists() && !journal_path(&f).exists());
 }
 
+#[test]
+fn a_layer_that_cannot_be_read_keeps_no_other_from_being_separated() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let all = ["a:1", "b:1", "c:1"].map(|name| f.image(&[name], &[top(name)], None));
+    take(&f, &[], MigrateOptions::default()).unwrap();
+    let chain: Vec<Digest> = ended_after(&f, &all.each_ref(), 2).layers.into_iter().collect();
+    // As by a daemon that has run since: all of them have their names again.
+    f.write_names();
+    f.image(&["other:1"], &[top("other")], None);
+    let files: Vec<PathBuf> = chain.iter().map(|id| f.diff(id).join("top/file")).collect();
+    for (at, file) in files.iter().enumerate() {
+        std::fs::hard_link(file, f.at(&format!("linked-{at}"))).unwrap();
+    }
+    let links = || files.iter().map(|f| f.metadata().unwrap().nlink()).collect::<Vec<_>>();
+    // In the order in which they are gone through: one whose files no path leads to, one with a damaged record, a good one.
+    let deep = make_deep(&f.diff(&chain[0]));
+    let size = f.record(&chain[1]).join("size");
+    let right = std::fs::read(&size).unwrap();
+    std::fs::write(&size, "-1").unwrap();
+    let report = take(&f, &["other:1"], moving()).unwrap();
+    assert_eq!(links(), [2, 2, 1], "{report:?}");
+    let said = report.unfinished.clone().unwrap();
+    assert!(said.contains(&format!("giving docker a copy of its layer {}", chain[0])), "{said}");
+    assert!(said.contains("looking for linked files"), "{said}");
+    assert!(report.images[0].kept.is_some() && journal_path(&f).exists(), "{report:?}");
+    std::fs::remove_dir_all(deep).unwrap();
+    let report = take(&f, &["other:1"], moving()).unwrap();
+    assert_eq!(links(), [1, 2, 1], "{report:?}");
+    let said = report.unfinished.clone().unwrap();
+    assert!(said.contains(chain[1].as_str()) && said.contains("its size is"), "{said}");
+    std::fs::write(&size, right).unwrap();
+    let report = take(&f, &["other:1"], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    assert_eq!(links(), [1, 1, 1]);
+    assert!(!journal_path(&f).exists());
+}
+
+/// Directories in each other, more than a path can name; the uppermost.
+fn make_deep(at: &Path) -> PathBuf {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let name = "d".repeat(250);
+    let mut dir = std::fs::File::open(at).unwrap();
+    for _ in 0..20 {
+        mkdirat(&dir, &name, Mode::RWXU).unwrap();
+        dir =
+            openat(&dir, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap().into();
+    }
+    at.join(name)
+}
+
 /// A journal that says these are to be deleted leads to nothing: docker has all that it has after a move without one.
 fn leads_to_nothing(what: &str, prepare: impl Fn(&Fixture) -> Journal) {
     let left = [false, true].map(|with| {

@@ -3,6 +3,7 @@
 mod finishing;
 mod hostile;
 mod migrating;
+mod mounted;
 mod moving;
 mod tampered;
 
@@ -177,6 +178,16 @@ impl Fixture {
         }
     }
 
+    /// An entry of `layerdb/mounts` with these files.
+    fn mount(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.at("image/overlay2/layerdb/mounts").join(name);
+        std::fs::create_dir(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        dir
+    }
+
     /// A container that is stopped.
     fn container(&self, name: &str, image: &Digest) -> String {
         let id = Digest::sha256(name.as_bytes()).hex().to_owned();
@@ -186,11 +197,7 @@ impl Fixture {
         let init = format!("{id}-init");
         self.directory(&init, Some(&cache_id));
         self.directory(&id, Some(&init));
-        let mounts = self.at("image/overlay2/layerdb/mounts").join(&id);
-        std::fs::create_dir(&mounts).unwrap();
-        for (name, text) in [("mount-id", &id), ("init-id", &init), ("parent", &top.to_string())] {
-            std::fs::write(mounts.join(name), text).unwrap();
-        }
+        self.mount(&id, &[("mount-id", &id), ("init-id", &init), ("parent", top.as_str())]);
         let record = json!({
             "ID": id, "Name": format!("/{name}"), "Image": image.id.as_str(), "Driver": "overlay2",
             "Created": "2024-02-03T04:05:06Z",

@@ -18,7 +18,7 @@ use crate::archive::{
 };
 use crate::driver::{DiffOptions, naive};
 use crate::sys::mount::is_overlay_mount;
-use crate::{Dialect, IdMaps, LayerId, Result};
+use crate::{IdMaps, LayerId, Result};
 
 /// Where the changes are read from.
 enum Source<'a> {
@@ -104,7 +104,7 @@ impl Overlay {
         let indexed = is_overlay_mount(&self.merged(layer))
             || self.options.mountopt.split(',').any(|w| matches!(w, "index=on" | "nfs_export=on"));
         // A thin layer shows something else by itself than below others.
-        let thin = self.rules.dialect() == Dialect::Cvmfs;
+        let thin = self.has_nested();
         let (between, rest) = lowers.split_at(at);
         let Some((parent, below)) = rest.split_first() else { return Ok(None) };
         if indexed || thin || self.lowers(parent, Heal::No)? != below {

@@ -20,7 +20,7 @@ use crate::driver::MountOptions;
 use crate::sys::mount::{detach, is_dead_mount, is_fuse_mount, is_overlay_mount};
 use crate::sys::remove::remove_tree;
 use crate::thin::Held;
-use crate::{Dialect, Error, ErrorKind, IdMaps, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How a layer is mounted: what a second request is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,8 +235,8 @@ impl Overlay {
     }
 
     /// Whether a layer can stand for others. Where none does, the hundreds below one need not be looked up for that.
-    fn has_nested(&self) -> bool {
-        self.rules.dialect() == Dialect::Cvmfs
+    pub(super) fn has_nested(&self) -> bool {
+        self.rules.shape().stands_for_others
     }
 
     /// Makes sure of what the layers below stand for.

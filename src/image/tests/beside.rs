@@ -62,14 +62,14 @@ pub(super) fn docker(images: &[Vec<&[u8]>]) -> Vec<u8> {
 
 /// Remembers of each item its name, total, bytes and note.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<Seen>>>);
+pub(super) struct Recorder(pub(super) Arc<Mutex<Vec<Seen>>>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     what: String,
-    total: Option<u64>,
-    bytes: u64,
-    note: String,
+    pub(super) total: Option<u64>,
+    pub(super) bytes: u64,
+    pub(super) note: String,
 }
 
 struct Item(Recorder, usize);
@@ -92,7 +92,7 @@ impl ProgressItem for Item {
 }
 
 impl Recorder {
-    fn noted(&self, note: &str) -> usize {
+    pub(super) fn noted(&self, note: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|item| item.note == note).count()
     }
 }

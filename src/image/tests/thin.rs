@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::beside::Recorder;
 use super::committing::changed;
 use super::*;
 use crate::archive::{self, UnpackOptions, Whiteouts};
@@ -162,6 +163,28 @@ fn a_thin_image_shows_what_the_image_showed() {
     }
     let loaded = load_path(&store, &out).unwrap().remove(0);
     assert_eq!(shown(&store, &loaded.image_id), files);
+}
+
+#[test]
+fn a_layer_that_was_published_before_is_done_as_well() {
+    // CVM-21: an attempt goes on from a former one
+    if !is_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let (publisher, store) = (Publisher::new(&f), thin_store(&f));
+    let id = load_bytes(&store, DOCKER).unwrap().remove(0).image_id;
+    let layers = store.layers().unwrap().len();
+    for sent in [layers, 0] {
+        let before = publisher.sent();
+        let seen = Recorder::default();
+        let options = ThinOptions { progress: &seen, ..ThinOptions::default() };
+        make_thin(&store, &id, &publisher, &options).unwrap();
+        assert_eq!(publisher.sent() - before, sent);
+        assert_eq!((seen.noted("packed"), seen.noted("published")), (layers, layers));
+        let items = seen.0.lock().unwrap().clone();
+        assert!(items.iter().all(|item| Some(item.bytes) == item.total), "{items:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) const SHAPE: Shape = Shape {
     remaps: true,
     storage_options: true,
     whole_trees: false,
+    stands_for_others: false,
     image_quotas: false,
     max_depth: None,
     lowers_by_link: false,

@@ -26,6 +26,7 @@ const SHAPE: Shape = Shape {
     remaps: false,
     storage_options: false,
     whole_trees: true,
+    stands_for_others: false,
     image_quotas: false,
     max_depth: None,
     lowers_by_link: false,

@@ -29,6 +29,7 @@ const SHAPE: Shape = Shape {
     remaps: false,
     storage_options: true,
     whole_trees: false,
+    stands_for_others: false,
     image_quotas: false,
     max_depth: Some(overlay2::MAX_DEPTH),
     lowers_by_link: true,

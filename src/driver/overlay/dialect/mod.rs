@@ -58,6 +58,8 @@ pub(super) struct Shape {
     pub(super) storage_options: bool,
     /// The content of an image's layer is the whole tree, which begins as its parent's.
     pub(super) whole_trees: bool,
+    /// A layer may stand for others ([`Rules::nested`]), of which is made sure before a mount.
+    pub(super) stands_for_others: bool,
     /// Image layers may have limits, too.
     pub(super) image_quotas: bool,
     /// How many layers a new one may lie on, where that is not left to the mount.

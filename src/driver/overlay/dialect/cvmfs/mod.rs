@@ -40,6 +40,9 @@ pub(super) struct Cvmfs {
     repositories: OnceLock<Repositories>,
 }
 
+/// podman's, but for the thin layers.
+const SHARED: Shape = Shape { stands_for_others: true, ..containers::SHAPE };
+
 /// CVM-3, CVM-5, CVM-6, CVM-12
 const PLUGIN: Shape = Shape {
     home_mode: 0o755,
@@ -51,6 +54,7 @@ const PLUGIN: Shape = Shape {
     remaps: false,
     storage_options: true,
     whole_trees: false,
+    stands_for_others: true,
     image_quotas: true,
     max_depth: Some(overlay2::MAX_DEPTH),
     lowers_by_link: false,
@@ -111,7 +115,7 @@ impl Rules for Cvmfs {
 
     fn shape(&self) -> &'static Shape {
         match self.form {
-            Form::Containers => &containers::SHAPE,
+            Form::Containers => &SHARED,
             Form::Plugin => &PLUGIN,
         }
     }
