@@ -63,15 +63,18 @@ def changes(call, arguments):
 
 
 def struck(lines, call, area):
-    """The place of the call that an injected fault struck: marked as such, or the last one before the end."""
-    found = ""
+    """The places of the calls that an injected fault struck: marked as such, or the last one before the end."""
+    last, marked, of_thread = "", [], {}
     for line in lines:
-        entry = _ENTRY.match(line)
+        # A call that another thread's comes between has two lines, of which the second one is marked.
+        entry, resumed = _ENTRY.match(line), _RESUMED.match(line)
         if entry and entry[2] == call:
-            found = place(call, entry[3], area)
-            if "(INJECTED)" in line:
-                break
-    return found
+            last = of_thread[entry[1]] = place(call, entry[3], area)
+        elif not resumed or resumed[2] != call:
+            continue
+        if "(INJECTED)" in line:
+            marked.append(of_thread[(entry or resumed)[1]])
+    return marked or [last]
 
 
 class Trace:
