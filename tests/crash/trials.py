@@ -5,7 +5,7 @@ import signal
 
 import harness
 import state
-from calls import Trace, struck
+from calls import NETWORK, Trace, struck
 from harness import Failed, check
 from scenes import BOX, EPOCH
 
@@ -13,6 +13,15 @@ from scenes import BOX, EPOCH
 CAUSES = {"ENOSPC": "No space left on device", "EDQUOT": "Disk quota exceeded",
           "EIO": "Input/output error", "EINTR": "Interrupted system call"}
 ERRORS = tuple(CAUSES)
+# A network that does not come back: each further use of the call fails, too.
+CUT = "CUT"
+CAUSES[CUT] = "No route to host"
+
+
+def errors(point):
+    """What the call may fail with."""
+    return NETWORK.get(point.call, ERRORS)
+
 
 # Where a command may succeed though a call failed, and why: (command, call, place, reason).
 BEST_EFFORT = (
@@ -91,8 +100,8 @@ class Sweep:
         calls = calls if calls == "all" else f"{calls},clone3"
         return [*words, "-e", f"trace={calls}", "-e", f"inject=clone3:error=EAGAIN:when={self.scene.refused}"]
 
-    def strike(self, point, what):
-        """Run the command with `what` injected at the point: (store, words, result, how often).
+    def strike(self, point, what, lasting=False):
+        """Run the command with `what` injected at the point, or if `lasting` from there on: (store, words, result, how often).
 
         How often the pipeline's threads meet differs from run to run, and so may the count of a call by a few: the C
         library's trimming of a heap opens a file, for one. So a count may be missed twice, one to each side.
@@ -104,7 +113,7 @@ class Sweep:
             store, words = self.stage.start(self.scene)
             log = self.stage.area.file("trace")
             done = self.run(store, words, *self.strace(log, point.call),
-                            "-e", f"inject={point.call}:{what}:when={when}", ok=None)
+                            "-e", f"inject={point.call}:{what}:when={when}{'+' if lasting else ''}", ok=None)
             with open(log, encoding="utf-8", errors="replace") as lines:
                 where = struck(lines, point.call, self.stage.area.path)
             if where[0] == point.place:
@@ -199,14 +208,18 @@ class Sweep:
 
     def fail(self, point, error):
         """Let the call fail; what came of it, in a word or two."""
-        store, words, done, times = self.strike(point, f"error={error}")
+        store, words, done, times = self.strike(point, f"error={'EHOSTUNREACH' if error == CUT else error}", error == CUT)
         check(done.code in (0, 1), f"ended with code {done.code}: {done.error}")
         self.beside.sound(self.beside_before, "after the error")
+        if point.call in NETWORK:
+            wrong = "succeeded without a network" if done.code == 0 else "was not tried again"
+            check((done.code == 0) == (error != CUT), f"{wrong}: {done.error}")
         if done.code == 0:
             table = BEST_EFFORT + (FULL if error in ("ENOSPC", "EDQUOT") else ())
-            why = "retried" if error == "EINTR" else reason(table, self.scene, point)
+            retried = error == "EINTR" or point.call in NETWORK
+            why = "retried" if retried else reason(table, self.scene, point)
             check(why, f"the error went unnoticed: {done.error}")
-            outcome = "retried" if error == "EINTR" else "ignored"
+            outcome = "retried" if retried else "ignored"
             self.note([why] if outcome == "ignored" else [])
             probe(store)
             now = self.settled(store, "after success")
