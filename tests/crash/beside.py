@@ -222,6 +222,8 @@ class Bucket(Nothing):
 
         class Answers(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # An answer goes in one piece, so that the client reads as often in every run.
+            wbufsize = -1
 
             def do_PUT(self):
                 length = int(self.headers["content-length"])
@@ -233,8 +235,11 @@ class Bucket(Nothing):
             def do_GET(self):
                 self._answer("done" if "/layers/" + self.path.rpartition("/")[2] in objects else "unknown")
 
-            def _answer(self, text):
-                self.send_response(200)
+            def do_HEAD(self):
+                self._answer("", 200 if self.path.partition("?")[0] in objects else 404)
+
+            def _answer(self, text, status=200):
+                self.send_response(status)
                 self.send_header("content-length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text.encode())

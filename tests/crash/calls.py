@@ -23,10 +23,10 @@ SOMETIMES = {"open": "O_CREAT|O_TRUNC", "openat": "O_CREAT|O_TRUNC", "openat2": 
              "quotactl": "Q_XSETQLIM", "quotactl_fd": "Q_XSETQLIM"}
 # Without a name in older versions of strace: getxattrat and listxattrat.
 UNNAMED = frozenset(("syscall_0x1d0", "syscall_0x1d1"))
-# What a server has of an interrupted request is whole or nothing; how its failures are met is for the tests of orlop-s3.
-NETWORK = frozenset("""
-    socket connect bind getsockname getpeername getsockopt setsockopt sendto recvfrom sendmsg recvmsg sendmmsg shutdown
-    """.split())
+# What another machine learns or tells, with the errors that a network answers; EAGAIN is the end of a time limit.
+NETWORK = {"connect": ("ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EINTR"),
+           "sendto": ("ECONNRESET", "EPIPE", "EAGAIN", "EINTR"),
+           "recvfrom": ("ECONNRESET", "ETIMEDOUT", "EAGAIN", "EINTR")}
 HARMLESS = UNNAMED | frozenset("""
     read pread64 readv preadv lseek close close_range stat fstat lstat newfstatat statx statfs
     fstatfs access faccessat faccessat2 readlink readlinkat getdents64 getxattr lgetxattr
@@ -37,7 +37,8 @@ HARMLESS = UNNAMED | frozenset("""
     geteuid getgid getegid capget getrandom uname sysinfo prlimit64 getrlimit getcwd chdir fchdir
     umask rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall clock_gettime
     clock_nanosleep nanosleep fsopen fadvise64 readahead tgkill kill getpriority setpriority pidfd_send_signal memfd_create membarrier
-    """.split()) | NETWORK
+    socket bind getsockname getpeername getsockopt setsockopt
+    """.split())
 # What waits or takes long, and so may be interrupted though it changes nothing.
 INTERRUPTIBLE = frozenset("read pread64 readv fcntl flock open openat openat2".split())
 
@@ -53,7 +54,7 @@ class Unknown(Exception):
 
 
 def changes(call, arguments):
-    if call in CHANGING:
+    if call in CHANGING or call in NETWORK:
         return True
     if call in SOMETIMES:
         return re.search(SOMETIMES[call], arguments) is not None
@@ -63,15 +64,18 @@ def changes(call, arguments):
 
 
 def struck(lines, call, area):
-    """The place of the call that an injected fault struck: marked as such, or the last one before the end."""
-    found = ""
+    """The places of the calls that an injected fault struck: marked as such, or the last one before the end."""
+    last, marked, of_thread = "", [], {}
     for line in lines:
-        entry = _ENTRY.match(line)
+        # A call that another thread's comes between has two lines, of which the second one is marked.
+        entry, resumed = _ENTRY.match(line), _RESUMED.match(line)
         if entry and entry[2] == call:
-            found = place(call, entry[3], area)
-            if "(INJECTED)" in line:
-                break
-    return found
+            last = of_thread[entry[1]] = place(call, entry[3], area)
+        elif not resumed or resumed[2] != call:
+            continue
+        if "(INJECTED)" in line:
+            marked.append(of_thread[(entry or resumed)[1]])
+    return marked or [last]
 
 
 class Trace:
@@ -92,6 +96,7 @@ class Trace:
                     event[2] += resumed[3]
                     event[3] = bool(_FAILED.search(resumed[3]))
         self.changing, self.waiting, self.hidden = self._points(events)
+        self.lasting = _lasting(self.changing)
 
     def _points(self, events):
         """(points that change something, one for each place where one waits, changing calls out of reach).
@@ -106,8 +111,8 @@ class Trace:
             point = Point(call, counts[thread, call], self.place(call, arguments))
             first = point[:2] not in taken
             taken.add(point[:2])
-            # A call that fails in a run without faults changes nothing: mkdir of what is there.
-            if changes(call, arguments) and not failed:
+            # A call that fails in a run without faults changes nothing: mkdir of what is there. One of the network is not done yet.
+            if changes(call, arguments) and (not failed or call in NETWORK):
                 (changing if first else hidden).append(point)
             elif call in INTERRUPTIBLE and first and self.area in arguments:
                 waiting.setdefault((call, point.place), point)
@@ -117,13 +122,28 @@ class Trace:
         return place(call, arguments, self.area)
 
 
+def _lasting(points):
+    """Where a network may be gone for good and the command soon gives up: whatever is sent for the first time, and the answer to it."""
+    found, sent, awaited = [], set(), False
+    for point in points:
+        if point.call == "recvfrom":
+            first, awaited = awaited, False
+        elif point.call in NETWORK:
+            first = awaited = point.place not in sent
+            sent.add(point.place)
+        else:
+            continue
+        found += [point] if first else []
+    return found
+
+
 _PATHS = re.compile(r'(\d+|AT_FDCWD)<([^>]*)>(?:, "((?:[^"\\]|\\.)*)")?|"(/(?:[^"\\]|\\.)*)"')
 
 
 def place(call, arguments, area):
     """Where a call strikes, with what differs from run to run left out: the paths it names."""
     found = []
-    data = re.search("read|write", call)
+    data = re.search("read|write|recv", call)
     for number, path, name, whole in _PATHS.findall(arguments.partition(") ")[0]):
         if data and not number:
             continue
@@ -140,6 +160,7 @@ def place(call, arguments, area):
     text = " -> ".join(found[:2])
     text = re.sub(r"([/-])[0-9a-f]{64}", r"\1ID", text)
     text = re.sub(r"/proc/[0-9]+/", "/proc/PID/", text)
+    text = re.sub(r"socket:\[[0-9]+\]", "socket", text)
     text = re.sub(r"\b[A-Z0-9]{26}\b", "LINK", text)
     # An unnamed file, or one that is deleted, has its inode's number for a name.
     text = re.sub(r"#[0-9a-f]+", "#N", text)

@@ -24,7 +24,7 @@ class Scene:
 
     def __init__(self, name, words, start="image", begin=(), done=(), between=None, stays="", podman=True,
                  orphans=("images",), options=(), environment=None, short=True, clears=False, beside=Nothing,
-                 others=True, threads=True):
+                 others=True, refused=None):
         self.name, self.words, self.start, self.begin = name, words, start, begin
         # What all programs are given besides: driver options, and variables.
         self.options, self.environment = options, environment or {}
@@ -44,8 +44,9 @@ class Scene:
         self.beside = beside
         # Whether other programs can open the store before the command has come to its end.
         self.others = others
-        # Whether it gets threads; without, one does all, and each call is in reach.
-        self.threads = threads
+        # Which of its threads the first one does not get, as strace counts: those that would change something. So the first one does
+        # that itself, and each call is in reach; threads that only read it gets.
+        self.refused = refused
 
 
 # What a command says of a thing that is there, or is gone, already.
@@ -132,12 +133,12 @@ SCENES = (
           options=("--storage-opt", "overlay.additionallayerstore={server}"), short=False),
     Scene("dedup", ["dedup"], start="image"),
     Scene("storage-layers", ["storage-layers"], start="image"),
-    # Other people's stores. Verifying only reads, and wants a thread.
-    Scene("migrate docker --move", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}"], start="docker",
-          beside=DockerRoot, threads=False),
-    Scene("migrate docker --move of an image", ["migrate", "docker", "--move", "--no-verify", "--data-root", "{docker}", IMAGE],
-          start="docker", beside=DockerRoot, done=("no image of that id or name",), threads=False,
-          short=False),
+    # Other people's stores. Of each image one layer is new: the thread that would take it over is refused, the next three are those
+    # that compare it; in the end, two compare what was there.
+    Scene("migrate docker --move", ["migrate", "docker", "--move", "--data-root", "{docker}"], start="docker",
+          beside=DockerRoot, refused="1..5+4"),
+    Scene("migrate docker --move of an image", ["migrate", "docker", "--move", "--data-root", "{docker}", IMAGE],
+          start="docker", beside=DockerRoot, done=("no image of that id or name",), refused="1", short=False),
     Scene("migrate legacy --remove", ["migrate", "legacy", "--remove"], start="legacy", beside=OldHome, others=False,
           short=False),
     Scene("thin make", ["--dialect", "cvmfs", "thin", "make", "-q", "--repo", "r.cern.ch", "--name", "localhost/thin:1",

@@ -5,7 +5,7 @@ import signal
 
 import harness
 import state
-from calls import Trace, struck
+from calls import NETWORK, Trace, struck
 from harness import Failed, check
 from scenes import BOX, EPOCH
 
@@ -13,6 +13,15 @@ from scenes import BOX, EPOCH
 CAUSES = {"ENOSPC": "No space left on device", "EDQUOT": "Disk quota exceeded",
           "EIO": "Input/output error", "EINTR": "Interrupted system call"}
 ERRORS = tuple(CAUSES)
+# A network that does not come back: each further use of the call fails, too.
+CUT = "CUT"
+CAUSES[CUT] = "No route to host"
+
+
+def errors(point):
+    """What the call may fail with."""
+    return NETWORK.get(point.call, ERRORS)
+
 
 # Where a command may succeed though a call failed, and why: (command, call, place, reason).
 BEST_EFFORT = (
@@ -86,13 +95,13 @@ class Sweep:
     def strace(self, log, calls):
         """The beginning of a command that writes what is called to the log."""
         words = ["strace", "-f", "-y", "-qq", "-e", "signal=none", "-o", log]
-        if self.scene.threads:
+        if not self.scene.refused:
             return [*words, "-e", f"trace={calls}"]
-        calls = calls if calls == "all" else f"{calls},clone,clone3"
-        return [*words, "-e", f"trace={calls}", "-e", "inject=clone,clone3:error=EAGAIN"]
+        calls = calls if calls == "all" else f"{calls},clone3"
+        return [*words, "-e", f"trace={calls}", "-e", f"inject=clone3:error=EAGAIN:when={self.scene.refused}"]
 
-    def strike(self, point, what):
-        """Run the command with `what` injected at the point: (store, words, result).
+    def strike(self, point, what, lasting=False):
+        """Run the command with `what` injected at the point, or if `lasting` from there on: (store, words, result, how often).
 
         How often the pipeline's threads meet differs from run to run, and so may the count of a call by a few: the C
         library's trimming of a heap opens a file, for one. So a count may be missed twice, one to each side.
@@ -104,12 +113,12 @@ class Sweep:
             store, words = self.stage.start(self.scene)
             log = self.stage.area.file("trace")
             done = self.run(store, words, *self.strace(log, point.call),
-                            "-e", f"inject={point.call}:{what}:when={when}", ok=None)
+                            "-e", f"inject={point.call}:{what}:when={when}{'+' if lasting else ''}", ok=None)
             with open(log, encoding="utf-8", errors="replace") as lines:
                 where = struck(lines, point.call, self.stage.area.path)
-            if where == point.place:
-                return store, words, done
-        raise Failed(f"the call was not reached, but {where}")
+            if where[0] == point.place:
+                return store, words, done, len(where)
+        raise Failed(f"the call was not reached, but {where[0]}")
 
     def note(self, texts):
         for text in texts:
@@ -117,7 +126,7 @@ class Sweep:
 
     def kill(self, point, others=True, go_first=False):
         """Kill at the point; what came of it, in two words."""
-        store, words, done = self.strike(point, "signal=KILL")
+        store, words, done, _ = self.strike(point, "signal=KILL")
         check(done.code == -signal.SIGKILL, f"was not killed, but ended with code {done.code}: {done.error}")
         return self.recovered(store, words, others, go_first)
 
@@ -199,20 +208,25 @@ class Sweep:
 
     def fail(self, point, error):
         """Let the call fail; what came of it, in a word or two."""
-        store, words, done = self.strike(point, f"error={error}")
+        store, words, done, times = self.strike(point, f"error={'EHOSTUNREACH' if error == CUT else error}", error == CUT)
         check(done.code in (0, 1), f"ended with code {done.code}: {done.error}")
         self.beside.sound(self.beside_before, "after the error")
+        if point.call in NETWORK:
+            wrong = "succeeded without a network" if done.code == 0 else "was not tried again"
+            check((done.code == 0) == (error != CUT), f"{wrong}: {done.error}")
         if done.code == 0:
             table = BEST_EFFORT + (FULL if error in ("ENOSPC", "EDQUOT") else ())
-            why = "retried" if error == "EINTR" else reason(table, self.scene, point)
+            retried = error == "EINTR" or point.call in NETWORK
+            why = "retried" if retried else reason(table, self.scene, point)
             check(why, f"the error went unnoticed: {done.error}")
-            outcome = "retried" if error == "EINTR" else "ignored"
+            outcome = "retried" if retried else "ignored"
             self.note([why] if outcome == "ignored" else [])
             probe(store)
             now = self.settled(store, "after success")
             check(now == self.after, f"succeeded, but {differing(now, self.after)}")
         else:
-            self.clear(done.error, error, words)
+            # Of each of several images: a thread that comes later is struck anew.
+            self.clear(done.error, error, words, times if self.scene.refused else 1)
             at_once = state.files(store)
             probe(store)
             now = self.settled(store, "after the error")
@@ -237,14 +251,15 @@ class Sweep:
         images = {key for key in self.after if key[0] == "image"}
         return copies and now == {**self.before, **{key: self.after[key] for key in copies | images}}
 
-    def clear(self, text, error, words):
-        """An error is one line that names an object or a path, and the cause."""
+    def clear(self, text, error, words, times):
+        """Each error is one line that names an object or a path, and the cause; there are as many as strikes at the most."""
         lines = [line for line in text.strip().splitlines() if "level=warning" not in line]
-        check(len(lines) == 1, f"not one line of error: {text!r}")
-        check(CAUSES[error] in lines[0], f"does not say {CAUSES[error]!r}: {text}")
+        check(1 <= len(lines) <= times, f"not one line of error, after {times} strikes: {text!r}")
         named = [self.stage.area.path, "standard output", " (id "] + [word for word in words[1:] if not word.startswith("-")]
-        check(any(name in lines[0] for name in named) or re.search(r"\blayer [0-9a-f]{64}\b", lines[0]),
-              f"names no object and no path: {text}")
+        for line in lines:
+            check(CAUSES[error] in line, f"does not say {CAUSES[error]!r}: {text}")
+            check(any(name in line for name in named) or re.search(r"\blayer [0-9a-f]{64}\b", line),
+                  f"names no object and no path: {text}")
 
 
 def probe(store):
