@@ -74,7 +74,7 @@ impl Cvmfs {
                 Publisher::Internal(limit) => {
                     Method::Internal(crate::thin::Client::of_host(*limit))
                 }
-                Publisher::External(root) => Method::External(root.clone()),
+                Publisher::External(root, limit) => Method::External(root.clone(), *limit),
             };
             // What collects podman's garbage takes a directory in its home for a layer that nobody knows.
             let above = match self.form {
@@ -171,6 +171,7 @@ impl Rules for Cvmfs {
     fn nested(&self, driver: &Overlay, layer: &LayerDir) -> Result<Option<Vec<Lower>>> {
         let Some(image) = self.thin(layer)? else { return Ok(None) };
         let repositories = self.repositories(driver);
+        repositories.await_answers(&image).map_err(|e| e.id(layer.id.as_str()))?;
         let short = match self.form {
             Form::Containers => Vec::new(),
             Form::Plugin => links::own(layer)?,
