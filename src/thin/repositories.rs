@@ -9,6 +9,7 @@
 //! from the repositories of others.
 
 mod answers;
+mod in_use;
 mod locks;
 
 use std::collections::BTreeSet;
@@ -17,10 +18,12 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::answers::Found;
+pub(crate) use self::in_use::InUse;
 use self::locks::{Access, Lock};
 use super::client::Client;
 use super::url::{CvmfsUrl, Repository};
@@ -56,6 +59,8 @@ pub(crate) struct Repositories {
     method: Method,
     /// Who in this process uses which; a repository that nobody uses is not there.
     users: Mutex<BTreeMap<Repository, BTreeSet<String>>>,
+    /// How many guards there have been: each is a user of its own.
+    guards: AtomicU64,
 }
 
 /// How long is waited for others beyond what their programs may take.
@@ -71,7 +76,12 @@ pub(crate) struct Held {
 impl Repositories {
     /// The repositories that are shown in `above`; nothing is touched.
     pub(crate) fn new(above: &Path, method: Method) -> Self {
-        Self { directory: above.join(DIRECTORY), method, users: Mutex::default() }
+        Self {
+            directory: above.join(DIRECTORY),
+            method,
+            users: Mutex::default(),
+            guards: AtomicU64::default(),
+        }
     }
 
     /// Where a repository is shown.

@@ -235,7 +235,7 @@ impl Overlay {
     }
 
     /// Whether a layer can stand for others. Where none does, the hundreds below one need not be looked up for that.
-    fn has_nested(&self) -> bool {
+    pub(super) fn has_nested(&self) -> bool {
         self.rules.dialect() == Dialect::Cvmfs
     }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod guarded;
 mod hanging;
 mod silent;
 

@@ -321,15 +321,25 @@ fn a_repository_that_does_not_answer_is_an_error_in_time() {
         fs::create_dir_all(&place).unwrap();
         let Some(_silent) = Silent::at(&place) else { return };
         let (child, parent, options) = (id("box"), id("thin"), DiffOptions::default());
+        let thin = driver.thin_layers().unwrap();
         for outcome in [
             driver.get(&child, &MountOptions::default()).map(drop),
             driver.changes(&child, Some(&parent), &options).map(drop),
+            thin.bring_for_mount(&child).map(drop),
+            thin.bring_for_diff(&child, Some(&parent)).map(drop),
         ] {
             let e = outcome.unwrap_err();
             assert_eq!((e.kind(), e.file()), (ErrorKind::Io, Some(place.as_path())), "{e}");
             assert!(e.to_string().contains("has not answered for 1 s"), "{e}");
         }
+        // What needs none is not kept waiting by it, and what is damaged is for the mount to say.
+        drop(thin.bring_for_mount(&parent).unwrap());
+        drop(thin.bring_for_diff(&parent, None).unwrap());
+        drop(thin.bring_for_mount(&id("unknown")).unwrap());
     }
+    let store = TestStore::new();
+    let driver = open("overlay", &store.graph, &store.run, None, &[]).unwrap();
+    assert!(driver.thin_layers().is_none(), "stores of other dialects prepare nothing");
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn a_mount_that_does_not_answer_is_an_error() {
     let Some(mut silent) = Silent::at(&place) else { return };
     let begun = Instant::now();
     says(&all.acquire("x", &one).unwrap_err(), &place);
+    says(&all.bring(one.clone()).unwrap_err(), &place);
     says(&all.await_answers(&thin(layer("a.cern.ch"))).unwrap_err(), &place);
     assert!(begun.elapsed() < 3 * SOON, "{:?}", begun.elapsed());
     assert!(all.users().is_empty());
