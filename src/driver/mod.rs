@@ -17,6 +17,7 @@ mod partial;
 mod staging;
 #[cfg(test)]
 pub(crate) mod tests;
+mod thin;
 mod trash;
 mod vfs;
 
@@ -25,6 +26,7 @@ pub use choose::{choose, detect_dialect, of, open, open_dialect};
 pub use dedup::DedupMethod;
 pub(crate) use overlay::legacy;
 pub use partial::{Partial, PartialPulls};
+pub use thin::{Brought, ThinLayers};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -359,6 +361,11 @@ pub trait Driver: Send + Sync {
 
     /// The driver as one of layers that an additional layer store serves; `None` for one that is not.
     fn additional_layers(&self) -> Option<&dyn AdditionalLayers> {
+        None
+    }
+
+    /// The driver as one of layers that lie in repositories; `None` for one that is not.
+    fn thin_layers(&self) -> Option<&dyn ThinLayers> {
         None
     }
 

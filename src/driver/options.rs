@@ -41,14 +41,16 @@ pub(crate) struct OverlayOptions {
 pub(crate) enum Publisher {
     /// The driver, while they are in use; one mount may take so long.
     Internal(Duration),
-    /// Somebody else, below that directory.
-    External(PathBuf),
+    /// Somebody else, below that directory; what is mounted there may take so long to answer.
+    External(PathBuf, Duration),
 }
 
+/// A client that tries several servers and proxies, one after the other, takes half a minute and comes to an end.
+const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+
 impl Default for Publisher {
-    /// A client that tries several servers and proxies, one after the other, takes half a minute and comes to an end.
     fn default() -> Self {
-        Self::Internal(Duration::from_secs(60))
+        Self::Internal(MOUNT_LIMIT)
     }
 }
 
@@ -252,7 +254,7 @@ pub(crate) fn parse_moby(options: &[String]) -> Result<OverlayOptions> {
 /// [`ErrorKind::Config`] for a malformed option.
 pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<OverlayOptions> {
     let (mut external, mut root, mut others) = (false, PathBuf::from("/cvmfs"), Vec::new());
-    let mut publisher = Publisher::default();
+    let mut limit = MOUNT_LIMIT;
     for whole in options {
         match split(whole, &["overlay", "overlay2"])? {
             Some(word) if word.key == "cvmfsmountmethod" => {
@@ -265,8 +267,8 @@ pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<Overlay
             Some(word) if word.key == "cvmfsroot" => root = word.path(word.value, false)?,
             Some(word) if word.key == "cvmfsmounttimeout" => {
                 // More than a day is nobody's wish, and no time is enough of none.
-                publisher = match word.value.parse() {
-                    Ok(seconds @ 1..=86_400) => Publisher::Internal(Duration::from_secs(seconds)),
+                limit = match word.value.parse() {
+                    Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
                     _ => return Err(word.wrong("it is a number of seconds, 1 to 86400")),
                 };
             }
@@ -280,9 +282,10 @@ pub(crate) fn parse_cvmfs(options: &[String], of_plugin: bool) -> Result<Overlay
             _ => others.push(whole.clone()),
         }
     }
-    if external {
-        publisher = Publisher::External(root);
-    }
+    let publisher = match external {
+        true => Publisher::External(root, limit),
+        false => Publisher::Internal(limit),
+    };
     Ok(OverlayOptions { publisher, ..parse_overlay(&others)? })
 }
 

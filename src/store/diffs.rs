@@ -67,10 +67,10 @@ impl Store {
             None => {
                 // The driver may have to mount.
                 drop(held);
-                let _held = self.lock_for_diff(&layer)?;
-                self.driver
-                    .diff(&valid, reference.as_ref(), &options, &mut sink)
-                    .map_err(|e| e.context(format!("exporting layer {valid}")))?;
+                let exporting = |e: Error| e.context(format!("exporting layer {valid}"));
+                let _held = self.lock_for_diff(&layer, reference.as_ref()).map_err(exporting)?;
+                let written = self.driver.diff(&valid, reference.as_ref(), &options, &mut sink);
+                written.map_err(exporting)?;
             }
         }
         let bytes = sink.bytes;
@@ -85,7 +85,7 @@ impl Store {
     pub fn changes(&self, id: &str, reference: Option<&str>) -> Result<Vec<Change>> {
         let Ends { layer, reference, options, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
-        let _held = self.lock_for_diff(&layer)?;
+        let _held = self.lock_for_diff(&layer, reference.as_ref())?;
         self.driver.changes(&LayerId::new(layer.id.as_str())?, reference.as_ref(), &options)
     }
 
@@ -96,7 +96,7 @@ impl Store {
     pub fn diff_size(&self, id: &str, reference: Option<&str>) -> Result<u64> {
         let Ends { layer, reference, options, held, .. } = self.diff_ends(id, reference)?;
         drop(held);
-        let _held = self.lock_for_diff(&layer)?;
+        let _held = self.lock_for_diff(&layer, reference.as_ref())?;
         self.driver.diff_size(&LayerId::new(layer.id.as_str())?, reference.as_ref(), &options)
     }
 
@@ -180,14 +180,22 @@ impl Store {
         Ok(Ends { layer, reference, options, tar_split, held: layers })
     }
 
-    /// Keeps the layer as it is while it is read; a layer of an additional store needs no lock of ours.
-    fn lock_for_diff(&self, layer: &Layer) -> Result<Option<impl Sized + use<'_>>> {
+    /// Keeps the layer as it is while it is read; a layer of an additional store needs no lock of ours. What thin layers lie in is mounted
+    /// before the lock is taken, and goes after it.
+    fn lock_for_diff(
+        &self,
+        layer: &Layer,
+        reference: Option<&LayerId>,
+    ) -> Result<Option<impl Sized + use<'_>>> {
         let present = self.layers.read(&Held::nothing())?.1.release();
         if present.by_id(&layer.id).is_none() {
             return Ok(None);
         }
         self.prepare()?;
-        Ok(Some(self.write_layers(&Held::nothing())?))
+        let id = LayerId::new(layer.id.as_str())?;
+        let thin = self.driver.thin_layers();
+        let brought = thin.map(|thin| thin.bring_for_diff(&id, reference)).transpose()?;
+        Ok(Some((self.write_layers(&Held::nothing())?, brought)))
     }
 }
 

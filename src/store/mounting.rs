@@ -6,7 +6,7 @@ use super::lookup::{find, find_container};
 use super::order::{Held, Layers};
 use super::table::{Edit, unknown};
 use super::{MountRequest, Store};
-use crate::driver::MountOptions;
+use crate::driver::{Brought, MountOptions};
 use crate::record::Layer;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
@@ -55,6 +55,8 @@ impl Store {
     }
 
     fn mount_layer(&self, key: &str, mut options: MountOptions) -> Result<PathBuf> {
+        // Outlives the locks: what is unmounted with it is no reason to wait either.
+        let _brought = self.bring_for_mount(key)?;
         let (graph, guard) = self.lock_graph(&Held::nothing())?;
         let (held, layers) = self.write_layers(&graph)?;
         // Released before the layers are let go, and with them what waits to be deleted.
@@ -119,6 +121,17 @@ impl Store {
             return Err(error);
         }
         Ok(path)
+    }
+
+    /// Has mounted what a thin layer lies in, before any lock is taken that others wait for. What is not there, or not to be mounted, is
+    /// for those to say who see it under the locks.
+    fn bring_for_mount(&self, key: &str) -> Result<Option<Brought<'_>>> {
+        let Some(thin) = self.driver.thin_layers() else { return Ok(None) };
+        let Some(layer) = self.layers.look_up(&Held::nothing(), key)? else { return Ok(None) };
+        let id = LayerId::new(layer.id.as_str())?;
+        self.prepare()?;
+        let brought = thin.bring_for_mount(&id);
+        brought.map(Some).map_err(|e| e.context(format!("mounting layer {id}")))
     }
 
     /// By which maps the files of the layer below got their owners.

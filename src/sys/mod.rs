@@ -20,6 +20,8 @@ pub(crate) mod refused;
 pub(crate) mod regular;
 pub(crate) mod relocate;
 pub(crate) mod remove;
+#[cfg(test)]
+pub(crate) mod silent;
 pub(crate) mod staged_dir;
 pub(crate) mod tempdir;
 pub(crate) mod threads;

@@ -130,12 +130,13 @@ fn below(table: Vec<MountEntry>, root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether something is mounted exactly at `path`; a missing path is no mount point.
+/// Whether something is mounted exactly at `path`; a missing path is no mount point. What is mounted there is not asked: it may be a file
+/// system that never answers.
 ///
 /// # Errors
 /// When the path cannot be examined.
 pub(crate) fn is_mount_point(path: &Path) -> Result<bool> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let stat = rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE);
     #[cfg(test)]
     let stat = refused::check(Call::Statx).and(stat);

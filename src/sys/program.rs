@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod ask;
 mod limit;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{WaitId, WaitIdOptions};
 
+use self::ask::Question;
+pub(crate) use self::ask::{Reply, ask_within};
 use super::threads::with_signals_blocked;
 
 /// What is kept of what a program says.
@@ -83,9 +86,12 @@ pub(crate) fn run_within(
     directory: &Path,
     environment: &BTreeMap<OsString, OsString>,
 ) -> io::Result<Ended> {
-    let limit = c_int::try_from(limit.as_millis()).unwrap_or(c_int::MAX);
     let call = Call::new(path, arguments, directory, environment)?;
-    finish(&Call { limit: Some(limit), ..call }, Streams::default())
+    finish(&Call { limit: Some(milliseconds(limit)), ..call }, Streams::default())
+}
+
+fn milliseconds(limit: Duration) -> c_int {
+    c_int::try_from(limit.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// Starts the child, and waits until it has ended.
@@ -174,14 +180,20 @@ fn wait(child: &OwnedFd) -> io::Result<i32> {
     }
 }
 
-/// All that execve(2) needs: in a child of a process with many threads nothing can be allocated any more.
+/// All that the child needs: in one of a process with many threads nothing can be allocated any more.
 struct Call {
-    path: CString,
     directory: CString,
-    arguments: Pointers,
-    environment: Pointers,
-    /// How many milliseconds the program may take.
+    task: Task,
+    /// How many milliseconds the task may take.
     limit: Option<c_int>,
+}
+
+/// What the child has done.
+enum Task {
+    /// A program, as execve(2) has it.
+    Program { path: CString, arguments: Pointers, environment: Pointers },
+    /// A question, asked by a child of its own.
+    Question(Question),
 }
 
 /// Strings, and the pointers to them that end with a null.
@@ -217,11 +229,10 @@ impl Call {
             text(&[name.as_bytes(), b"=", value.as_bytes()].concat())
         };
         let environment: io::Result<Vec<_>> = environment.iter().map(pair).collect();
+        let (arguments, environment) = (Pointers::new(arguments?), Pointers::new(environment?));
         Ok(Self {
-            path,
             directory: text(directory.as_os_str().as_bytes())?,
-            arguments: Pointers::new(arguments?),
-            environment: Pointers::new(environment?),
+            task: Task::Program { path, arguments, environment },
             limit: None,
         })
     }
@@ -326,7 +337,7 @@ unsafe fn supervise(call: &Call, [input, output, said, report]: [RawFd; 4]) -> !
     }
 }
 
-/// Becomes the program, with the signals that a program begins with.
+/// Becomes the program or asks the question, with the signals that a program begins with.
 ///
 /// # Safety
 /// As for [`supervise`].
@@ -343,9 +354,14 @@ unsafe fn execute(call: &Call) -> ! {
         if call.limit.is_some() {
             libc::setpgid(0, 0);
         }
-        let arguments = call.arguments.pointers.as_ptr();
-        libc::execve(call.path.as_ptr(), arguments, call.environment.pointers.as_ptr());
-        give_up()
+        match &call.task {
+            Task::Program { path, arguments, environment } => {
+                let environment = environment.pointers.as_ptr();
+                libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment);
+                give_up()
+            }
+            Task::Question(question) => question.ask(),
+        }
     }
 }
 

@@ -18,6 +18,6 @@ pub use archive::write_archive;
 pub(crate) use client::Client;
 pub use document::{FILE_NAME, MAX_LAYERS, ThinImage, ThinLayer};
 pub use publish::{Patience, Publication, publish};
-pub(crate) use repositories::{Held, Method, Repositories};
+pub(crate) use repositories::{Held, InUse, Method, Repositories};
 pub use upload::{LayerUpload, PackedLayer};
 pub use url::{CvmfsUrl, Repository};

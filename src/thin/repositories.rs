@@ -8,6 +8,8 @@
 //! Each repository has a lock of its own, and nobody waits for one while he holds another: a server that does not answer keeps nobody
 //! from the repositories of others.
 
+mod answers;
+mod in_use;
 mod locks;
 
 use std::collections::BTreeSet;
@@ -16,13 +18,16 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::answers::Found;
+pub(crate) use self::in_use::InUse;
 use self::locks::{Access, Lock};
 use super::client::Client;
 use super::url::{CvmfsUrl, Repository};
-use crate::sys::mount::{detach, is_dead_mount, is_mount_point};
+use crate::sys::mount::{detach, is_mount_point};
 use crate::{Error, ErrorKind, Result};
 
 /// The directory in a driver's home or run root.
@@ -33,8 +38,18 @@ const DIRECTORY: &str = "cvmfs";
 pub(crate) enum Method {
     /// This library, by the programs of the client.
     Internal(Client),
-    /// Somebody else, below the directory named here or right where they are shown.
-    External(PathBuf),
+    /// Somebody else, below the directory named here or right where they are shown; an answer may take so long.
+    External(PathBuf, Duration),
+}
+
+impl Method {
+    /// How long a program of the client, or an answer of what is mounted, may take.
+    fn limit(&self) -> Duration {
+        match self {
+            Self::Internal(client) => client.limit(),
+            Self::External(_, limit) => *limit,
+        }
+    }
 }
 
 /// The repositories of one home.
@@ -44,6 +59,8 @@ pub(crate) struct Repositories {
     method: Method,
     /// Who in this process uses which; a repository that nobody uses is not there.
     users: Mutex<BTreeMap<Repository, BTreeSet<String>>>,
+    /// How many guards there have been: each is a user of its own.
+    guards: AtomicU64,
 }
 
 /// How long is waited for others beyond what their programs may take.
@@ -59,7 +76,12 @@ pub(crate) struct Held {
 impl Repositories {
     /// The repositories that are shown in `above`; nothing is touched.
     pub(crate) fn new(above: &Path, method: Method) -> Self {
-        Self { directory: above.join(DIRECTORY), method, users: Mutex::default() }
+        Self {
+            directory: above.join(DIRECTORY),
+            method,
+            users: Mutex::default(),
+            guards: AtomicU64::default(),
+        }
     }
 
     /// Where a repository is shown.
@@ -73,9 +95,8 @@ impl Repositories {
     /// [`ErrorKind::LayerUnknown`] when the repository has no such folder; [`ErrorKind::Corrupt`] when a link is on the way to it: what
     /// is published can point to anything.
     pub(crate) fn folder(&self, url: &CvmfsUrl) -> Result<PathBuf> {
-        let mut path = self.place(url.repository());
-        for part in url.folder().split('/') {
-            path.push(part);
+        let mut folder = self.place(url.repository());
+        for path in self.way(url) {
             let failed = |kind| {
                 Error::new(kind, format!("looking for the layer {url}"))
                     .path(&path)
@@ -91,8 +112,9 @@ impl Repositories {
                 }
                 Err(e) => return Err(failed(ErrorKind::Io).caused_by(e)),
             }
+            folder = path;
         }
-        Ok(path)
+        Ok(folder)
     }
 
     /// Brings repositories into use for `user`, all of them or none; those that are not mounted, or no longer answer, are mounted.
@@ -154,7 +176,7 @@ impl Repositories {
     /// have mounted is theirs.
     fn hold(&self, repositories: &BTreeSet<Repository>) -> Result<Option<Held>> {
         let mut locks = Vec::new();
-        if matches!(self.method, Method::External(_)) {
+        if matches!(self.method, Method::External(..)) {
             return Ok(Some(Held { _locks: locks }));
         }
         for repository in repositories {
@@ -204,7 +226,7 @@ impl Repositories {
             Method::Internal(client) if is_mount_point(&self.place(repository))? => {
                 client.refresh(repository)
             }
-            Method::Internal(_) | Method::External(_) => Ok(()),
+            Method::Internal(_) | Method::External(..) => Ok(()),
         }
     }
 
@@ -214,10 +236,7 @@ impl Repositories {
 
     /// How long is waited for who has a repository to himself: one mount of it, and what belongs to that.
     fn patience(&self) -> Duration {
-        match &self.method {
-            Method::Internal(client) => client.limit().saturating_add(MARGIN),
-            Method::External(_) => MARGIN,
-        }
+        self.method.limit().saturating_add(MARGIN)
     }
 
     fn lock(&self, repository: &Repository) -> Result<Lock> {
@@ -226,10 +245,7 @@ impl Repositories {
 
     /// Whether it is mounted and answers, as far as that can be told without its lock.
     fn is_ready(&self, repository: &Repository) -> Result<bool> {
-        let place = self.place(repository);
-        Ok(matches!(self.method, Method::Internal(_))
-            && is_mount_point(&place)?
-            && !is_dead_mount(&place))
+        Ok(matches!(self.method, Method::Internal(_)) && self.look(repository)? == Found::Alive)
     }
 
     /// Takes `user` from those of a repository; tells whether it has others.
@@ -255,7 +271,7 @@ impl Repositories {
         if let Method::Internal(client) = &self.method {
             let place = self.place(repository);
             // A link is from a time when others mounted the repositories.
-            if !place.is_symlink()
+            if !is_link(&place)
                 && let Err(error) = client.unmount(repository, &place)
             {
                 tracing::warn!(%error, "a repository stays mounted");
@@ -268,24 +284,49 @@ impl Repositories {
         match &self.method {
             Method::Internal(client) => {
                 make_mount_point(&place)?;
-                if is_dead_mount(&place) {
-                    tracing::warn!(%repository, "it no longer answers, and is mounted again");
-                    detach(&place).map_err(|e| Error::io("unmounting", &place, e))?;
+                loop {
+                    match self.look(repository)? {
+                        Found::Alive => return Ok(()),
+                        Found::Nothing => return client.mount(repository, &place),
+                        Found::Dead => {
+                            tracing::warn!(%repository, "its client has died, and it is mounted again");
+                            detach(&place).map_err(|e| Error::io("unmounting", &place, e))?;
+                        }
+                    }
                 }
-                if is_mount_point(&place)? {
-                    return Ok(());
-                }
-                client.mount(repository, &place)
             }
-            Method::External(root) => lead_to(&place, &root.join(repository.as_str()), repository),
+            Method::External(root, _) => {
+                let mounted = root.join(repository.as_str());
+                if lead_to(&place, &mounted)? == Led::There {
+                    self.wake(repository, &mounted)?;
+                }
+                Ok(())
+            }
         }
     }
+
+    /// Looks into what somebody else has mounted, which is what makes an automounter mount it.
+    fn wake(&self, repository: &Repository, mounted: &Path) -> Result<()> {
+        self.ask(repository, mounted, &[])?;
+        std::fs::read_dir(mounted).map(drop).map_err(|e| {
+            Error::new(ErrorKind::Prerequisites, format!("using the repository {repository}"))
+                .path(mounted)
+                .detail("nobody has mounted it there")
+                .hint("mount it, or let orlop do so: cvmfsMountMethod=internal")
+                .caused_by(e)
+        })
+    }
+}
+
+/// Whether a link is there. What is mounted there is not asked: it may not answer.
+fn is_link(place: &Path) -> bool {
+    std::fs::read_link(place).is_ok()
 }
 
 /// Makes the directory that a repository is mounted at, in place of a link that may be there.
 fn make_mount_point(place: &Path) -> Result<()> {
     let failed = |e| Error::io("making the mount point", place, e);
-    if place.is_symlink() {
+    if is_link(place) {
         std::fs::remove_file(place).map_err(failed)?;
     }
     match DirBuilder::new().mode(0o755).create(place) {
@@ -294,30 +335,33 @@ fn make_mount_point(place: &Path) -> Result<()> {
     }
 }
 
-/// Shows at `place` a repository that somebody else has mounted at `mounted`, unless it is mounted right there.
-fn lead_to(place: &Path, mounted: &Path, repository: &Repository) -> Result<()> {
+/// Where a repository is that somebody else has mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Led {
+    /// Where the link leads.
+    There,
+    /// Right at the place where it is shown.
+    Here,
+}
+
+/// Shows at `place` a repository that somebody else has mounted at `mounted`, unless it is mounted right there, which may not answer.
+fn lead_to(place: &Path, mounted: &Path) -> Result<Led> {
     let failed = |e| Error::io("making the link", place, e);
-    match place.symlink_metadata() {
-        Ok(m) if m.is_symlink() => {
-            let target = std::fs::read_link(place).map_err(failed)?;
-            if target != mounted {
-                std::fs::remove_file(place).map_err(failed)?;
-                symlink(mounted, place).map_err(failed)?;
-            }
-        }
-        // Fails for one that is mounted over, or has content.
-        Ok(m) if m.is_dir() && std::fs::remove_dir(place).is_err() => return Ok(()),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => symlink(mounted, place).map_err(failed)?,
+    match std::fs::read_link(place) {
+        Ok(target) if target == mounted => return Ok(Led::There),
+        Ok(_) => std::fs::remove_file(place).map_err(failed)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        // Not a link.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => match std::fs::remove_dir(place) {
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(failed(e)),
+            // It is mounted over, or has content.
+            Err(_) => return Ok(Led::Here),
+            Ok(()) => {}
+        },
+        Err(e) => return Err(failed(e)),
     }
-    // A look into it is what makes an automounter mount it.
-    std::fs::read_dir(mounted).map(drop).map_err(|e| {
-        Error::new(ErrorKind::Prerequisites, format!("using the repository {repository}"))
-            .path(mounted)
-            .detail("nobody has mounted it there")
-            .hint("mount it, or let orlop do so: cvmfsMountMethod=internal")
-            .caused_by(e)
-    })
+    symlink(mounted, place).map_err(failed)?;
+    Ok(Led::There)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod program;
 mod quota;
 mod remove;
 mod shift;
+mod thin;
 mod traces;
 mod words;
 
@@ -54,7 +55,8 @@ use super::options::OverlayOptions;
 use super::staging::TempStaging;
 use super::{
     AdditionalLayers, ApplyOptions, CreateOptions, DedupMethod, DiffOptions, Driver,
-    MountDescription, MountOptions, PartialPulls, Staging, Trash, dedup, in_user_namespace,
+    MountDescription, MountOptions, PartialPulls, Staging, ThinLayers, Trash, dedup,
+    in_user_namespace,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
 use crate::sys::mount::is_overlay_mount;
@@ -293,6 +295,10 @@ impl Driver for Overlay {
 
     fn additional_layers(&self) -> Option<&dyn AdditionalLayers> {
         Some(self)
+    }
+
+    fn thin_layers(&self) -> Option<&dyn ThinLayers> {
+        self.has_nested().then_some(self as &dyn ThinLayers)
     }
 
     fn dedup(&self, layers: &[LayerId], method: DedupMethod) -> Result<u64> {

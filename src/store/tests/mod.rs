@@ -12,6 +12,7 @@ mod maps;
 mod migrate_legacy;
 mod mounts;
 mod streams;
+mod thin;
 mod traps;
 
 use std::path::{Path, PathBuf};

@@ -159,3 +159,39 @@ fn the_host_hears_nothing_of_it() {
         assert_eq!(set & 1 << (libc::SIGCHLD - 1), 0, "{pending}");
     }
 }
+
+#[test]
+fn a_file_system_that_does_not_answer_is_not_waited_for() {
+    // 18.3
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let ask = |limit, root: &Path, ways: &[Vec<_>]| ask_within(limit, root, ways).unwrap();
+    let way = vec![vec![dir.path().join("a"), dir.path().join("a/b")], Vec::new()];
+    assert!(matches!(ask(long, dir.path(), &way), Reply::Answers));
+    let fails = |root: &str, errno| match ask(long, Path::new(root), &[]) {
+        Reply::Fails(e) => assert_eq!(e.raw_os_error(), Some(errno), "{root}"),
+        reply => panic!("{root}: {reply:?}"),
+    };
+    fails("/no/such", libc::ENOENT);
+    fails("/etc/passwd", libc::ENOTDIR);
+
+    let silent_at = dir.path().join("a");
+    std::fs::create_dir(&silent_at).unwrap();
+    let Some(mut silent) = crate::sys::silent::Silent::at(&silent_at) else { return };
+    assert!(crate::sys::mount::is_mount_point(&silent_at).unwrap(), "nothing is asked for that");
+    for (root, ways) in [(silent_at.as_path(), &[][..]), (dir.path(), &way)] {
+        let begun = Instant::now();
+        assert!(matches!(ask(short, root, ways), Reply::Silent), "{root:?}");
+        assert!(begun.elapsed().as_secs() < 20, "{root:?}");
+    }
+    // Once its process has read the question, not even a kill ends who asks: he is left behind until the file system ends.
+    std::thread::scope(|scope| {
+        scope.spawn(|| silent.greet_and_read());
+        let begun = Instant::now();
+        assert!(matches!(ask(short, &silent_at, &[]), Reply::Silent));
+        assert!((4..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    });
+    silent.die();
+    fails(silent_at.to_str().unwrap(), libc::ENOTCONN);
+    assert!(crate::sys::mount::is_mount_point(&silent_at).unwrap());
+}

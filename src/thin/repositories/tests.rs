@@ -7,7 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod guarded;
 mod hanging;
+mod silent;
 
 /// A home, the published repositories, and the client's programs and configuration.
 struct Site {
@@ -71,7 +73,10 @@ impl Site {
     }
 
     fn external(&self) -> Repositories {
-        Repositories::new(&self.path("home"), Method::External(self.path("published")))
+        Repositories::new(
+            &self.path("home"),
+            Method::External(self.path("published"), Duration::from_secs(60)),
+        )
     }
 
     /// How often the client has mounted.

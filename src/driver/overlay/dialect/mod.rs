@@ -24,7 +24,7 @@ use super::layout::DirLook;
 use super::mount::Lower;
 use crate::archive::Compat;
 use crate::driver::options::OverlayOptions;
-use crate::thin::{Held, Repository};
+use crate::thin::{Held, InUse, Repository};
 use crate::{Dialect, IdMaps, LayerId, Result};
 
 /// The answers of a dialect, for the driver of the home at `home`.
@@ -220,6 +220,12 @@ pub(super) trait Rules: Send + Sync {
     /// guard does.
     fn acquire(&self, driver: &Overlay, user: &str, lowers: &[LayerDir]) -> Result<Option<Held>> {
         let _ = (driver, user, lowers);
+        Ok(None)
+    }
+
+    /// Makes sure of the same until the guard goes, before the layers are locked, and that it answers.
+    fn bring(&self, driver: &Overlay, lowers: &[LayerDir]) -> Result<Option<InUse<'_>>> {
+        let _ = (driver, lowers);
         Ok(None)
     }
 

@@ -10,6 +10,7 @@ use crate::driver::{
     ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions, detect_dialect, open,
     open_dialect,
 };
+use crate::sys::silent::Silent;
 use crate::thin::{CvmfsUrl, ThinImage, ThinLayer, write_archive};
 use crate::{Dialect, Digest, ErrorKind};
 
@@ -305,6 +306,40 @@ fn what_cannot_be_mounted_is_refused_and_leaves_nothing() {
         assert_eq!(e.kind(), ErrorKind::Prerequisites, "{e}");
         assert!(e.to_string().contains("nobody has mounted it there"), "{e}");
     }
+}
+
+#[test]
+fn a_repository_that_does_not_answer_is_an_error_in_time() {
+    // CVM-4, CVM-11, 18.3: mounted right where it is shown
+    for form in FORMS {
+        let site = Site::new(form);
+        let driver = site.open(&["cvmfsMountTimeout=1"]);
+        make(&*driver, "thin", None, &thin(&["1"]));
+        create(&*driver, "box", Some("thin")).unwrap();
+        let above = if form == "overlay" { site.store.run.join(form) } else { site.home() };
+        let place = above.join("cvmfs/r.example");
+        fs::create_dir_all(&place).unwrap();
+        let Some(_silent) = Silent::at(&place) else { return };
+        let (child, parent, options) = (id("box"), id("thin"), DiffOptions::default());
+        let thin = driver.thin_layers().unwrap();
+        for outcome in [
+            driver.get(&child, &MountOptions::default()).map(drop),
+            driver.changes(&child, Some(&parent), &options).map(drop),
+            thin.bring_for_mount(&child).map(drop),
+            thin.bring_for_diff(&child, Some(&parent)).map(drop),
+        ] {
+            let e = outcome.unwrap_err();
+            assert_eq!((e.kind(), e.file()), (ErrorKind::Io, Some(place.as_path())), "{e}");
+            assert!(e.to_string().contains("has not answered for 1 s"), "{e}");
+        }
+        // What needs none is not kept waiting by it, and what is damaged is for the mount to say.
+        drop(thin.bring_for_mount(&parent).unwrap());
+        drop(thin.bring_for_diff(&parent, None).unwrap());
+        drop(thin.bring_for_mount(&id("unknown")).unwrap());
+    }
+    let store = TestStore::new();
+    let driver = open("overlay", &store.graph, &store.run, None, &[]).unwrap();
+    assert!(driver.thin_layers().is_none(), "stores of other dialects prepare nothing");
 }
 
 #[test]

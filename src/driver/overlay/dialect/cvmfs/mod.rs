@@ -20,7 +20,7 @@ use crate::driver::overlay::Overlay;
 use crate::driver::overlay::chain::{Heal, LayerDir};
 use crate::driver::overlay::layout::{self, DirLook};
 use crate::driver::overlay::mount::Lower;
-use crate::thin::{Held, Method, Repositories, Repository, ThinImage};
+use crate::thin::{Held, InUse, Method, Repositories, Repository, ThinImage};
 use crate::{Dialect, IdMaps, LayerId, Result};
 
 pub(super) use self::thin::{HOME_FLAG, PARENT};
@@ -78,7 +78,7 @@ impl Cvmfs {
                 Publisher::Internal(limit) => {
                     Method::Internal(crate::thin::Client::of_host(*limit))
                 }
-                Publisher::External(root) => Method::External(root.clone()),
+                Publisher::External(root, limit) => Method::External(root.clone(), *limit),
             };
             // What collects podman's garbage takes a directory in its home for a layer that nobody knows.
             let above = match self.form {
@@ -97,15 +97,18 @@ impl Cvmfs {
         }
     }
 
-    fn repositories_of(&self, lowers: &[LayerDir]) -> Result<BTreeSet<Repository>> {
-        let mut all = BTreeSet::new();
-        for lower in lowers {
-            if let Some(image) = self.thin(lower)? {
-                all.extend(image.repositories());
-            }
-        }
-        Ok(all)
+    /// What the thin ones among the layers list.
+    fn images(&self, lowers: &[LayerDir]) -> Result<Vec<ThinImage>> {
+        lowers.iter().filter_map(|lower| self.thin(lower).transpose()).collect()
     }
+
+    fn repositories_of(&self, lowers: &[LayerDir]) -> Result<BTreeSet<Repository>> {
+        Ok(repositories(&self.images(lowers)?))
+    }
+}
+
+fn repositories(images: &[ThinImage]) -> BTreeSet<Repository> {
+    images.iter().flat_map(ThinImage::repositories).collect()
 }
 
 impl Rules for Cvmfs {
@@ -175,6 +178,7 @@ impl Rules for Cvmfs {
     fn nested(&self, driver: &Overlay, layer: &LayerDir) -> Result<Option<Vec<Lower>>> {
         let Some(image) = self.thin(layer)? else { return Ok(None) };
         let repositories = self.repositories(driver);
+        repositories.await_answers(&image).map_err(|e| e.id(layer.id.as_str()))?;
         let short = match self.form {
             Form::Containers => Vec::new(),
             Form::Plugin => links::own(layer)?,
@@ -198,6 +202,22 @@ impl Rules for Cvmfs {
             return Ok(None);
         }
         self.repositories(driver).acquire(user, &wanted).map(Some)
+    }
+
+    fn bring(&self, driver: &Overlay, lowers: &[LayerDir]) -> Result<Option<InUse<'_>>> {
+        let images = match self.images(lowers) {
+            Ok(images) if images.is_empty() => return Ok(None),
+            Ok(images) => images,
+            // As they are read without a lock, it is whoever locks them who can tell that they are damaged.
+            Err(error) => {
+                tracing::debug!(%error, "what thin layers list is not known yet");
+                return Ok(None);
+            }
+        };
+        let all = self.repositories(driver);
+        let in_use = all.bring(repositories(&images))?;
+        images.iter().try_for_each(|image| all.await_answers(image))?;
+        Ok(Some(in_use))
     }
 
     fn release(&self, driver: &Overlay, user: &str, lowers: &[LayerDir]) {

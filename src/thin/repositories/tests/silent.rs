@@ -1,0 +1,69 @@
+//! Repositories that are mounted and do not answer, or whose client has died.
+
+use super::*;
+use crate::sys::silent::Silent;
+use crate::thin::{ThinImage, ThinLayer};
+
+/// What the answers of one second's wait may take on a machine that is busy, with the end of who asks.
+const SOON: Duration = Duration::from_secs(20);
+
+fn thin(url: CvmfsUrl) -> ThinImage {
+    ThinImage::of([ThinLayer { digest: crate::Digest::sha256(b"1"), url: Some(url) }])
+}
+
+fn says(e: &Error, place: &Path) {
+    assert_eq!(e.kind(), ErrorKind::Io, "{e}");
+    assert_eq!(e.file(), Some(place));
+    let (text, advice) = (e.to_string(), e.advice().unwrap_or_default());
+    for part in ["a.cern.ch", "mounted there", "not answered for 1 s"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(advice.contains("umount -l") && advice.contains("cvmfsMountTimeout"), "{advice}");
+}
+
+#[test]
+fn a_mount_that_does_not_answer_is_an_error() {
+    // 18.3
+    let Some(site) = Site::new() else { return };
+    let (all, one) = (site.within(1), names(&["a.cern.ch"]));
+    let place = site.path("home/cvmfs/a.cern.ch");
+    fs::create_dir_all(&place).unwrap();
+    let Some(mut silent) = Silent::at(&place) else { return };
+    let begun = Instant::now();
+    says(&all.acquire("x", &one).unwrap_err(), &place);
+    says(&all.bring(one.clone()).unwrap_err(), &place);
+    says(&all.await_answers(&thin(layer("a.cern.ch"))).unwrap_err(), &place);
+    assert!(begun.elapsed() < 3 * SOON, "{:?}", begun.elapsed());
+    assert!(all.users().is_empty());
+    assert_eq!(site.mounts(), 0, "it may come back");
+    // The others are as ever, and it can be unmounted.
+    drop(all.acquire("x", &names(&["b.cern.ch"])).unwrap());
+    // Its process ends: then it is mounted again, be there another one below.
+    silent.die();
+    drop(all.acquire("x", &one).unwrap());
+    assert!(all.folder(&layer("a.cern.ch")).is_ok());
+    all.await_answers(&thin(layer("a.cern.ch"))).unwrap();
+    let Some(_silent) = Silent::at(&place) else { return };
+    all.release("x", &one);
+    assert!(!all.users().contains_key(&Repository::new("a.cern.ch").unwrap()));
+}
+
+#[test]
+fn what_others_have_mounted_and_does_not_answer_is_an_error() {
+    // CVM-4
+    let Some(site) = Site::new() else { return };
+    let method = Method::External(site.path("published"), Duration::from_secs(1));
+    let (all, one) = (Repositories::new(&site.path("home"), method), names(&["a.cern.ch"]));
+    for place in ["published/a.cern.ch", "home/cvmfs/a.cern.ch"].map(|place| site.path(place)) {
+        fs::create_dir_all(&place).unwrap();
+        let Some(_silent) = Silent::at(&place) else { return };
+        let begun = Instant::now();
+        // Where it is mounted right where it is shown, nobody needs to look before its layers are asked for.
+        let used = all.acquire("x", &one).map(drop);
+        let e = used.and_then(|()| all.await_answers(&thin(layer("a.cern.ch")))).unwrap_err();
+        says(&e, &place);
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        all.release("x", &one);
+        let _ = fs::remove_file(site.path("home/cvmfs/a.cern.ch"));
+    }
+}
