@@ -22,6 +22,9 @@ impl Drop for Unreadable {
     }
 }
 
+/// Tells how many there are.
+type Look = fn(&DataRoot) -> Result<usize>;
+
 #[test]
 fn a_record_that_the_disk_does_not_give_is_not_passed_over() {
     if !needs_root() {
@@ -33,7 +36,7 @@ fn a_record_that_the_disk_does_not_give_is_not_passed_over() {
     let container = f.container("box", &other);
     let chain = f.docker().image(&other).unwrap().chain_ids();
     let before = listing(&f.at(""));
-    let looks: [(&str, PathBuf, fn(&DataRoot) -> Result<usize>); 3] = [
+    let looks: [(&str, PathBuf, Look); 3] = [
         ("an image", f.config(&other), |docker| Ok(docker.images()?.len())),
         ("a container", f.at("containers").join(container).join("config.v2.json"), |docker| {
             Ok(docker.containers()?.len())
