@@ -92,19 +92,25 @@ proptest! {
 
     #[test]
     fn odd_words_lead_nowhere(
-        words in prop::collection::vec(
-            prop_oneof![
-                digest().prop_map(|id| id.to_string()),
-                digest().prop_map(|id| id.hex().to_owned()),
-                digest().prop_map(|id| format!("{}-init", id.hex())),
-                "[0-9a-z]{25}",
-                prop::sample::select(vec!["", ".", "..", "../..", "/etc", "l", "overlay2", "-1", "7"])
-                    .prop_map(str::to_owned),
-                ".*",
-            ],
-            0..8,
-        ),
+        at in 0..7usize,
+        length in 1..8usize,
+        odd in prop_oneof![
+            digest().prop_map(|id| id.to_string()),
+            digest().prop_map(|id| id.hex().to_owned()),
+            digest().prop_map(|id| format!("{}-init", id.hex())),
+            "[0-9a-z]{25}",
+            prop::sample::select(vec!["", ".", "..", "../..", "/etc", "l", "overlay2", "-1", "7"])
+                .prop_map(str::to_owned),
+            ".*",
+        ],
     ) {
-        layer_words(&memory(), words.join("\0").as_bytes());
+        // Those of a layer and of a container, all as they should be but for one.
+        let (digest, id) = (Digest::sha256(b"some"), "d".repeat(64));
+        let mut words = [
+            digest.as_str(), digest.hex(), "7", digest.as_str(), &id, &format!("{id}-init"), digest.as_str(),
+        ]
+        .map(str::to_owned);
+        words[at] = odd;
+        layer_words(&memory(), words[..length].join("\0").as_bytes());
     }
 }
