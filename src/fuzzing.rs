@@ -25,6 +25,9 @@ pub const TARGETS: &[Target] = &[
     ("references", crate::image::fuzzing::references),
     ("words", crate::driver::fuzzing::words),
     ("thin-json", crate::thin::fuzzing::thin_json),
+    ("cvmfs-url", crate::thin::fuzzing::cvmfs_url),
+    ("docker-documents", crate::docker::fuzzing::docker_documents),
+    ("docker-words", crate::docker::fuzzing::docker_words),
 ];
 
 /// Makes the checksums of a tar's headers right, wherever the sizes before them put them, so that changed bytes get past

@@ -177,7 +177,7 @@ impl Work<'_> {
 
 /// The config of the image: its base's, run as the container was. Nothing in it is of the moment, so that the same container gives the
 /// same image however often it is taken over.
-fn config(base: &[u8], container: &ContainerRecord, diff: &Digest) -> Result<String> {
+pub(super) fn config(base: &[u8], container: &ContainerRecord, diff: &Digest) -> Result<String> {
     let what = format!("the config of the image {}", container.image);
     let mut config: Map<String, Value> = serde_json::from_slice(base)
         .map_err(|e| damaged(&what, "it is not the JSON it should be").caused_by(e))?;

@@ -33,6 +33,8 @@ mod daemon;
 mod data_root;
 mod directory;
 mod exclusive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod images;
 mod journal;
 mod json;

@@ -156,6 +156,8 @@ impl fmt::Display for CvmfsUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -207,5 +209,26 @@ mod tests {
         }
         assert!(Repository::new("x".repeat(254)).is_err());
         assert!(CvmfsUrl::new(Repository::new("r").unwrap(), "../x").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_reads_back_as_it_was_put_together(
+            repository in "[a-zA-Z0-9_][a-zA-Z0-9_-]{0,9}(\\.[a-z0-9]{1,9}){0,3}",
+            folder in prop::collection::vec("[^/\\x00-\\x1f\\x7f-\\x9f.]{1,40}", 1..5),
+        ) {
+            let url = CvmfsUrl::new(Repository::new(repository).unwrap(), folder.join("/")).unwrap();
+            prop_assert_eq!(CvmfsUrl::parse(&url.to_string()).unwrap(), url);
+        }
+
+        #[test]
+        fn any_text_is_refused_or_leads_into_a_repository(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["cvmfs://", "/", ".", "..", "r", "-", "a b", "\0", "\n", "\u{e9}", "layers"]),
+                0..9,
+            ),
+        ) {
+            crate::thin::fuzzing::cvmfs_url(parts.concat().as_bytes());
+        }
     }
 }

@@ -239,6 +239,58 @@ fn a_publisher_that_fails_now_and_then_is_asked_again() {
     }
 }
 
+/// Answers that end before they are whole: in the text, whose length is told or which comes in pieces, and in the head.
+const CUT_SHORT: [Turn; 4] = [
+    Turn::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ndone"),
+    Turn::Bytes("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndone\r\n"),
+    Turn::Bytes("HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nno"),
+    Turn::Bytes("HTTP/1.1 200 OK\r\ncontent-len"),
+];
+
+#[test]
+fn what_a_publisher_says_counts_when_it_is_whole() {
+    // CVM-21, 18.3
+    let Some(mut site) = Site::new(&[], &[]) else { return };
+    let layer = layer(b"x");
+    site.publisher = Relay::start(Path::new("/nonexistent"), &CUT_SHORT);
+    let upload = site.upload();
+    for turn in CUT_SHORT {
+        let answer = upload.status(layer.digest()).unwrap();
+        assert!(matches!(answer, Publication::NoAnswer(_)), "{turn:?}: {answer:?}");
+    }
+    // He is asked again until it is; none of what was cut short has kept the layer from being sent.
+    let mut turns = vec![Turn::Answer(200, "unknown")];
+    turns.extend(CUT_SHORT);
+    turns.push(Turn::Answer(200, "done"));
+    site.publisher = Relay::start(Path::new("/nonexistent"), &turns);
+    let long = Patience { outage: Duration::from_secs(60), ..NOW };
+    publish(&layer, &site.upload(), &long, &Silent).unwrap();
+    assert_eq!(site.publisher.requests().len(), turns.len());
+    assert_eq!(site.stored(&layer).unwrap(), bytes(&layer));
+}
+
+#[test]
+fn what_a_server_says_of_a_layer_counts_when_it_is_whole() {
+    // CVM-20, 18.3
+    use Turn::Bytes;
+    let cut = [
+        Bytes("HTTP/1.1 200 OK\r\ncontent-len"),
+        Bytes("HTTP/1.1 503 Slow Down\r\ncontent-length: 99\r\n\r\nslow"),
+        Bytes(""),
+    ];
+    let Some(site) = Site::new(&cut, &[]) else { return };
+    let layer = layer(b"x");
+    site.upload().put(&layer, &Silent).unwrap();
+    assert_eq!(site.stored(&layer).unwrap(), bytes(&layer));
+    assert_eq!(site.relay.requests().len(), 4);
+    // A refusal is one however much of it came, and so is told.
+    let cut = [Bytes("HTTP/1.1 403 Forbidden\r\ncontent-length: 99\r\n\r\nno such key"); 2];
+    let site = Site::new(&cut, &[]).unwrap();
+    refused(site.upload().put(&layer, &Silent), "403 Forbidden: no such key");
+    assert!(!site.upload().holds(&layer));
+    assert_eq!(site.stored(&layer), None);
+}
+
 #[test]
 fn a_second_attempt_goes_on_where_the_first_one_failed() {
     // CVM-20, CVM-21, 18.3

@@ -15,6 +15,8 @@ pub(crate) enum Turn {
     Damage,
     /// It is answered here: a status, and a text.
     Answer(u16, &'static str),
+    /// The answer is these bytes, and the connection ends after them.
+    Bytes(&'static str),
     /// The connection ends in the middle of the content.
     Hang,
     /// It is answered here as by who publishes: whether the server's path has a file of the name that is asked for.
@@ -82,6 +84,7 @@ fn serve(
     reader.read_exact(&mut content)?;
     match turn {
         Turn::Answer(code, text) => return answer(&mut client, code, text),
+        Turn::Bytes(bytes) => return client.write_all(bytes.as_bytes()),
         Turn::Tell => {
             let path = head.split(' ').nth(1).unwrap_or_default();
             let is_there = path.rsplit('/').next().is_some_and(|name| server.join(name).is_file());

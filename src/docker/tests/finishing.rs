@@ -292,6 +292,13 @@ fn a_journal_deletes_nothing_that_docker_uses() {
         let id = f.image(&[], &[base(), middle()], None);
         all(f, &id)
     });
+    leads_to_nothing("an image whose layers came with another one", |f| {
+        let id = f.image(&[], &[base(), middle()], None);
+        f.image(&["other:1"], &[base(), middle()], None);
+        take(f, &["other:1"], MigrateOptions::default()).unwrap();
+        assert_eq!(f.store().image(id.hex()).unwrap_err().kind(), ErrorKind::ImageUnknown);
+        all(f, &id)
+    });
     leads_to_nothing("an image without layers that no store has", |f| {
         let id = f.image(&[], &[], None);
         all(f, &id)

@@ -1,5 +1,7 @@
 //! Data roots of docker's as its daemon leaves them, made here; those of a real daemon are for `tests/interop/check_docker.py`.
 
+mod documents;
+mod failing_disk;
 mod finishing;
 mod hostile;
 mod migrating;
@@ -39,8 +41,12 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         // Not below /tmp, which may be a file system without what overlay needs.
+        Self::below("/var/tmp".as_ref())
+    }
+
+    fn below(above: &Path) -> Self {
         let fixture = Self {
-            dir: tempfile::tempdir_in("/var/tmp").unwrap(),
+            dir: tempfile::tempdir_in(above).unwrap(),
             names: std::cell::RefCell::default(),
         };
         for dir in [
@@ -213,6 +219,10 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
+        // Opened, it would be made.
+        if !self.dir.path().join("graph").exists() {
+            return;
+        }
         if let Ok(store) = Store::open(self.store_options("overlay")) {
             let _ = store.shutdown(true);
         }

@@ -72,6 +72,53 @@ fn what_others_need_stays_with_docker() {
 }
 
 #[test]
+fn a_directory_that_two_records_name_stays_as_long_as_one_does() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let [one, other] = [("one:1", base()), ("other:1", top("t"))].map(|(name, tar)| {
+        let id = f.image(&[name], &[tar], None);
+        f.docker().image(&id).unwrap().chain_ids().remove(0)
+    });
+    std::fs::copy(f.record(&one).join("cache-id"), f.record(&other).join("cache-id")).unwrap();
+    let shared = f.diff(&one);
+    assert_eq!(f.diff(&other), shared);
+    let before = listing(&shared);
+    let report = take(&f, &["one:1"], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    assert_eq!(listing(&shared), before);
+    assert_eq!(shared.join("etc/a").metadata().unwrap().nlink(), 1, "docker's own");
+    let chain_ids = || -> Vec<Digest> {
+        f.docker().layers().unwrap().into_iter().map(|layer| layer.chain_id).collect()
+    };
+    let mut both = vec![one, other];
+    both.sort();
+    assert_eq!(chain_ids(), both);
+    // What lies there is not what the other one is said to be.
+    let report = take(&f, &["other:1"], moving()).unwrap();
+    assert!(report.images[0].error.is_some() && !report.images[0].moved, "{report:?}");
+    assert_eq!((listing(&shared), chain_ids()), (before, both));
+}
+
+#[test]
+fn a_directory_that_the_build_cache_names_stays() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base()], None);
+    let chain = f.docker().image(&id).unwrap().chain_ids();
+    let cache_id = std::fs::read_to_string(f.record(&chain[0]).join("cache-id")).unwrap();
+    std::fs::create_dir(f.at("buildkit")).unwrap();
+    std::fs::write(f.at("buildkit/snapshots.db"), format!("\0{cache_id}\0")).unwrap();
+    let before = listing(&f.diff(&chain[0]));
+    let report = take(&f, &["a:1"], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    assert_eq!(listing(&f.diff(&chain[0])), before);
+}
+
+#[test]
 fn an_image_that_fails_keeps_its_layers_to_itself() {
     if !needs_root() {
         return;

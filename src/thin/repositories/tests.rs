@@ -198,6 +198,51 @@ fn what_vanished_is_mounted_again_and_cleanup_unmounts_all() {
 }
 
 #[test]
+fn of_several_that_leave_at_once_the_last_one_unmounts() {
+    // CVM-11, 18.3
+    let Some(site) = Site::new() else { return };
+    // Two as if they were of two processes, each with users of its own.
+    let (here, there, one) = (site.internal(), site.internal(), names(&["a.cern.ch"]));
+    let users = ["u", "v", "w", "x", "y"];
+    for round in 1..=8 {
+        drop(here.acquire("stays", &one).unwrap());
+        for user in users {
+            drop(here.acquire(user, &one).unwrap());
+        }
+        leave_at_once(&[(&here, &users)], &one);
+        assert!(mounted(&here, "a.cern.ch"), "{round}: one stays");
+        assert_eq!(here.users().values().map(BTreeSet::len).collect::<Vec<_>>(), [1]);
+        for user in users {
+            drop(here.acquire(user, &one).unwrap());
+        }
+        leave_at_once(&[(&here, &["stays", "u", "v", "w", "x", "y"])], &one);
+        assert!(!mounted(&here, "a.cern.ch") && here.users().is_empty(), "{round}");
+        for user in users {
+            drop(here.acquire(user, &one).unwrap());
+            drop(there.acquire(user, &one).unwrap());
+        }
+        leave_at_once(&[(&here, &users), (&there, &users)], &one);
+        assert!(!mounted(&here, "a.cern.ch"), "{round}");
+        assert!(here.users().is_empty() && there.users().is_empty(), "{round}");
+        assert_eq!(site.mounts(), 2 * round);
+    }
+}
+
+/// Lets them release the repositories, each in a thread: when one of them counts who is left, all have begun.
+fn leave_at_once(all: &[(&Repositories, &[&str])], repositories: &BTreeSet<Repository>) {
+    std::thread::scope(|scope| {
+        let counts: Vec<_> = all.iter().map(|(from, _)| from.users()).collect();
+        for (from, users) in all {
+            for user in *users {
+                scope.spawn(move || from.release(user, repositories));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        drop(counts);
+    });
+}
+
+#[test]
 fn nobody_unmounts_between_a_repository_and_the_overlay_on_it() {
     let Some(site) = Site::new() else { return };
     let (all, one) = (site.internal(), names(&["a.cern.ch"]));
