@@ -133,7 +133,7 @@ impl Means<'_> {
                 let (root, tar_split) = (bed.root, &*bed.tar_split);
                 Verification { content, root, tar_split, wanted: diff, item: &*item }.run()?
             } else {
-                read_headers(FromStart::new(bed.tar_split), &mut |_| Ok(()))?
+                read_headers(FromStart::new(bed.tar_split), &mut |_, _| Ok(()))?
             };
             Ok(layer_facts(diff, facts))
         })?;
