@@ -98,3 +98,72 @@ fn sparse_content_that_the_tar_split_holds_is_compared() {
         assert!(report.is_whole(), "{transfer:?}: {report:?}");
     }
 }
+
+/// A layer that the store had before, and in which `change` is done, keeps docker's image from going; what went wrong is told.
+fn keeps_dockers(tar: &[u8], why: &str, change: impl FnOnce(&Path)) {
+    let f = Fixture::new();
+    let good = f.image(&["good:1"], &[base(), top("good")], None);
+    let bad = f.image(&["bad:1"], &[base(), tar.to_vec()], None);
+    let report = take(&f, &[], MigrateOptions::default()).unwrap();
+    let found = report.images.iter().find(|image| image.id == bad.hex()).unwrap();
+    let layer = content(&f, &found.layers[1].id);
+    change(&layer);
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole(), "{why}: {report:?}");
+    for image in &report.images {
+        assert_eq!(image.moved, image.id == good.hex(), "{why}: {report:?}");
+        let kept = image.kept.clone().unwrap_or_default();
+        assert_eq!(kept.contains(why), image.id == bad.hex(), "{why}: {report:?}");
+        assert_eq!(kept.contains("delete its images from the store"), image.id == bad.hex());
+    }
+    let docker = f.docker();
+    assert_eq!(docker.images().unwrap().into_iter().map(|i| i.id).collect::<Vec<_>>(), [bad]);
+    let unverified = || MigrateOptions { verify: false, ..moving() };
+    assert!(take(&f, &[], unverified()).unwrap().images[0].moved, "{why}");
+}
+
+#[test]
+fn a_stores_layer_that_was_changed_keeps_dockers() {
+    if !needs_root() {
+        return;
+    }
+    keeps_dockers(&rich(), "its mode is 4755, in the tar 0644", |at| {
+        set_mode(at.join("dir/same"), 0o4755);
+    });
+    keeps_dockers(&rich(), "it is a file, in the tar nothing", |at| {
+        std::fs::write(at.join("dir/more"), "").unwrap();
+        set_time(&at.join("dir"), 1_600_000_000);
+    });
+    keeps_dockers(&sparse(), "its content is another than in the tar", |at| {
+        let file = std::fs::File::options().write(true).open(at.join("file")).unwrap();
+        file.write_all_at(b"abd", 100_000).unwrap();
+        set_time(&at.join("file"), 1_600_000_000);
+    });
+    // Another file's content is for the digest, which comes first.
+    keeps_dockers(&rich(), "checksum", |at| {
+        std::fs::write(at.join("dir/file"), "CONTENT").unwrap();
+    });
+}
+
+#[test]
+fn a_stores_layer_that_was_loaded_lets_dockers_go() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base(), rich(), middle(), sparse()], None);
+    // By an archive, as the store had it from elsewhere.
+    let other = Fixture::new();
+    migrate(&other.store(), &f.docker(), &MigrateOptions::default()).unwrap();
+    let archive = f.dir.path().join("image.tar");
+    let names = ["docker.io/library/a:1".to_owned()];
+    let output = Output::Path(archive.clone());
+    let options = SaveOptions::default();
+    save(&other.store(), &names, SaveFormat::DockerArchive, output, &options).unwrap();
+    load(&f.store(), Source::Path(archive), &LoadOptions::default()).unwrap();
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    assert_eq!(report.images[0].id, id.hex());
+    assert!(report.images[0].layers.iter().all(|layer| layer.outcome == Outcome::Present));
+    assert!(f.docker().layers().unwrap().is_empty());
+}
