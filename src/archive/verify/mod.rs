@@ -1,6 +1,6 @@
 //! Whether a tree is what unpacking a tar gives: each member with its type, owner, mode, size, time, target and attributes, and nothing
-//! that no member names. The tar's headers come from its tar-split file. What the files hold is for the tar's digest, for which each of them
-//! is read, but for sparse ones: their content may be in the tar-split file, and is compared with that (`held`).
+//! that no member names. The tar's headers come from its tar-split file. What the files hold is for the tar's digest, for which each of
+//! them is read, but for sparse ones: their content may be in the tar-split file, and is compared with that (`held`).
 //!
 //! What is allowed to differ is what unpacking, and the making of a tar from an overlay's upper directory, change on purpose:
 //!
