@@ -69,7 +69,7 @@ impl Found<'_> {
 
     /// Whether there is nothing but zeros. Holes of the file are passed over: theirs can be of any length.
     fn is_zeros(&mut self, mut at: u64, end: u64) -> Result<bool> {
-        const ZEROS: [u8; BUFFER] = [0; BUFFER];
+        static ZEROS: [u8; BUFFER] = [0; BUFFER];
         while at < end {
             at = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
                 Ok(data) => data,
