@@ -167,3 +167,30 @@ fn a_stores_layer_that_was_loaded_lets_dockers_go() {
     assert!(report.images[0].layers.iter().all(|layer| layer.outcome == Outcome::Present));
     assert!(f.docker().layers().unwrap().is_empty());
 }
+
+#[test]
+fn layers_in_another_form_are_not_compared_with_headers() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base()], None);
+    let report = take(&f, &[], MigrateOptions::default()).unwrap();
+    let id = &report.images[0].layers[0].id;
+    let is_looked_at = || f.store().with_unpacked(id, |_, _| Ok(())).unwrap().is_some();
+    assert!(is_looked_at());
+    // Composefs keeps the names in an image, and the files by their digests.
+    let image = content(&f, id).with_file_name("composefs-data");
+    std::fs::create_dir(&image).unwrap();
+    assert!(!is_looked_at());
+    std::fs::remove_dir(image).unwrap();
+    assert!(is_looked_at());
+    let records = f.dir.path().join("graph/overlay-layers/layers.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&records).unwrap()).unwrap();
+    for key in ["uidmap", "gidmap"] {
+        json[0][key] = json!([{"container_id": 0, "host_id": 100_000, "size": 65_536}]);
+    }
+    std::fs::write(&records, json.to_string()).unwrap();
+    assert!(!is_looked_at());
+}
