@@ -371,9 +371,8 @@ impl Driver for Overlay {
 
     fn unpacked(&self, id: &LayerId) -> Result<Option<OwnedFd>> {
         let layer = self.locate(id)?;
-        self.check_content(&layer)?;
-        let in_parts = layer.has_image() || !layer.older().is_empty();
-        if in_parts || self.rules.shape().whole_trees {
+        let older = self.check_content(&layer)?;
+        if layer.has_image() || !older.is_empty() || self.rules.shape().whole_trees {
             return Ok(None);
         }
         open_dir(&self.content_of(&layer)?).map(Some)
