@@ -218,3 +218,30 @@ pub(super) fn is_cache_id(text: &str) -> bool {
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_have_ids_of_docker_or_of_buildkit() {
+        let docker = "0123456789abcdef".repeat(4);
+        assert!(is_id(&docker) && is_cache_id(&docker));
+        for buildkit in ["z9kq0x3vj5m1w8r2t7y4u6p0a", &"0".repeat(25), &"z".repeat(25)] {
+            assert!(is_cache_id(buildkit) && !is_id(buildkit), "{buildkit}");
+        }
+        for bad in [
+            &"0".repeat(24),
+            &"0".repeat(26),
+            &"0".repeat(63),
+            &"z".repeat(64),
+            "Z9kq0x3vj5m1w8r2t7y4u6p0a",
+            "z9kq0x3vj5m1w8r2t7y4u6p0/",
+            "../k0x3vj5m1w8r2t7y4u6p0a",
+            "z9kq0x3vj5m1w8r2t7y4u6pé",
+            "",
+        ] {
+            assert!(!is_cache_id(bad), "{bad}");
+        }
+    }
+}

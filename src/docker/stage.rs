@@ -133,7 +133,7 @@ impl Means<'_> {
                 let (root, tar_split) = (bed.root, &*bed.tar_split);
                 Verification { content, root, tar_split, wanted: diff, item: &*item }.run()?
             } else {
-                read_headers(FromStart::new(bed.tar_split), &mut |_| Ok(()))?
+                read_headers(FromStart::new(bed.tar_split), &mut |_, _| Ok(()))?
             };
             Ok(layer_facts(diff, facts))
         })?;
@@ -248,10 +248,11 @@ impl Verification<'_> {
 /// What to do about a layer that differs.
 const CHANGED: &str = "the layer was changed behind docker's back, or the disk is damaged; pull the image anew, or take it over as it is with --no-verify";
 
-/// Puts the tar of a layer that the store had before together, and compares its digest.
+/// Compares a layer that the store had before with docker's: its tar by its digest, and what lies in the store with the tar's headers.
 ///
 /// # Errors
-/// [`ErrorKind::DigestMismatch`] for another layer than docker's; what the store says of one that gives no tar.
+/// [`ErrorKind::DigestMismatch`] for another layer than docker's, [`ErrorKind::Corrupt`] for one that is not as it was unpacked; what the
+/// store says of one that gives no tar.
 pub(super) fn compare_stored(
     store: &Store,
     id: &str,
@@ -262,16 +263,24 @@ pub(super) fn compare_stored(
     const HINT: &str = "delete its images from the store, and migrate once more";
     let action = format!("comparing the layer {id} of the store with {wanted}");
     let item = progress.start(&short(wanted), None);
+    let told = |e: Error| match crate::progress::check(&*item) {
+        Err(cancelled) => cancelled,
+        Ok(()) => e.context(&action).hint(HINT),
+    };
     let mut out = Counted::new(Hashing(sha2::Sha256::new()), &*item);
-    store.diff(id, None, Some(Compression::None), &mut out).map_err(|e| {
-        crate::progress::check(&*item).err().unwrap_or_else(|| e.context(&action).hint(HINT))
-    })?;
+    store.diff(id, None, Some(Compression::None), &mut out).map_err(told)?;
     let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
     if found != *wanted {
         return Err(Error::new(ErrorKind::DigestMismatch, action)
             .detail(format!("its files give a tar with the digest {found}"))
             .hint(HINT));
     }
+    // A tar that is made of the files themselves has told all of them already.
+    store
+        .with_unpacked(id, |root, tar_split| {
+            check_tree(root, FromStart::new(tar_split), MARKS, &*item)
+        })
+        .map_err(told)?;
     item.finish("compared");
     Ok(())
 }

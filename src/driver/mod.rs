@@ -462,6 +462,16 @@ pub trait Driver: Send + Sync {
     /// When the layer is damaged.
     fn file_source(&self, id: &LayerId) -> Result<Box<dyn FileSource>>;
 
+    /// The directory that holds the layer's own content as it was unpacked, one file for each member; `None` where it lies in another
+    /// form.
+    ///
+    /// # Errors
+    /// When the layer is missing or damaged.
+    fn unpacked(&self, id: &LayerId) -> Result<Option<OwnedFd>> {
+        let _ = id;
+        Ok(None)
+    }
+
     /// Free keys and values (`UpperDir`, `LowerDir` …; REM-9).
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use super::Store;
@@ -122,7 +123,6 @@ impl Store {
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let path = dir.addition();
         let mut tar_split = std::io::BufWriter::new(create_private(&path)?);
-        use std::os::fd::AsFd;
         let facts = archive::import(stream, root.as_fd(), &options, Some(&mut tar_split))?;
         tar_split.flush().map_err(|e| Error::io("writing the tar-split", &path, e))?;
         self.sync_content()?;
@@ -136,6 +136,25 @@ impl Store {
         // What stays of the temp dir is for the next recovery, and no failure.
         drop(dir);
         Ok(facts.unpacked_size)
+    }
+
+    /// Shows `work` a layer's own content and its tar-split file, which stay as they are meanwhile. `None` where there is no tar-split
+    /// file, or the content is not as the tar has it: with mapped owners, or in another form.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LayerUnknown`]; when the layer is damaged; those of `work`.
+    pub(crate) fn with_unpacked<T>(
+        &self,
+        id: &str,
+        work: impl FnOnce(BorrowedFd<'_>, &File) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Ends { layer, tar_split, held, .. } = self.diff_ends(id, None)?;
+        let _held = held;
+        let Some(tar_split) = tar_split.filter(|_| layer.id_maps().is_empty()) else {
+            return Ok(None);
+        };
+        let root = self.driver.unpacked(&LayerId::new(layer.id.as_str())?)?;
+        root.map(|root| work(root.as_fd(), &tar_split)).transpose()
     }
 
     /// Looks up what a comparison needs.

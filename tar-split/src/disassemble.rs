@@ -106,8 +106,17 @@ impl<R: Read, W: Write> Disassembler<R, W> {
         Ok((self.tar.into_inner(), self.log.finish()?))
     }
 
+    /// What the stream is read from, and whether all that it has given so far has been passed.
+    pub(crate) fn source(&mut self) -> (&mut R, bool) {
+        let has_passed_all = self.tar.buffer().is_empty();
+        (self.tar.get_mut(), has_passed_all)
+    }
+
     /// Runs a step, and gives the stream up if it fails.
-    fn guard<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn guard<T>(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.state == State::Failed {
             return Err(Error::GivenUp);
         }

@@ -124,7 +124,7 @@ impl fmt::Display for Name<'_> {
 }
 
 /// A name in quotes: as text where it is UTF-8, with its odd bytes escaped where it is not.
-struct Quoted<'a>(&'a [u8]);
+pub(crate) struct Quoted<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -56,6 +56,11 @@ impl<R: BufRead> Parts<R> {
         }
     }
 
+    /// What is wrong with the last line.
+    pub(crate) fn malformed(&self, reason: String) -> Error {
+        Error::Record { line: self.line_number, reason: reason.into() }
+    }
+
     /// The bytes of the last part, if that was a segment.
     pub(crate) fn segment(&self) -> &[u8] {
         &self.payload

@@ -1,8 +1,9 @@
 //! What a layer's tar tells of itself by its headers.
 
 use std::collections::BTreeSet;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
+use flate2::read::MultiGzDecoder;
 use tar_split_rs::{Headers, Member, MemberKind};
 
 use crate::archive::names::{clean, last_part, split};
@@ -23,20 +24,23 @@ pub(crate) struct HeaderFacts {
     pub(crate) root: bool,
 }
 
-/// Reads the headers from a gzip-compressed tar-split file, and shows each to `work`.
+/// The headers of a gzip-compressed tar-split file.
+pub(crate) type GzipHeaders<R> = Headers<BufReader<MultiGzDecoder<BufReader<R>>>>;
+
+/// Reads the headers from a gzip-compressed tar-split file, and shows each to `work`, together with what its content may be read from.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] for a tar-split that is malformed; those of `work`.
-pub(crate) fn read_headers(
-    tar_split_gz: impl Read,
-    work: &mut dyn FnMut(&Member) -> Result<()>,
+/// [`ErrorKind::Corrupt`] for a tar-split that is malformed, or holds content that must come from a file; those of `work`.
+pub(crate) fn read_headers<R: Read>(
+    tar_split_gz: R,
+    work: &mut dyn FnMut(&Member, &mut GzipHeaders<R>) -> Result<()>,
 ) -> Result<HeaderFacts> {
-    let log = flate2::read::MultiGzDecoder::new(BufReader::new(tar_split_gz));
+    let log = MultiGzDecoder::new(BufReader::new(tar_split_gz));
     let mut headers = Headers::new(BufReader::with_capacity(1 << 17, log));
     let mut facts = HeaderFacts::default();
     while let Some(member) = headers.next_member().map_err(malformed)? {
         facts.note(&member);
-        work(&member)?;
+        work(&member, &mut headers)?;
     }
     facts.length = headers.finish().map_err(malformed)?;
     match i64::try_from(facts.length) {
@@ -49,6 +53,11 @@ pub(crate) fn read_headers(
 const ACTION: &str = "reading tar-split.json.gz";
 
 fn malformed(e: tar_split_rs::Error) -> Error {
+    Error::new(ErrorKind::Corrupt, ACTION).caused_by(e)
+}
+
+/// Of content that the tar-split holds.
+pub(super) fn unreadable(e: io::Error) -> Error {
     Error::new(ErrorKind::Corrupt, ACTION).caused_by(e)
 }
 

@@ -1,5 +1,6 @@
 //! Whether a tree is what unpacking a tar gives: each member with its type, owner, mode, size, time, target and attributes, and nothing
-//! that no member names. The tar's headers come from its tar-split file; what the files hold is for the tar's digest.
+//! that no member names. The tar's headers come from its tar-split file. What the files hold is for the tar's digest, for which each of
+//! them is read, but for sparse ones: their content may be in the tar-split file, and is compared with that (`held`).
 //!
 //! What is allowed to differ is what unpacking, and the making of a tar from an overlay's upper directory, change on purpose:
 //!
@@ -17,15 +18,16 @@ mod attributes;
 mod doubts;
 mod facts;
 mod files;
+mod held;
 mod unnamed;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
-use tar_split_rs::{Member, MemberKind};
+use tar_split_rs::{Headers, Member, MemberKind};
 
 pub(crate) use facts::{HeaderFacts, read_headers};
 
@@ -52,6 +54,7 @@ pub(crate) fn check_tree(
     let mut check = Check {
         root,
         marks,
+        progress,
         parents: Parents::new(root, Implied::default()).map_err(|e| failed(b".", e))?,
         named: Made::default(),
         firsts: HashMap::new(),
@@ -59,17 +62,18 @@ pub(crate) fn check_tree(
         opaque: HashMap::new(),
         doubts: Doubts::default(),
     };
-    let facts = read_headers(tar_split_gz, &mut |member| {
+    let facts = read_headers(tar_split_gz, &mut |member, headers| {
         progress::check(progress)?;
-        check.member(member)
+        check.member(member, headers)
     })?;
-    check.finish(&facts, progress)?;
+    check.finish(&facts)?;
     Ok(facts)
 }
 
 struct Check<'a> {
     root: BorrowedFd<'a>,
     marks: &'a str,
+    progress: &'a dyn ProgressItem,
     parents: Parents<'a>,
     /// What members name, by directory and name.
     named: Made,
@@ -83,7 +87,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn member(&mut self, member: &Member) -> Result<()> {
+    fn member(&mut self, member: &Member, headers: &mut Headers<impl BufRead>) -> Result<()> {
         if member.kind == MemberKind::Global {
             return Ok(());
         }
@@ -107,7 +111,15 @@ impl Check<'_> {
             Some(hidden) => [parent, b"/", hidden].concat(),
             None => name.clone(),
         };
-        let seen = self.look(member, &path, hidden.is_some()).map_err(|e| failed(&path, e))?;
+        let mut seen = self.look(member, &path, hidden.is_some()).map_err(|e| failed(&path, e))?;
+        // Another name excuses other fields, and never other content.
+        let has_content = hidden.is_none() && (seen.difference.is_none() || seen.shared.is_some());
+        if headers.holds_content()
+            && has_content
+            && let Some(why) = self.held_content_differs(member, &path, headers)?
+        {
+            seen = Seen::other(&why);
+        }
         match seen.difference {
             None => {
                 self.doubts.settle(&path, seen.shared, member.kind == MemberKind::Directory);
@@ -115,6 +127,19 @@ impl Check<'_> {
             }
             Some(why) => self.doubts.add(path, seen.shared, why),
         }
+    }
+
+    /// Compares a file's content with what the tar-split file holds of it.
+    fn held_content_differs(
+        &mut self,
+        member: &Member,
+        path: &[u8],
+        headers: &mut Headers<impl BufRead>,
+    ) -> Result<Option<String>> {
+        let (parent, base) = split(path);
+        let dir = self.parents.get(parent, false).map_err(|e| failed(path, e))?;
+        let place = Place { dir: dir.fd.as_fd(), base, path };
+        held::content_differs(&place, member.size, headers, self.progress)
     }
 
     /// Compares what is at the path with the member, or with a whiteout.
@@ -179,7 +204,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn finish(mut self, facts: &HeaderFacts, progress: &dyn ProgressItem) -> Result<()> {
+    fn finish(mut self, facts: &HeaderFacts) -> Result<()> {
         std::mem::take(&mut self.doubts).into_outcome()?;
         if !facts.root {
             // Its owner and mode come from elsewhere.
@@ -188,7 +213,7 @@ impl Check<'_> {
                 return Err(differs(b".", &why));
             }
         }
-        self.walk(progress)?;
+        self.walk()?;
         let unmarked = self.opaque.iter().filter(|(id, _)| !self.marked.contains(id));
         match unmarked.map(|(_, path)| path).min() {
             Some(path) => Err(differs(path, "it is opaque, in the tar it is not")),

@@ -9,7 +9,7 @@ use super::{Check, differs, failed};
 use crate::Result;
 use crate::archive::names::split;
 use crate::archive::walk::{Item, Walk};
-use crate::progress::{self, ProgressItem};
+use crate::progress;
 use crate::sys::beneath::Identity;
 
 /// A directory that no member names, on the way to the present entry.
@@ -24,11 +24,11 @@ impl Check<'_> {
     ///
     /// # Errors
     /// The first entry that is not named, nor a parent of one that is.
-    pub(super) fn walk(&mut self, progress: &dyn ProgressItem) -> Result<()> {
+    pub(super) fn walk(&mut self) -> Result<()> {
         let mut walk = Walk::new(self.root).map_err(|e| failed(b".", e))?;
         let mut branch: Vec<Unnamed> = Vec::new();
         while let Some(item) = walk.next().map_err(|e| failed(walk.path(), e))? {
-            progress::check(progress)?;
+            progress::check(self.progress)?;
             leave(&mut branch, walk.path())?;
             let dir = walk.dir_identity().map_err(|e| failed(walk.path(), e))?;
             if self.named.contains(dir, split(walk.path()).1) {

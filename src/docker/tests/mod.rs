@@ -1,5 +1,6 @@
 //! Data roots of docker's as its daemon leaves them, made here; those of a real daemon are for `tests/interop/check_docker.py`.
 
+mod content;
 mod documents;
 mod failing_disk;
 mod finishing;

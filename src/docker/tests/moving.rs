@@ -298,3 +298,51 @@ fn what_a_killed_call_has_linked_is_separated() {
     assert_eq!((here.nlink(), there.nlink()), (1, 1));
     assert_ne!(here.ino(), there.ino());
 }
+
+/// Gives layers the ids that BuildKit's snapshotter makes; returns them.
+fn named_by_buildkit(f: &Fixture, chain: &[Digest]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for chain_id in chain {
+        let old = std::fs::read_to_string(f.record(chain_id).join("cache-id")).unwrap();
+        let new = format!("zq{}", &old[..23]);
+        let dir = f.at("overlay2").join(&new);
+        std::fs::rename(f.at("overlay2").join(&old), &dir).unwrap();
+        let link = f.at("overlay2/l").join(std::fs::read_to_string(dir.join("link")).unwrap());
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(format!("../{new}/diff"), link).unwrap();
+        std::fs::write(f.record(chain_id).join("cache-id"), &new).unwrap();
+        ids.push(new);
+    }
+    ids
+}
+
+#[test]
+fn layers_that_buildkit_has_made_move_unless_its_cache_has_them() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["built:1"], &[base(), middle(), top("t")], None);
+    let chain = f.docker().image(&id).unwrap().chain_ids();
+    let ids = named_by_buildkit(&f, &chain);
+    std::fs::create_dir(f.at("buildkit")).unwrap();
+    let database = f.at("buildkit/snapshots.db");
+    std::fs::write(&database, format!("\0{}\0", ids[0])).unwrap();
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && report.images[0].moved, "{report:?}");
+    let left: Vec<String> = f.docker().layers().unwrap().into_iter().map(|l| l.cache_id).collect();
+    assert_eq!(left, ids[..1]);
+    assert!(!f.at("overlay2").join(&ids[1]).exists() && !f.at("overlay2").join(&ids[2]).exists());
+    assert_eq!(listing(&f.at("overlay2/l")).len(), 1);
+    let kept = f.diff(&chain[0]).join("etc/a");
+    assert_eq!(kept.metadata().unwrap().nlink(), 1, "the cache's files are its own");
+    let layers = &report.images[0].layers;
+    assert_eq!(std::fs::read(content(&f, &layers[0].id).join("etc/a")).unwrap(), b"base");
+    assert_eq!(std::fs::read(content(&f, &layers[2].id).join("top/file")).unwrap(), b"t");
+    // Once the cache is pruned, the rest goes with the next image that has it.
+    std::fs::remove_file(&database).unwrap();
+    f.image(&["built:2"], &[base(), top("u")], None);
+    assert!(take(&f, &[], moving()).unwrap().images[0].moved);
+    let left = listing(&f.at("overlay2"));
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), [("l".to_owned(), "/".to_owned())]);
+}

@@ -80,14 +80,14 @@ fn found(what: &str, why: &str, change: impl FnOnce(&Path)) {
     });
 }
 
-fn set_time(path: &Path, seconds: i64) {
+pub(super) fn set_time(path: &Path, seconds: i64) {
     let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
 }
 
-fn set_mode(path: PathBuf, mode: u32) {
+pub(super) fn set_mode(path: PathBuf, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 

@@ -376,6 +376,15 @@ impl Driver for Overlay {
         Ok(Box::new(self.files(id)?))
     }
 
+    fn unpacked(&self, id: &LayerId) -> Result<Option<OwnedFd>> {
+        let layer = self.locate(id)?;
+        let older = self.check_content(&layer)?;
+        if layer.has_image() || !older.is_empty() || self.rules.shape().whole_trees {
+            return Ok(None);
+        }
+        open_dir(&self.content_of(&layer)?).map(Some)
+    }
+
     fn metadata(&self, id: &LayerId) -> Result<BTreeMap<String, String>> {
         let layer = self.locate(id)?;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();

@@ -17,6 +17,15 @@ pub(super) enum Payload {
 }
 
 impl<R: Read, W: Write> Disassembler<R, W> {
+    /// How many bytes of the stream are left of the payload.
+    pub(crate) fn stored(&self) -> u64 {
+        match &self.payload {
+            Payload::None => 0,
+            Payload::Plain { left, .. } => *left,
+            Payload::Sparse(expansion) => expansion.stored,
+        }
+    }
+
     /// Skips and logs what is left of the payload.
     pub(super) fn end_payload(&mut self) -> Result<(), Error> {
         loop {
