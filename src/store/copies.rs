@@ -67,8 +67,8 @@ impl Copies<'_> {
 }
 
 impl Store {
-    /// The copy of `template`, an image's top layer, with such owners: enters it with the image, which then has one more. `None` if it is to
-    /// be made first, with [`Copies::make`] and without the locks.
+    /// The copy of `template`, an image's top layer, with such owners: enters it with the image, which then has one more. `None` if it
+    /// is to be made first, with [`Copies::make`] and without the locks.
     pub(super) fn mapped_copy<'s>(
         &'s self,
         held: &Held<Layers>,
