@@ -240,10 +240,13 @@ impl Overlay {
             plan.mount_by(program, &More { maps: None, modes_apart })?;
             return Ok(Mount::At(plan.target.clone()));
         }
-        if !kernel_before(6, 7)
-            && let Ok(mount) = plan.mount_detached()
-        {
-            return Ok(Mount::Detached(mount));
+        if !kernel_before(6, 7) {
+            // What keeps the kernel from it, with long names for layers, too, keeps it from no mount at a place.
+            const LACKS: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
+            match plan.mount_detached() {
+                Err(e) if e.raw_os_error().is_some_and(|code| LACKS.contains(&code)) => {}
+                made => return made.map(Mount::Detached),
+            }
         }
         plan.mount().map(|()| Mount::At(plan.target.clone()))
     }

@@ -275,6 +275,7 @@ fn an_owner_that_is_not_mapped_ends_it_with_nothing_left() {
     let error = site.store.create_container(new).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
     assert!(error.to_string().contains("77:77"), "{error}");
+    assert_eq!(error.object_id(), Some("mapped"));
     assert!(again.get(), "tried once, without the lock");
     assert!(site.store.image("odd").unwrap().mapped_layers.is_empty());
     site.nothing_beside();

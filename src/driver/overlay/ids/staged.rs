@@ -83,36 +83,7 @@ impl Overlay {
 
 impl OwnerCopy for Apart<'_> {
     fn make(&mut self) -> Result<()> {
-        let driver = self.driver;
-        driver.ready()?;
-        let maps = self.options.maps();
-        let root = DirLook::of_root(&maps, 0o700)?;
-        let layer = driver.locate(&self.template)?;
-        let below = driver.contents_below(driver.lowers(&layer, Heal::No)?)?;
-        let older = driver.check_content(&layer)?;
-        let shown = driver.root_look(Some(&self.template), &maps)?;
-        let mask = driver.force_mask();
-
-        let mut temp = TempDir::create(&driver.image_layer_home().join(layout::TEMP_DIRS))?;
-        let (upper, work, target) = (temp.addition(), temp.addition(), temp.addition());
-        make_dir(&upper, DirLook { mode: mask.unwrap_or(shown.mode), ..root })?;
-        if mask.is_some() {
-            write_override(&upper, DirLook { mode: shown.mode, ..root })?;
-        }
-        make_dir(&work, DirLook::root(0o700))?;
-        make_dir(&target, DirLook::root(0o700))?;
-        driver.copy_up(
-            &Copying {
-                chain: Chain { layer: &layer, below: &below, older: &older, heal: Heal::No },
-                with_content: true,
-                upper: &upper,
-                work: &work,
-                target: &target,
-                label: &self.options.mount_label,
-            },
-            |tree| change_owners(tree, &self.from, &maps),
-        )?;
-        self.made = Some(Made { temp, upper });
+        self.made = Some(self.copy().map_err(|e| e.id(self.template.as_str()))?);
         Ok(())
     }
 
@@ -146,6 +117,39 @@ impl OwnerCopy for Apart<'_> {
 }
 
 impl Apart<'_> {
+    fn copy(&self) -> Result<Made> {
+        let driver = self.driver;
+        driver.ready()?;
+        let maps = self.options.maps();
+        let root = DirLook::of_root(&maps, 0o700)?;
+        let layer = driver.locate(&self.template)?;
+        let below = driver.contents_below(driver.lowers(&layer, Heal::No)?)?;
+        let older = driver.check_content(&layer)?;
+        let shown = driver.root_look(Some(&self.template), &maps)?;
+        let mask = driver.force_mask();
+
+        let mut temp = TempDir::create(&driver.image_layer_home().join(layout::TEMP_DIRS))?;
+        let (upper, work, target) = (temp.addition(), temp.addition(), temp.addition());
+        make_dir(&upper, DirLook { mode: mask.unwrap_or(shown.mode), ..root })?;
+        if mask.is_some() {
+            write_override(&upper, DirLook { mode: shown.mode, ..root })?;
+        }
+        make_dir(&work, DirLook::root(0o700))?;
+        make_dir(&target, DirLook::root(0o700))?;
+        driver.copy_up(
+            &Copying {
+                chain: Chain { layer: &layer, below: &below, older: &older, heal: Heal::No },
+                with_content: true,
+                upper: &upper,
+                work: &work,
+                target: &target,
+                label: &self.options.mount_label,
+            },
+            |tree| change_owners(tree, &self.from, &maps),
+        )?;
+        Ok(Made { temp, upper })
+    }
+
     /// Makes the new, empty layer what [`Overlay::change_id_maps`] makes of one (MAP-1, MAP-2).
     fn move_into(&self, id: &LayerId, made: &Made) -> Result<()> {
         let driver = self.driver;
