@@ -13,6 +13,7 @@ pub(crate) mod fuzzing;
 mod naive;
 mod options;
 mod overlay;
+mod owners;
 mod partial;
 mod staging;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use additional::{AdditionalLayer, AdditionalLayers};
 pub use choose::{choose, detect_dialect, of, open, open_dialect};
 pub use dedup::DedupMethod;
 pub(crate) use overlay::legacy;
+pub use owners::OwnerCopy;
 pub use partial::{Partial, PartialPulls};
 pub use thin::{Brought, ThinLayers};
 
@@ -176,7 +178,7 @@ pub trait Trash: Send {
 /// A way of keeping layers on disk and mounting them.
 ///
 /// Every method but the reading ones is called with the layer store's write lock held, `stage` and what is done with a
-/// [`Staging`] excepted.
+/// [`Staging`] excepted, and [`OwnerCopy::make`].
 pub trait Driver: Send + Sync {
     /// The name it reports, which is also the name of its directory: `overlay`, `vfs`.
     fn name(&self) -> &'static str;
@@ -445,6 +447,21 @@ pub trait Driver: Send + Sync {
         Err(Error::new(ErrorKind::NotSupported, format!("changing the id maps of layer {id}"))
             .id(id.as_str())
             .detail(format!("the driver {} cannot change owners", self.name())))
+    }
+
+    /// Begins a layer of image content as [`Driver::create_from_template`] and then [`Driver::update_id_maps`] from `from` to the maps of
+    /// `options` make it, but with the copies made without a lock (MAP-1). `None` where it is only made under the lock.
+    ///
+    /// # Errors
+    /// When the template is missing or damaged.
+    fn begin_owner_copy<'d>(
+        &'d self,
+        template: &LayerId,
+        options: &CreateOptions,
+        from: &IdMaps,
+    ) -> Result<Option<Box<dyn OwnerCopy + 'd>>> {
+        let _ = (template, options, from);
+        Ok(None)
     }
 
     /// Whether a mount can map ids by itself, so that layers need not be copied with other owners (MAP-7).

@@ -1,5 +1,6 @@
 //! Creating containers: a read-write layer on an image's, and the record that makes both count.
 
+use super::copies::Copies;
 use super::data::write_item;
 use super::id_maps::{TopLayer, Wish};
 use super::images::check_keys;
@@ -9,7 +10,7 @@ use super::making::plan;
 use super::open::{make_directory, remove_directory};
 use super::order::{Before, Held, Layers, OtherImages, SplitImages};
 use super::paths::data_file;
-use super::table::{Edit, unknown};
+use super::table::{Edit, Locked, unknown};
 use super::{NewContainer, Store, names};
 use crate::driver::CreateOptions;
 use crate::record::{Container, Flags, Image, Layer, Timestamp};
@@ -36,40 +37,54 @@ impl Store {
         }
         self.prepare()?;
         let wish = Wish::of_container(&new);
+        // Before the locks, and so deleted after them, if it is not used.
+        let mut copies = Copies::default();
         let nothing = Held::nothing();
-        let _userns = match wish.given().is_empty() {
+        // Also while a copy is made: whoever wants the same one waits, and finds it.
+        let userns = match wish.given().is_empty() {
             true => None,
             false => Some(self.lock_user_namespaces(&nothing)?),
         };
-        let (held, mut layers) = match &_userns {
-            None => self.write_layers(&nothing)?,
-            Some((userns, _)) => self.write_layers(userns)?,
-        };
-        let found = self.container_image(&held, &layers, &new, &wish)?;
+        loop {
+            let locked = match &userns {
+                None => self.write_layers(&nothing)?,
+                Some((userns, _)) => self.write_layers(userns)?,
+            };
+            match self.make_container(locked, &container_id, &new, &wish, &mut copies)? {
+                Some(container) => return Ok(container),
+                None => copies.make(),
+            }
+        }
+    }
+
+    /// Makes the container; `None` if a copy of the image's top layer is to be made before, when the locks are released.
+    fn make_container<'s>(
+        &'s self,
+        (held, mut layers): Locked<'_, Layer, Layers>,
+        container_id: &str,
+        new: &NewContainer,
+        wish: &Wish<'_>,
+        copies: &mut Copies<'s>,
+    ) -> Result<Option<Container>> {
+        let found = self.container_image(&held, &layers, new, wish)?;
         let unique = names::unique(&new.names);
         if matches!(found, Some((_, Some(TopLayer::Copy(_))))) {
             // Before a whole layer is copied in vain.
-            self.containers.read(&held)?.1.check_free(&container_id, &unique)?;
+            self.containers.read(&held)?.1.check_free(container_id, &unique)?;
         }
         let (image, top) = match found {
             None => (None, None),
             Some((image, Some(TopLayer::Copy(template)))) => {
-                let (_, mut images) = self.images.write(&held)?;
-                let copy = self.copy_top_layer(
-                    &held,
-                    &mut layers,
-                    &mut images,
-                    &image.id,
-                    &template,
-                    &wish,
-                )?;
+                let copy =
+                    self.mapped_copy(&held, &mut layers, &image.id, &template, wish, copies)?;
+                let Some(copy) = copy else { return Ok(None) };
                 (Some(image), Some(copy))
             }
             Some((image, top)) => (Some(image), top.map(TopLayer::into_layer)),
         };
         // Nobody deletes an image without the lock on the layers.
         let (_, mut containers) = self.containers.write(&held)?;
-        containers.check_free(&container_id, &unique)?;
+        containers.check_free(container_id, &unique)?;
         let volatile = new.volatile || self.options.transient_store;
         let layer_id = LayerId::random();
         let begins = top.as_ref().map(Layer::id_maps);
@@ -100,7 +115,7 @@ impl Store {
         let planned = plan(&mut layers, file, layer, options, false, begins)?;
         self.make_layers(&held, &mut layers, &mut [planned])?;
         let mut record = Container {
-            id: container_id.clone(),
+            id: container_id.to_owned(),
             names: unique,
             image: image.map_or_else(String::new, |i| i.id),
             layer: layer_id.to_string(),
@@ -108,12 +123,12 @@ impl Store {
             created: Timestamp::now(),
             uid_map: wish.uids.to_vec(),
             gid_map: wish.gids.to_vec(),
-            flags: reserved_flags(&new, volatile),
+            flags: reserved_flags(new, volatile),
             ..Container::default()
         };
-        let data = self.paths.containers().join(&container_id);
+        let data = self.paths.containers().join(container_id);
         let made = (|| {
-            self.write_container_items(&data, &mut record, &new)?;
+            self.write_container_items(&data, &mut record, new)?;
             if !volatile {
                 // The layer's directory is part of what the record promises.
                 self.sync_content()?;
@@ -128,9 +143,9 @@ impl Store {
         })();
         if let Err(error) = made {
             // If only the sync after the record's rename failed, others see the container already.
-            if containers.remove(&container_id).is_some()
+            if containers.remove(container_id).is_some()
                 && let Err(e) = containers.save()
-                && !containers.is_on_disk(&container_id)
+                && !containers.is_on_disk(container_id)
             {
                 tracing::warn!("container {container_id} is left on record, and whole: {e}");
                 return Err(error);
@@ -149,7 +164,7 @@ impl Store {
         if let Err(e) = layers.save() {
             tracing::warn!("the next operation that writes finishes container {container_id}: {e}");
         }
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// The image of a new container, and what its layer is to lie on, if the image has layers.

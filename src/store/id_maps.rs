@@ -1,15 +1,12 @@
-//! Which id maps the files of new layers have (`store-format.md` 3, 11), and the mapped copies of an image's top layer.
+//! Which id maps the files of new layers have (`store-format.md` 3, 11).
 
-use super::kind::{AWAITS_OWNER, INCOMPLETE};
-use super::making::{Source, plan};
-use super::order::{Before, Held, Images, Layers, Userns};
+use super::order::{Before, Held, Layers, Userns};
 use super::paths::Paths;
 use super::table::{Edit, unknown};
 use super::{NewContainer, NewLayer, Store};
-use crate::driver::CreateOptions;
-use crate::record::{Image, Layer, Timestamp};
+use crate::record::{Image, Layer};
 use crate::sys::lock::{LockAccess, LockFile, WriteGuard};
-use crate::{IdMap, IdMaps, LayerId, Result};
+use crate::{IdMap, IdMaps, Result};
 
 impl Layer {
     /// The maps by which the files in the layer's own directories got their owners.
@@ -175,67 +172,6 @@ impl Store {
             Some((layer, true)) => Ok(TopLayer::Copy(Box::new(layer))),
             Some((layer, false)) => Ok(TopLayer::Fits(Box::new(layer))),
         }
-    }
-
-    /// Makes a copy of an image's top layer with other owners and enters it with the image, which then has one more.
-    pub(super) fn copy_top_layer(
-        &self,
-        held: &Held<Layers>,
-        layers: &mut Edit<'_, Layer, Layers>,
-        images: &mut Edit<'_, Image, Images>,
-        image: &str,
-        template: &Layer,
-        wish: &Wish<'_>,
-    ) -> Result<Layer> {
-        let wanted = wish.given();
-        let maps = if self.shifts(&wanted)? { IdMaps::default() } else { wanted };
-        let record = Layer {
-            id: LayerId::random().to_string(),
-            names: Vec::new(),
-            created: Timestamp::now(),
-            flags: Default::default(),
-            uid_map: maps.uids.clone(),
-            gid_map: maps.gids.clone(),
-            big_data_names: Vec::new(),
-            extra: Default::default(),
-            ..template.clone()
-        };
-        let options = CreateOptions {
-            mount_label: template.mount_label.clone(),
-            uid_map: maps.uids,
-            gid_map: maps.gids,
-            ..CreateOptions::default()
-        };
-        let file = self.paths.layer_file(true, false);
-        let begins = Some(template.id_maps());
-        let mut copy = plan(layers, file, record, options, true, begins)?;
-        copy.source = Source::Template(LayerId::new(template.id.as_str())?);
-        let id = copy.id.clone();
-        self.make_layers(held, layers, &mut [copy])?;
-        let ids = std::slice::from_ref(&id);
-        // Until the image has it, nobody would ever take it away.
-        let whole = self.sync_content().and_then(|()| {
-            let flags = &mut layers.get_mut(id.as_str())?.flags;
-            flags.insert(AWAITS_OWNER.to_owned(), true.into());
-            flags.remove(INCOMPLETE);
-            layers.save()
-        });
-        whole.inspect_err(|_| self.abandon_layers(held, layers, ids))?;
-        images.get_mut(image)?.mapped_layers.push(id.to_string());
-        images.save().inspect_err(|_| {
-            // If only the sync after the image's rename failed, others see the copy with it already.
-            if !images.is_on_disk(image) {
-                self.abandon_layers(held, layers, ids);
-            }
-        })?;
-        // If that fails, the next operation that writes makes up for it.
-        let record = layers.get_mut(id.as_str())?;
-        record.flags.remove(AWAITS_OWNER);
-        let record = record.clone();
-        if let Err(e) = layers.save() {
-            tracing::warn!("the next operation that writes finishes the mapped copy {id}: {e}");
-        }
-        Ok(record)
     }
 }
 

@@ -226,7 +226,7 @@ impl Store {
         if bytes > LARGE { self.sync_content() } else { Ok(()) }
     }
 
-    fn add_layer(&self, new: NewLayer, content: Source) -> Result<LayerInfo> {
+    fn add_layer(&self, new: NewLayer, content: Source<'_>) -> Result<LayerInfo> {
         let mut added = self.add_layers(vec![(new, content)], false)?;
         added.pop().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "creating a layer").detail("it was passed over")
@@ -235,14 +235,14 @@ impl Store {
 
     fn add_layers(
         &self,
-        new: Vec<(NewLayer, Source)>,
+        new: Vec<(NewLayer, Source<'_>)>,
         pass_over_present: bool,
     ) -> Result<Vec<LayerInfo>> {
         self.prepare()?;
         // Declared before the lock is taken: contents that nobody wants, or that cannot become layers, are deleted after it is
         // released.
-        let (new, mut contents): (Vec<NewLayer>, Vec<Source>) = new.into_iter().unzip();
-        let mut planned: Vec<Planned> = Vec::with_capacity(new.len());
+        let (new, mut contents): (Vec<NewLayer>, Vec<Source<'_>>) = new.into_iter().unzip();
+        let mut planned: Vec<Planned<'_>> = Vec::with_capacity(new.len());
         let (held, mut layers) = self.write_layers(&Held::nothing())?;
         for (new, content) in new.into_iter().zip(&mut contents) {
             if pass_over_present && new.id.as_deref().is_some_and(|id| layers.by_id(id).is_some()) {
@@ -379,7 +379,7 @@ fn check_digests(new: &NewLayer, facts: &LayerFacts) -> Result<()> {
 }
 
 /// Files that were unpacked with other maps than their layer is to have would belong to others than their record says.
-fn check_maps(source: &Source, maps: &IdMaps) -> Result<()> {
+fn check_maps(source: &Source<'_>, maps: &IdMaps) -> Result<()> {
     match source {
         Source::Staged(staged) if staged.maps != *maps => Err(Error::new(
             ErrorKind::InvalidArgument,

@@ -10,7 +10,7 @@ use super::kind::INCOMPLETE;
 use super::layers::{StagedLayer, create_private, record_facts};
 use super::order::{Held, Layers};
 use super::table::Edit;
-use crate::driver::CreateOptions;
+use crate::driver::{CreateOptions, OwnerCopy};
 use crate::record::Layer;
 use crate::sys::regular;
 use crate::{Error, IdMaps, LayerId, Result};
@@ -22,17 +22,19 @@ thread_local! {
 }
 
 /// Where a new layer's content comes from.
-pub(super) enum Source {
+pub(super) enum Source<'c> {
     /// There is none yet.
     Empty,
     /// It was unpacked before.
     Staged(Box<StagedLayer>),
     /// It is that of another layer.
     Template(LayerId),
+    /// It is that of another layer, with other owners, and was copied before.
+    Copied(LayerId, &'c mut (dyn OwnerCopy + 'c)),
 }
 
 /// A layer that has a record, not saved yet and flagged incomplete, and nothing else.
-pub(super) struct Planned {
+pub(super) struct Planned<'c> {
     pub(super) id: LayerId,
     parent: Option<LayerId>,
     options: CreateOptions,
@@ -42,18 +44,18 @@ pub(super) struct Planned {
     /// Of its record, for its children.
     pub(super) maps: IdMaps,
     /// Empty at first.
-    pub(super) source: Source,
+    pub(super) source: Source<'c>,
 }
 
 /// Enters a record, flagged incomplete, in file number `file`; nothing is written yet.
-pub(super) fn plan(
+pub(super) fn plan<'c>(
     layers: &mut Edit<'_, Layer, Layers>,
     file: usize,
     mut record: Layer,
     options: CreateOptions,
     read_only: bool,
     begins: Option<IdMaps>,
-) -> Result<Planned> {
+) -> Result<Planned<'c>> {
     let id = LayerId::new(record.id.as_str())?;
     let parent = Some(record.parent.as_str()).filter(|p| !p.is_empty()).map(LayerId::new);
     let parent = parent.transpose()?;
@@ -93,7 +95,7 @@ impl Store {
         &self,
         held: &Held<Layers>,
         layers: &mut Edit<'_, Layer, Layers>,
-        planned: &mut [Planned],
+        planned: &mut [Planned<'_>],
     ) -> Result<()> {
         let ids: Vec<LayerId> = planned.iter().map(|p| p.id.clone()).collect();
         let done = layers
@@ -105,7 +107,7 @@ impl Store {
     fn make_layer(
         &self,
         layers: &mut Edit<'_, Layer, Layers>,
-        planned: &mut Planned,
+        planned: &mut Planned<'_>,
     ) -> Result<()> {
         let Planned { id, parent, options, read_only, begins, source, .. } = planned;
         let parent = parent.as_ref();
@@ -125,6 +127,10 @@ impl Store {
             Source::Template(template) => {
                 self.driver.create_from_template(id, &template, options, !*read_only)?;
                 change(id)?;
+                copy_private(&self.paths.tar_split(&template), &self.paths.tar_split(id))
+            }
+            Source::Copied(template, copy) => {
+                copy.commit(id)?;
                 copy_private(&self.paths.tar_split(&template), &self.paths.tar_split(id))
             }
             Source::Staged(staged) => {

@@ -3,6 +3,7 @@
 //! The order in which locks are taken lives here only (`order`).
 
 mod containers;
+mod copies;
 mod data;
 mod dedup;
 mod delete;

@@ -4,10 +4,12 @@
 //! The copies are made beside the layer. It stays as it was until they are complete and its directories are moved on, and wherever that
 //! stops, it is as before or as after: a gap in the numbers is passed over and closed, a missing `diff` made again.
 
-use std::os::fd::{AsFd, BorrowedFd};
+mod staged;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, OFlags, RenameFlags};
+use rustix::fs::{FileType, Mode, OFlags, RenameFlags};
 
 use super::Overlay;
 use super::chain::{Heal, LayerDir, Place};
@@ -21,7 +23,7 @@ use super::program::{self, More};
 use crate::archive::change_owners;
 use crate::archive::walk::Walk;
 use crate::sys::beneath::Beneath;
-use crate::sys::mount::{detach, is_fuse_mount};
+use crate::sys::mount::{detach, is_fuse_mount, kernel_before};
 use crate::sys::relocate::relocate;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
@@ -40,6 +42,26 @@ struct Move {
 struct Remapped {
     temp: TempDir,
     moves: Vec<Move>,
+}
+
+/// Where copies are made, and of what.
+struct Copying<'a> {
+    chain: Chain<'a>,
+    /// Whether the layer's own content is among what is copied.
+    with_content: bool,
+    upper: &'a Path,
+    work: &'a Path,
+    /// Where to mount, if that needs a place.
+    target: &'a Path,
+    label: &'a str,
+}
+
+/// The mount in which copies are made.
+enum Mount {
+    /// It ends with this descriptor and those of its files.
+    Detached(OwnedFd),
+    /// It stands there.
+    At(PathBuf),
 }
 
 impl Overlay {
@@ -127,50 +149,18 @@ impl Overlay {
             write_override(&new_diff, look)?;
         }
 
-        // With an empty `diff` among them, a chain of full length would be one too long.
-        let chain = Chain { layer, below: &below, older: &older, heal };
-        let mut places = Places::of(&self.home, None);
-        let (mut lowers, data) = self.lower_dirs(&chain, has_content, &mut places)?;
-        if lowers.is_empty() {
-            lowers.push(self.empty_lower(layer, heal)?);
-        }
-        let mut words = self.words_of_copies()?;
-        let composed = !places.is_empty();
-        words.extend(words_of(&places));
-        let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
-        let plan = Plan {
-            home: self.home.clone(),
-            target: target.clone(),
-            lowers,
-            data,
-            upper: Some(Upper { diff: side(&upper), work: side(&work) }),
-            words,
-            label: label.to_owned(),
-        };
-        // Before anything is written to it: the descriptor tells of what fails later.
-        let copies = open_dir(&upper)?;
-        match self.program() {
-            Some(program) => {
-                let modes_apart = self.force_mask().is_some();
-                plan.mount_by(program, &More { maps: None, modes_apart })
-            }
-            None => plan.mount(),
-        }?;
-        drop(places);
-        let changed = open_dir(&target).and_then(|tree| {
-            change(tree.as_fd())?;
-            match composed {
-                true => copy_content(copies.as_fd(), tree.as_fd()),
-                false => Ok(()),
-            }
-        });
-        if !(is_fuse_mount(&target) && program::unmount(&target)) {
-            detach(&target).map_err(|e| Error::io("unmounting", &target, e))?;
-        }
-        changed?;
-        if !self.options.unsynced {
-            rustix::fs::syncfs(&copies).map_err(|e| Error::io("syncing", &upper, e))?;
-        }
+        self.copy_up(
+            &Copying {
+                // With an empty `diff` among them, a chain of full length would be one too long.
+                chain: Chain { layer, below: &below, older: &older, heal },
+                with_content: has_content,
+                upper: &upper,
+                work: &work,
+                target: &target,
+                label,
+            },
+            change,
+        )?;
 
         // The old work directory can hold an index of the old upper, which must not be found with the new one.
         let mut moves = vec![
@@ -197,6 +187,70 @@ impl Overlay {
 }
 
 impl Overlay {
+    /// Lays the upper on the chain and has `change` go through the tree that this makes. What it copied is on the disk afterwards, and the
+    /// mount gone.
+    fn copy_up(
+        &self,
+        copying: &Copying<'_>,
+        change: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Copying { chain, with_content, upper, work, target, label } = *copying;
+        let mut places = Places::of(&self.home, None);
+        let (mut lowers, data) = self.lower_dirs(&chain, with_content, &mut places)?;
+        if lowers.is_empty() {
+            lowers.push(self.empty_lower(chain.layer, chain.heal)?);
+        }
+        let mut words = self.words_of_copies()?;
+        let composed = !places.is_empty();
+        words.extend(words_of(&places));
+        let side = |path: &Path| Lower { absolute: path.to_path_buf(), short: path.to_path_buf() };
+        let plan = Plan {
+            home: self.home.clone(),
+            target: target.to_path_buf(),
+            lowers,
+            data,
+            upper: Some(Upper { diff: side(upper), work: side(work) }),
+            words,
+            label: label.to_owned(),
+        };
+        // Before anything is written to it: the descriptor tells of what fails later.
+        let copies = open_dir(upper)?;
+        let mount = self.mount_copies(&plan)?;
+        drop(places);
+        let changed = mount.tree(copies.as_fd()).and_then(|tree| {
+            change(tree.as_fd())?;
+            match composed {
+                true => copy_content(copies.as_fd(), tree.as_fd()),
+                false => Ok(()),
+            }
+        });
+        let ended = mount.end();
+        changed.and(ended)?;
+        if !self.options.unsynced {
+            rustix::fs::syncfs(&copies).map_err(|e| Error::io("syncing", upper, e))?;
+        }
+        Ok(())
+    }
+
+    /// Mounts the tree in which the copies are made; where the kernel can, without a place: then nothing of the mount outlives a killed
+    /// process, and nobody else can unmount it.
+    fn mount_copies(&self, plan: &Plan) -> Result<Mount> {
+        if let Some(program) = self.program() {
+            let modes_apart = self.force_mask().is_some();
+            plan.mount_by(program, &More { maps: None, modes_apart })?;
+            return Ok(Mount::At(plan.target.clone()));
+        }
+        if !kernel_before(6, 7) {
+            // What keeps the kernel from it, with long names for layers, too, keeps it from no mount at a place.
+            const LACKS: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
+            match plan.mount_detached() {
+                Err(e) if e.raw_os_error().is_some_and(|code| LACKS.contains(&code)) => {}
+                made => return made.map(Mount::Detached),
+            }
+        }
+        plan.mount().map(|()| Mount::At(plan.target.clone()))
+    }
+
     /// The words of the mount in which the copies are made.
     fn words_of_copies(&self) -> Result<Vec<String>> {
         let mut words = self.effective_words(&[])?;
@@ -212,6 +266,42 @@ impl Overlay {
             words.push("volatile".to_owned());
         }
         Ok(words)
+    }
+}
+
+impl Mount {
+    /// The tree, of which `upper` is the upper directory.
+    fn tree(&self, upper: BorrowedFd<'_>) -> Result<OwnedFd> {
+        let place = match self {
+            Self::Detached(mount) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                return rustix::fs::openat(mount, ".", flags, Mode::empty()).map_err(|e| {
+                    Error::new(ErrorKind::Io, "opening the tree of a mount")
+                        .caused_by(std::io::Error::from(e))
+                });
+            }
+            Self::At(place) => place,
+        };
+        let tree = open_dir(place)?;
+        let device = |dir: BorrowedFd<'_>| {
+            rustix::fs::fstat(dir).map(|s| s.st_dev).map_err(|e| Error::io("examining", place, e))
+        };
+        // In the directory below the mount there is nothing, which would be taken for all that has to be changed.
+        if device(tree.as_fd())? == device(upper)? {
+            return Err(Error::new(ErrorKind::Busy, format!("copying files at {place:?}"))
+                .path(place)
+                .detail("another process has unmounted what was mounted there")
+                .hint("try again"));
+        }
+        Ok(tree)
+    }
+
+    fn end(self) -> Result<()> {
+        let Self::At(place) = self else { return Ok(()) };
+        if is_fuse_mount(&place) && program::unmount(&place) {
+            return Ok(());
+        }
+        detach(&place).map_err(|e| Error::io("unmounting", &place, e))
     }
 }
 

@@ -55,7 +55,7 @@ use super::options::OverlayOptions;
 use super::staging::TempStaging;
 use super::{
     AdditionalLayers, ApplyOptions, CreateOptions, DedupMethod, DiffOptions, Driver,
-    MountDescription, MountOptions, PartialPulls, Staging, ThinLayers, Trash, dedup,
+    MountDescription, MountOptions, OwnerCopy, PartialPulls, Staging, ThinLayers, Trash, dedup,
     in_user_namespace,
 };
 use crate::archive::{self, Change, DiskUsage, FileSource, UnpackOptions, Whiteouts};
@@ -366,6 +366,16 @@ impl Driver for Overlay {
         mount_label: &str,
     ) -> Result<()> {
         self.change_id_maps(id, to_container, to_host, mount_label)
+    }
+
+    fn begin_owner_copy<'d>(
+        &'d self,
+        template: &LayerId,
+        options: &CreateOptions,
+        from: &IdMaps,
+    ) -> Result<Option<Box<dyn OwnerCopy + 'd>>> {
+        let begun = self.begin_apart(template, options, from)?;
+        Ok(begun.map(|copy| Box::new(copy) as Box<dyn OwnerCopy + 'd>))
     }
 
     fn supports_shifting(&self, maps: &IdMaps) -> Result<bool> {
