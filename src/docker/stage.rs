@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use rustix::io::Errno;
+
 use super::Outcome;
 use super::layers::OpenLayer;
 use crate::archive::{
@@ -214,7 +216,7 @@ impl Verification<'_> {
         let made = made?;
         let facts = tree.map_err(|e| match e.kind() {
             ErrorKind::Cancelled => e,
-            _ => e.hint(CHANGED),
+            _ => advise(e, CHANGED),
         })?;
         if made == facts.length {
             return Ok(facts);
@@ -233,7 +235,7 @@ impl Verification<'_> {
         let mut source = BufReader::new(FromStart::new(self.tar_split));
         let files = TreeFiles::new(vec![root]);
         let made = archive::reassemble(&mut source, &files, &mut out).map_err(|e| {
-            crate::progress::check(self.item).err().unwrap_or_else(|| e.hint(CHANGED))
+            crate::progress::check(self.item).err().unwrap_or_else(|| advise(e, CHANGED))
         })?;
         let found = Digest::from_sha256(out.into_inner().0.finalize().as_slice());
         if found == *self.wanted {
@@ -247,6 +249,17 @@ impl Verification<'_> {
 
 /// What to do about a layer that differs.
 const CHANGED: &str = "the layer was changed behind docker's back, or the disk is damaged; pull the image anew, or take it over as it is with --no-verify";
+
+/// Says what to do about a layer that cannot be compared, unless it was the machine that had not enough of something.
+fn advise(e: Error, hint: &str) -> Error {
+    let short = [Errno::AGAIN, Errno::INTR, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    match (e.raw_os_error(), e.advice()) {
+        (Some(number), advice) if short.iter().any(|s| s.raw_os_error() == number) => {
+            if advice.is_some() { e } else { e.hint("migrate once more") }
+        }
+        _ => e.hint(hint),
+    }
+}
 
 /// Compares a layer that the store had before with docker's: its tar by its digest, and what lies in the store with the tar's headers.
 ///
@@ -265,7 +278,7 @@ pub(super) fn compare_stored(
     let item = progress.start(&short(wanted), None);
     let told = |e: Error| match crate::progress::check(&*item) {
         Err(cancelled) => cancelled,
-        Ok(()) => e.context(&action).hint(HINT),
+        Ok(()) => advise(e.context(&action), HINT),
     };
     let mut out = Counted::new(Hashing(sha2::Sha256::new()), &*item);
     store.diff(id, None, Some(Compression::None), &mut out).map_err(told)?;

@@ -3,10 +3,12 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
+use rustix::io::Errno;
 use tar::EntryType;
 
 use super::hostile::refused_of;
 use super::*;
+use crate::sys::refused::{self, Call};
 
 /// A tar with every kind of member, the parents of some without one.
 pub(super) fn rich() -> Vec<u8> {
@@ -409,4 +411,20 @@ fn a_member_that_a_later_one_replaces_needs_not_be_there() {
     assert!(report.is_whole(), "{report:?}");
     let at = content(&f, &report.images[0].layers[0].id);
     assert!(at.join("dir").is_file() && at.join("back").is_file());
+}
+
+#[test]
+fn a_machine_without_threads_is_not_the_layers_fault() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let id = f.image(&["a:1"], &[base(), rich()], None);
+    let report = refused::with(&[(Call::Clone, Errno::AGAIN)], || {
+        take(&f, &["a:1"], MigrateOptions::default()).unwrap()
+    });
+    let said = report.images[0].error.clone().unwrap();
+    assert!(said.contains("ulimit -u") && !said.contains("pull the image anew"), "{said}");
+    let report = take(&f, &["a:1"], MigrateOptions::default()).unwrap();
+    assert_eq!((report.images[0].id.as_str(), &report.images[0].error), (id.hex(), &None));
 }
