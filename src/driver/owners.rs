@@ -4,7 +4,8 @@ use crate::LayerId;
 use crate::Result;
 
 /// A copy of a layer with other owners in the making, as [`super::Driver::begin_owner_copy`] began it. Dropped, it vanishes with what it
-/// has made, unless that has become a layer; of a process that dies, a temp dir is left for the next recovery.
+/// has made, unless that has become a layer; of a process that dies, a temp dir is left for the next recovery, and before Linux 6.7 or with a
+/// mount program what was mounted in it.
 pub trait OwnerCopy: Send {
     /// Makes the copies. Nobody needs to hold a lock for that: what becomes of the layers meanwhile is asked for afterwards.
     ///

@@ -40,7 +40,8 @@ impl Store {
         // Before the locks, and so deleted after them, if it is not used.
         let mut copies = Copies::default();
         let nothing = Held::nothing();
-        // Also while a copy is made: whoever wants the same one waits, and finds it.
+        // Also while a copy is made: whoever wants the same maps waits, and finds it. (Where the container has none and the image has,
+        // two may make it at the same time, and one is thrown away.)
         let userns = match wish.given().is_empty() {
             true => None,
             false => Some(self.lock_user_namespaces(&nothing)?),

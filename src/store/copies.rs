@@ -9,7 +9,7 @@ use super::order::{Held, Images, Layers};
 use super::table::{Edit, Lists};
 use crate::driver::{CreateOptions, OwnerCopy};
 use crate::record::{Image, Layer, Timestamp};
-use crate::{Error, IdMaps, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// How many copies are begun because what the last one was made of has changed meanwhile; after that, one is made under the lock.
 const TRIES: usize = 3;
@@ -57,8 +57,11 @@ impl Copies<'_> {
     /// That of making it, if nothing else has changed.
     fn check(&mut self, of: &[Layer], maps: &IdMaps) -> Result<()> {
         let Some(last) = &mut self.last else { return Ok(()) };
-        if last.of != of || last.maps != *maps || !last.copy.is_current() {
-            tracing::info!("a copy with other owners is outdated, since its layers were changed");
+        // Somebody has unmounted what it was to be made of.
+        let disturbed = last.failure.as_ref().is_some_and(|e| e.kind() == ErrorKind::Busy);
+        if disturbed || last.of != of || last.maps != *maps || !last.copy.is_current() {
+            let template = of.first().map_or("", |layer| &layer.id);
+            tracing::info!(template, "what a copy with other owners is made of was changed");
             self.outdated = self.last.take();
             return Ok(());
         }

@@ -23,7 +23,7 @@ use super::program::{self, More};
 use crate::archive::change_owners;
 use crate::archive::walk::Walk;
 use crate::sys::beneath::Beneath;
-use crate::sys::mount::{detach, is_fuse_mount, kernel_before};
+use crate::sys::mount::{FSCONFIG_STRING_MAX, detach, is_fuse_mount, kernel_before};
 use crate::sys::relocate::relocate;
 use crate::sys::tempdir::TempDir;
 use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
@@ -240,7 +240,8 @@ impl Overlay {
             plan.mount_by(program, &More { maps: None, modes_apart })?;
             return Ok(Mount::At(plan.target.clone()));
         }
-        if !kernel_before(6, 7) {
+        // A longer label no parameter carries, but a string may.
+        if !kernel_before(6, 7) && plan.label.len() <= FSCONFIG_STRING_MAX {
             // What keeps the kernel from it, with long names for layers, too, keeps it from no mount at a place.
             const LACKS: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
             match plan.mount_detached() {
@@ -301,7 +302,11 @@ impl Mount {
         if is_fuse_mount(&place) && program::unmount(&place) {
             return Ok(());
         }
-        detach(&place).map_err(|e| Error::io("unmounting", &place, e))
+        match detach(&place) {
+            // Others have unmounted it; what was opened before that is whole.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            done => done.map_err(|e| Error::io("unmounting", &place, e)),
+        }
     }
 }
 

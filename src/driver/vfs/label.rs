@@ -63,10 +63,11 @@ fn of_files(root: &Path) -> Option<String> {
     };
     let file = of("file");
     // Only where processes have labels, files share the lowest level.
-    match (parts(of("process")), parts(file)) {
-        (None, _) => (!file.is_empty()).then(|| file.to_owned()),
-        (_, Some([user, role, kind])) => Some(format!("{user}:{role}:{kind}:s0")),
-        (_, None) => None,
+    let process = of("process");
+    match (parts(process), parts(file)) {
+        _ if process.is_empty() => (!file.is_empty()).then(|| file.to_owned()),
+        (Some(_), Some([user, role, kind])) => Some(format!("{user}:{role}:{kind}:s0")),
+        _ => None,
     }
 }
 
@@ -120,6 +121,7 @@ mod tests {
             ("file = \"a:b:c:s0:c1\"\n", Some("a:b:c:s0:c1")),
             ("process = \"p:q:r\"\nfile = \"a:b\"\n", None),
             ("process = \"p:q:r\"\n", None),
+            ("process = \"p:q\"\nfile = \"system_u:object_r:own_t:s0\"\n", None),
             ("file =\n", None),
             ("", None),
         ] {

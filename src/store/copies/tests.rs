@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::*;
+use crate::IdMap;
 use crate::config::StoreOptions;
 use crate::record::Container;
 use crate::store::{NewContainer, NewImage, NewLayer};
-use crate::{ErrorKind, IdMap};
 
 /// A store in which no mount maps ids, with an image of two layers.
 struct Site {
@@ -271,12 +271,42 @@ fn an_owner_that_is_not_mapped_ends_it_with_nothing_left() {
         gid_map: map,
         ..NewContainer::default()
     };
-    let again = site.meanwhile(|_| ());
+    let (once, twice) = (site.meanwhile(|_| ()), site.meanwhile(|_| ()));
     let error = site.store.create_container(new).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
     assert!(error.to_string().contains("77:77"), "{error}");
     assert_eq!(error.object_id(), Some("mapped"));
-    assert!(again.get(), "tried once, without the lock");
+    assert!(once.get() && !twice.get(), "tried once, without the lock");
+    MEANWHILE.take();
     assert!(site.store.image("odd").unwrap().mapped_layers.is_empty());
     site.nothing_beside();
+}
+
+/// A copy whose mount others have taken away.
+struct Disturbed;
+
+impl OwnerCopy for Disturbed {
+    fn make(&mut self) -> Result<()> {
+        Err(Error::new(ErrorKind::Busy, "copying"))
+    }
+
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    fn commit(&mut self, _: &LayerId) -> Result<()> {
+        panic!("it was never made")
+    }
+}
+
+#[test]
+fn a_copy_whose_mount_was_taken_away_is_made_once_more() {
+    // REM-6: as Go's shutdown does.
+    let (of, maps) = (vec![Layer::default()], IdMaps::default());
+    let copy =
+        Copy { of: of.clone(), maps: maps.clone(), copy: Box::new(Disturbed), failure: None };
+    let mut copies = Copies { begun: 1, last: Some(copy), outdated: None };
+    copies.make();
+    copies.check(&of, &maps).unwrap();
+    assert!(copies.last.is_none());
 }

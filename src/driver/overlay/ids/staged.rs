@@ -3,8 +3,8 @@
 //! The directories of the layers that it is made of stay open meanwhile, so that no others can get their inode numbers: whether their names
 //! still lead to them tells, once the lock is held, whether the copies are of what they were meant to be of.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -31,13 +31,10 @@ pub(in crate::driver::overlay) struct Apart<'d> {
     from: IdMaps,
     /// The template and those below it, each with its open directory.
     bases: Vec<(LayerDir, OwnedFd)>,
-    made: Option<Made>,
-}
-
-/// What was made, to be moved into a layer.
-struct Made {
-    temp: TempDir,
-    upper: PathBuf,
+    /// Where the copies are made.
+    temp: Option<TempDir>,
+    /// The directory with all of them, to be moved into a layer.
+    made: Option<PathBuf>,
 }
 
 impl Overlay {
@@ -69,6 +66,7 @@ impl Overlay {
             options: options.clone(),
             from: from.clone(),
             bases: bases.into_iter().map(open).collect::<Result<_>>()?,
+            temp: None,
             made: None,
         }))
     }
@@ -83,12 +81,12 @@ impl Overlay {
 
 impl OwnerCopy for Apart<'_> {
     fn make(&mut self) -> Result<()> {
-        self.made = Some(self.copy().map_err(|e| e.id(self.template.as_str()))?);
-        Ok(())
+        let (from, to) = (self.from.clone(), self.options.maps());
+        self.make_with(|tree| change_owners(tree, &from, &to))
     }
 
     fn is_current(&self) -> bool {
-        if self.made.as_ref().is_some_and(|made| !made.temp.is_whole()) {
+        if self.temp.as_ref().is_some_and(|temp| !temp.is_whole()) {
             return false;
         }
         // A home may have got a layer meanwhile that another store's was taken for.
@@ -102,13 +100,13 @@ impl OwnerCopy for Apart<'_> {
     }
 
     fn commit(&mut self, id: &LayerId) -> Result<()> {
-        let Some(made) = &self.made else {
+        let Some(upper) = &self.made else {
             return Err(Error::new(ErrorKind::Internal, format!("creating layer {id}"))
                 .id(id.as_str())
                 .detail("the copies that it is to consist of were not made"));
         };
         self.driver.create_layer(id, Some(&self.template), &self.options, false)?;
-        self.move_into(id, made).map_err(|e| e.id(id.as_str())).inspect_err(|_| {
+        self.move_into(id, upper).map_err(|e| e.id(id.as_str())).inspect_err(|_| {
             if let Err(e) = self.driver.remove_by_id(id) {
                 tracing::warn!(layer = %id, error = %e, "removing a layer without its content");
             }
@@ -117,7 +115,13 @@ impl OwnerCopy for Apart<'_> {
 }
 
 impl Apart<'_> {
-    fn copy(&self) -> Result<Made> {
+    fn make_with(&mut self, change: impl FnOnce(BorrowedFd<'_>) -> Result<()>) -> Result<()> {
+        let upper = self.copy(change).map_err(|e| e.id(self.template.as_str()))?;
+        self.made = Some(upper);
+        Ok(())
+    }
+
+    fn copy(&mut self, change: impl FnOnce(BorrowedFd<'_>) -> Result<()>) -> Result<PathBuf> {
         let driver = self.driver;
         driver.ready()?;
         let maps = self.options.maps();
@@ -128,7 +132,9 @@ impl Apart<'_> {
         let shown = driver.root_look(Some(&self.template), &maps)?;
         let mask = driver.force_mask();
 
-        let mut temp = TempDir::create(&driver.image_layer_home().join(layout::TEMP_DIRS))?;
+        let home = driver.image_layer_home().join(layout::TEMP_DIRS);
+        // Kept also if this fails: others may have deleted it.
+        let temp = self.temp.insert(TempDir::create(&home)?);
         let (upper, work, target) = (temp.addition(), temp.addition(), temp.addition());
         make_dir(&upper, DirLook { mode: mask.unwrap_or(shown.mode), ..root })?;
         if mask.is_some() {
@@ -145,18 +151,16 @@ impl Apart<'_> {
                 target: &target,
                 label: &self.options.mount_label,
             },
-            |tree| change_owners(tree, &self.from, &maps),
+            change,
         )?;
-        Ok(Made { temp, upper })
+        Ok(upper)
     }
 
     /// Makes the new, empty layer what [`Overlay::change_id_maps`] makes of one (MAP-1, MAP-2).
-    fn move_into(&self, id: &LayerId, made: &Made) -> Result<()> {
+    fn move_into(&self, id: &LayerId, upper: &Path) -> Result<()> {
         let driver = self.driver;
         let layer = driver.locate_own(id)?;
         let root = DirLook::of_root(&self.options.maps(), 0o700)?;
-        // Files cannot be moved from one project to another.
-        driver.adopt_content(open_dir(&made.upper)?.as_fd(), &layer)?;
         let (diff, work) = (layer.diff(), layer.path().join("work"));
         if let Some(look) = read_override(&diff) {
             write_override(&diff, DirLook { mode: look.mode, ..root })?;
@@ -164,7 +168,7 @@ impl Apart<'_> {
         let mode = DirLook::of(&diff).map_err(|e| Error::io("examining", &diff, e))?.mode;
         DirLook { mode, ..root }.apply(open_dir(&diff)?.as_fd(), &diff)?;
         DirLook { mode: 0o555, ..root }.apply(open_dir(&work)?.as_fd(), &work)?;
-        Move { from: made.upper.clone(), to: layer.older_dir(1) }.carry_out()
+        Move { from: upper.to_path_buf(), to: layer.older_dir(1) }.carry_out()
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::mounts::{deep, hex};
 use super::shifting::mapped;
 use crate::driver::tests::{TestStore, chain, id, label_of, mounted_at, super_options, words};
-use crate::driver::{ApplyOptions, DiffOptions, Driver, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, Driver, MountOptions};
 use crate::sys::mount::{attach, detach, kernel_before};
 use crate::sys::refused::{self, Call};
 use crate::{ErrorKind, IdMaps, LayerId};
@@ -81,6 +81,17 @@ fn a_label_too_long_for_a_parameter_is_given_all_the_same() {
             driver.put(&layer).unwrap();
         }
     }
+    // What is mounted for a change of owners, too.
+    let maps = super::ids::maps();
+    driver.update_id_maps(&hex(1), &IdMaps::default(), &maps, &long).unwrap();
+    let options = CreateOptions {
+        mount_label: long.clone(),
+        uid_map: maps.uids.clone(),
+        gid_map: maps.gids.clone(),
+        ..CreateOptions::default()
+    };
+    let copy = driver.begin_owner_copy(&hex(2), &options, &IdMaps::default()).unwrap();
+    copy.unwrap().make().unwrap();
     if kernel_before(6, 7) {
         return;
     }

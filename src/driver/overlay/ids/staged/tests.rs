@@ -10,7 +10,7 @@ use super::*;
 use crate::IdMap;
 use crate::driver::tests::{TestStore, chain, id, snapshot};
 use crate::driver::{Driver, MountOptions};
-use crate::sys::mount::mounts_below;
+use crate::sys::mount::{kernel_before, mounts_below};
 use crate::sys::refused::{self, Call};
 use crate::sys::tempdir::adopt;
 
@@ -201,6 +201,14 @@ fn what_others_deleted_of_the_copies_is_noticed() {
     copy.make().unwrap();
     fs::remove_dir_all(store.home("tempdirs")).unwrap();
     assert!(!copy.is_current());
+    // Also while they are made, and what fails then has failed for that.
+    let mut copy = begin(&driver, "top");
+    let made = copy.make_with(|_| {
+        fs::remove_dir_all(store.home("tempdirs")).unwrap();
+        Err(Error::new(ErrorKind::Io, "copying into it"))
+    });
+    assert!(made.is_err());
+    assert!(!copy.is_current());
 }
 
 #[test]
@@ -208,13 +216,18 @@ fn a_killed_process_leaves_a_temp_dir_and_no_mount() {
     let store = filled();
     let driver = open(&store, &[]);
     let mut copy = begin(&driver, "top");
-    copy.make().unwrap();
     let root = store.home("tempdirs");
+    copy.make_with(|tree| {
+        // What has no place goes with the process.
+        assert_eq!(mounts_below(&root).unwrap().is_empty(), !kernel_before(6, 7));
+        change_owners(tree, &IdMaps::default(), &mapped().maps())
+    })
+    .unwrap();
     let mut taken = 0;
     adopt(&root, |_| taken += 1).unwrap();
     assert_eq!(taken, 0, "its owner lives");
-    let Made { temp, upper } = copy.made.take().unwrap();
-    temp.leave();
+    copy.temp.take().unwrap().leave();
+    let upper = copy.made.take().unwrap();
     assert!(upper.join("a/file").exists());
     assert!(mounts_below(&root).unwrap().is_empty());
     adopt(&root, drop).unwrap();
@@ -230,4 +243,6 @@ fn the_tree_at_a_place_that_was_unmounted_is_not_taken_for_the_copies() {
     let upper = open_dir(&dirs[1]).unwrap();
     let e = super::super::Mount::At(dirs[0].clone()).tree(upper.as_fd()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+    // One that went after it was opened has done its work.
+    super::super::Mount::At(dirs[0].clone()).end().unwrap();
 }
