@@ -11,6 +11,8 @@ mod document;
 pub(crate) mod fuzzing;
 mod publish;
 mod repositories;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod upload;
 mod url;
 

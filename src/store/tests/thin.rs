@@ -4,19 +4,24 @@
 //! runs in a process of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::sys::mount::is_mount_point;
 use crate::sys::silent::Silent;
+use crate::thin::stand_in::run_again;
 use crate::thin::{CvmfsUrl, FILE_NAME, ThinImage, ThinLayer};
 
 const REPOSITORY: &str = "store.cern.ch";
 
 /// Tells where the client is.
 const SITE: &str = "ORLOP_TEST_THIN_STORE";
+
+const CLIENT: &str = r#"
+    [ -e hangs ] || exec mount --bind published "$4"
+    while [ -e hangs ]; do sleep 0.1; done
+    echo no proxy answers >&2
+    exit 3"#;
 
 struct Site {
     fixture: Fixture,
@@ -37,28 +42,8 @@ impl Site {
         let layer = dir.path().join("published/layers/1");
         fs::create_dir_all(&layer).unwrap();
         fs::write(layer.join("file"), "published").unwrap();
-        let client = dir.path().join("cvmfs2");
-        let script = format!(
-            "#!/bin/sh
-            cd '{}' && echo >>calls || exit 1
-            [ -e hangs ] || exec mount --bind published \"$4\"
-            while [ -e hangs ]; do sleep 0.1; done
-            echo no proxy answers >&2
-            exit 3\n",
-            dir.path().display()
-        );
-        fs::write(&client, script).unwrap();
-        fs::set_permissions(&client, PermissionsExt::from_mode(0o755)).unwrap();
         let name = format!("store::tests::thin::{test}");
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &name, "--nocapture"])
-            .env(SITE, dir.path())
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.path().display()))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains("1 passed"), "{said}");
+        run_again(&name, SITE, dir.path(), CLIENT);
         None
     }
 
