@@ -9,7 +9,7 @@ use super::needed::Leaving;
 use super::report::{Finished, planned_layers};
 use super::stage::{compare_stored, is_linked, separate};
 use super::{ImageRecord, MigratedImage, MigratedLayer, Outcome};
-use crate::{ErrorKind, Result};
+use crate::{Digest, ErrorKind, Result};
 
 impl Work<'_> {
     /// Compares the layers that the store had before, of which docker's are about to go.
@@ -64,7 +64,11 @@ impl Work<'_> {
             planned_layers(image).iter().all(|layer| !self.differing.contains_key(&layer.id))
         };
         done.extend(begun.images.iter().filter(same));
-        let (leaving, found) = match self.docker.leaving(&done, &begun.journal.layers) {
+        let going: HashSet<&Digest> = done.iter().map(|image| &image.id).collect();
+        let asked = wanted.iter().copied().chain(&begun.images);
+        let refused: Vec<&ImageRecord> = asked.filter(|image| !going.contains(&image.id)).collect();
+        let found = self.docker.leaving(&done, &refused, &begun.journal.layers);
+        let (leaving, found) = match found {
             Ok(leaving) => (leaving, Ok(())),
             Err(e) => (Leaving::default(), Err(e)),
         };

@@ -54,3 +54,27 @@ fn a_layer_that_comes_into_the_store_meanwhile_is_compared() {
     let file = f.diff(&chain[0]).join("etc/a");
     assert_eq!((std::fs::read(&file).unwrap(), links(&file)), (b"base".to_vec(), 1));
 }
+
+#[test]
+fn a_step_that_was_asked_for_and_failed_stays() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let below = f.image(&[], &[top("below")], None);
+    let step = f.image(&[], &[top("step")], Some(&below));
+    let app = f.image(&["app:1"], &[base()], Some(&step));
+    let chain = f.docker().image(&step).unwrap().chain_ids();
+    let file = f.diff(&chain[0]).join("top/file");
+    std::fs::write(&file, "STEP").unwrap();
+    let report = take(&f, &[step.hex(), "app:1"], moving()).unwrap();
+    assert!(report.images[0].error.is_some() && !report.images[0].moved, "{report:?}");
+    assert!(report.images[1].error.is_none() && report.images[1].moved, "{report:?}");
+    assert!(f.config(&step).exists() && file.exists(), "it is nowhere else");
+    assert!(f.config(&below).exists(), "the step is built upon it");
+    assert!(!f.config(&app).exists());
+    // Who does not ask for it lets it go with what was built upon it, as docker does.
+    f.image(&["app:1"], &[base()], Some(&step));
+    assert!(take(&f, &["app:1"], moving()).unwrap().images[0].moved);
+    assert!(f.docker().images().unwrap().is_empty());
+}
