@@ -67,19 +67,24 @@ impl Work<'_> {
                 batch.push(job);
             }
             let planted = means.plant(&batch)?;
-            let mut staged = Vec::new();
+            let (mut staged, mut came) = (Vec::new(), Vec::new());
             for ((place, job), done) in at.iter().zip(&batch).zip(planted) {
                 sizes.insert(*place, done.staged.facts().diff_size);
-                if let Some(layer) = entry.layers.get_mut(*place) {
-                    layer.bytes = done.bytes;
-                    layer.outcome = done.outcome;
-                }
+                came.push((*place, done.outcome, done.bytes));
                 if done.shares_files {
                     self.linked.insert(job.layer.record.chain_id.clone());
                 }
                 staged.push((done.new, done.staged));
             }
             let made = self.store.commit_layers(staged)?;
+            for (place, outcome, bytes) in came {
+                let Some(layer) = entry.layers.get_mut(place) else { continue };
+                // One that has come meanwhile is another program's: it is to be compared before docker's goes.
+                (layer.outcome, layer.bytes) = match made.iter().any(|m| m.record.id == layer.id) {
+                    true => (outcome, bytes),
+                    false => (Outcome::Present, 0),
+                };
+            }
             new.extend(made.into_iter().map(|layer| layer.record.id));
         }
         Ok((0..layers.len()).map(|at| sizes.get(&at).copied().unwrap_or(0)).collect())

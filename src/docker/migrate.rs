@@ -52,7 +52,7 @@ pub fn migrate(
     }
     let leaving = if moves {
         let going: Vec<&ImageRecord> = wanted.iter().copied().chain(&begun.images).collect();
-        docker.leaving(&going, &begun.journal.layers)?
+        docker.leaving(&going, &[], &begun.journal.layers)?
     } else {
         Leaving::default()
     };

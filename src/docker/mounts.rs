@@ -5,7 +5,7 @@
 
 use super::DataRoot;
 use super::directory::{Directory, damaged, is_id, missing};
-use crate::{Digest, Result};
+use crate::{Digest, ErrorKind, Result};
 
 /// Directories of `overlay2` that lie on layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,15 @@ impl DataRoot {
         let Some(dir) = self.databases.down(&["layerdb", "mounts"])? else { return Ok(Vec::new()) };
         let read = |name: String| {
             dir.at(&name).and_then(|dir| read(&dir, &format!("the mount {name}"))).map_err(|e| {
-                e.context("finding the layers that docker needs")
-                    .hint("leave out --move, or remove the damaged record by docker itself")
+                let e = e.context("finding the layers that docker needs");
+                // What the disk does not give just now may be whole.
+                if e.kind() == ErrorKind::Io {
+                    return e.hint("leave out --move");
+                }
+                let path = dir.path().join(&name);
+                e.hint(format!(
+                    "leave out --move; or stop the daemon and remove {path:?} by hand, docker itself knows no such entry"
+                ))
             })
         };
         dir.names()?.into_iter().map(read).collect()

@@ -33,15 +33,17 @@ impl Leaving {
 impl DataRoot {
     /// What leaves with the images `wanted`: those of them that no container and no image left behind is made from, the unnamed
     /// images that only they were built upon, and the layers that nothing else needs; of the layers `begun`, which an earlier call was about
-    /// to delete, those that no image is left of, as far as they are unused still, too.
+    /// to delete, those that no image is left of, as far as they are unused still, too. The images `refused`, which were asked for and
+    /// are not in the store, stay, and what they need with them.
     pub(super) fn leaving(
         &self,
         wanted: &[&ImageRecord],
+        refused: &[&ImageRecord],
         begun: &BTreeSet<Digest>,
     ) -> Result<Leaving> {
         let (images, containers, layers) = (self.images()?, self.containers()?, self.layers()?);
         let mut leaving = Leaving::default();
-        choose_images(&mut leaving, &images, &containers, wanted);
+        choose_images(&mut leaving, &images, &containers, wanted, refused);
         self.refuse_unread(&images, &containers)?;
         let mounts = self.mounts()?;
         let by_chain: HashMap<&Digest, &LayerRecord> =
@@ -244,6 +246,7 @@ fn choose_images(
     images: &[ImageRecord],
     containers: &[ContainerRecord],
     wanted: &[&ImageRecord],
+    refused: &[&ImageRecord],
 ) {
     let used: HashMap<&Digest, &str> =
         containers.iter().map(|c| (&c.image, c.name.as_str())).collect();
@@ -262,7 +265,10 @@ fn choose_images(
             children.entry(parent).or_default().push(image);
         }
     }
-    let unnamed = |i: &&ImageRecord| i.names.is_empty() && !used.contains_key(&i.id);
+    let refused: HashSet<&Digest> = refused.iter().map(|image| &image.id).collect();
+    let unnamed = |i: &&ImageRecord| {
+        i.names.is_empty() && !used.contains_key(&i.id) && !refused.contains(&i.id)
+    };
     // As docker does: unnamed images leave with the last one that was built upon them.
     loop {
         let mut steps =

@@ -1,6 +1,7 @@
 //! The end of a move: docker and the store part. What leaves docker is compared and forgotten there, and what stays gets files of its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 
 use super::daemon::Alone;
 use super::journal::Begun;
@@ -8,8 +9,9 @@ use super::migrate::Work;
 use super::needed::Leaving;
 use super::report::{Finished, planned_layers};
 use super::stage::{compare_stored, is_linked, separate};
-use super::{ImageRecord, MigratedImage, MigratedLayer, Outcome};
-use crate::{ErrorKind, Result};
+use super::{DataRoot, ImageRecord, MigratedImage, MigratedLayer, Outcome};
+use crate::sys::mount::mounts_below;
+use crate::{Digest, Error, ErrorKind, Result};
 
 impl Work<'_> {
     /// Compares the layers that the store had before, of which docker's are about to go.
@@ -64,13 +66,16 @@ impl Work<'_> {
             planned_layers(image).iter().all(|layer| !self.differing.contains_key(&layer.id))
         };
         done.extend(begun.images.iter().filter(same));
-        let (leaving, found) = match self.docker.leaving(&done, &begun.journal.layers) {
+        let going: HashSet<&Digest> = done.iter().map(|image| &image.id).collect();
+        let asked = wanted.iter().copied().chain(&begun.images);
+        let refused: Vec<&ImageRecord> = asked.filter(|image| !going.contains(&image.id)).collect();
+        let found = self.docker.leaving(&done, &refused, &begun.journal.layers);
+        let (leaving, found) = match found {
             Ok(leaving) => (leaving, Ok(())),
             Err(e) => (Leaving::default(), Err(e)),
         };
         let kept: Vec<Option<String>> = self.report.images.iter().map(differing).collect();
-        let separated =
-            self.separate_staying(wanted, &leaving).and(self.separate_begun(&leaving, &begun));
+        let separated = self.separate_staying(&leaving, &begun);
         let ended = found.and(separated).and_then(|()| self.store.sync_everything());
         let ended = match whole {
             true => ended.and_then(|()| self.docker.retire(alone, &leaving, &begun)),
@@ -96,44 +101,59 @@ impl Work<'_> {
         self.report.unfinished = failure;
     }
 
-    /// Gives docker files of its own again, in the layers that stay there.
+    /// Gives docker files of its own again, in the layers that stay there: what is linked now, and what an earlier call was about to
+    /// delete and has come into use again.
     ///
     /// # Errors
     /// The first; the other layers are separated all the same.
-    fn separate_staying(&mut self, wanted: &[&ImageRecord], leaving: &Leaving) -> Result<()> {
+    fn separate_staying(&mut self, leaving: &Leaving, begun: &Begun) -> Result<()> {
+        let linked = std::mem::take(&mut self.linked);
+        let shared: BTreeSet<&Digest> = linked.iter().chain(&begun.journal.layers).collect();
         let mut outcome = Ok(());
-        for image in wanted {
-            if self.linked.iter().all(|chain_id| leaving.layers.contains_key(chain_id)) {
-                break;
-            }
-            for layer in self.docker.open_layers(image).unwrap_or_default() {
-                let id = &layer.record.chain_id;
-                if !leaving.layers.contains_key(id) && self.linked.remove(id) {
-                    outcome =
-                        outcome.and(separate(&layer).map_err(|e| {
-                            e.context(format!("giving docker a copy of its layer {id}"))
-                        }));
-                }
-            }
-        }
-        outcome
-    }
-
-    /// Likewise where an earlier call was about to delete a layer that has come into use again.
-    ///
-    /// # Errors
-    /// The first; the other layers are separated all the same.
-    fn separate_begun(&self, leaving: &Leaving, begun: &Begun) -> Result<()> {
-        let mut outcome = Ok(());
-        for id in begun.journal.layers.iter().filter(|id| !leaving.layers.contains_key(*id)) {
-            let separated = self.docker.known_layer(id).and_then(|layer| match layer {
-                Some(layer) if is_linked(&layer)? => separate(&layer),
-                _ => Ok(()),
-            });
+        for id in shared.into_iter().filter(|id| !leaving.layers.contains_key(*id)) {
+            let separated = self.separate_layer(id, linked.contains(id));
             outcome = outcome.and(
                 separated.map_err(|e| e.context(format!("giving docker a copy of its layer {id}"))),
             );
         }
         outcome
+    }
+
+    fn separate_layer(&self, id: &Digest, linked: bool) -> Result<()> {
+        match self.docker.known_layer(id)? {
+            Some(layer) if linked || is_linked(&layer)? => {
+                self.docker.refuse_mounted()?;
+                separate(&layer)
+            }
+            None if linked => Err(Error::new(ErrorKind::Corrupt, "looking for it")
+                .id(id.hex())
+                .detail("its record is gone, and its files are linked to the store's")
+                .hint("change neither side's files; pull the image anew, and migrate once more")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl DataRoot {
+    /// Refuses to replace files while a container's or a build's file system is mounted, which goes on reading the old ones: containers
+    /// run on without their daemon where it is told so, or was killed.
+    fn refuse_mounted(&self) -> Result<()> {
+        let layers = self.layers.path();
+        let is_merged = |mount: &PathBuf| {
+            let below = mount.strip_prefix(layers).ok();
+            below.and_then(|b| b.iter().nth(1)).is_some_and(|name| name == "merged")
+        };
+        // Deepest first: the last one lies in no other.
+        match mounts_below(layers)?.into_iter().rfind(is_merged) {
+            Some(mount) => Err(Error::new(ErrorKind::Busy, "replacing linked files")
+                .path(&mount)
+                .detail("this is mounted, and may lie on the layer")
+                .hint(format!(
+                    "stop its container, or if none runs `umount {}`, and move the same images once more; until then change neither \
+                     side's files",
+                    mount.display()
+                ))),
+            None => Ok(()),
+        }
     }
 }

@@ -46,24 +46,30 @@ fn content_that_the_tar_split_holds_is_no_files() {
     });
 }
 
-/// A tar of a file with `abc` behind a hole and before one, 200000 bytes in all, in GNU's old sparse format.
-fn sparse() -> Vec<u8> {
+/// The header of a sparse file in GNU's old format: with so many bytes at `offset`, and `size` in all.
+fn sparse_header(stored: u64, offset: u64, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_path("file").unwrap();
     header.set_entry_type(EntryType::GNUSparse);
     header.set_mode(0o644);
     header.set_mtime(1_600_000_000);
-    header.set_size(3);
+    header.set_size(stored);
     header.set_uid(0);
     header.set_gid(0);
     let gnu = header.as_gnu_mut().unwrap();
     let number = |field: &mut [u8], number: u64| {
         field.copy_from_slice(format!("{number:011o}\0").as_bytes());
     };
-    number(&mut gnu.sparse[0].offset, 100_000);
-    number(&mut gnu.sparse[0].numbytes, 3);
-    number(&mut gnu.realsize, 200_000);
+    number(&mut gnu.sparse[0].offset, offset);
+    number(&mut gnu.sparse[0].numbytes, stored);
+    number(&mut gnu.realsize, size);
     header.set_cksum();
+    header
+}
+
+/// A tar of a file with `abc` behind a hole and before one, 200000 bytes in all.
+fn sparse() -> Vec<u8> {
+    let header = sparse_header(3, 100_000, 200_000);
     let mut tar = tar::Builder::new(Vec::new());
     tar.append(&header, &b"abc"[..]).unwrap();
     tar.into_inner().unwrap()
@@ -142,6 +148,47 @@ fn a_stores_layer_that_was_changed_keeps_dockers() {
     // Another file's content is for the digest, which comes first.
     keeps_dockers(&rich(), "checksum", |at| {
         std::fs::write(at.join("dir/file"), "CONTENT").unwrap();
+    });
+}
+
+/// Go's tar-split has the expanded content of a sparse file read where the tar has the stored one.
+#[test]
+fn a_stores_sparse_file_does_not_hold_the_members_after_it() {
+    if !needs_root() {
+        return;
+    }
+    // What is stored fills its block, and the file is as much longer as the next member takes.
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&sparse_header(512, 0, 3 * 512), &[b'x'; 512][..]).unwrap();
+    let mut tar = tar.into_inner().unwrap();
+    tar.truncate(1024);
+    tar.extend(tar_of(&[("next", &"n".repeat(512))]));
+    let (file, end) = (512..2048, 2048..);
+    let swallowed = std::str::from_utf8(&tar[file]).unwrap();
+    let plain = tar_of(&[("file", swallowed)]);
+    let mut stream = tar_split_rs::Disassembler::new(&plain[..], Vec::new());
+    while stream.next_member().unwrap().is_some() {}
+    let log = String::from_utf8(stream.finish().unwrap().1).unwrap();
+    let entry = log.lines().find(|line| line.contains(r#""file""#)).unwrap();
+    let segment = |bytes: &[u8]| {
+        let payload = base64::engine::general_purpose::STANDARD.encode(bytes);
+        format!(r#"{{"type":2,"payload":"{payload}"}}"#)
+    };
+    let lines = [segment(&tar[..512]), entry.to_owned(), segment(&tar[end])].join("\n");
+    let why = "its files give a tar of 3072 bytes, not 2048";
+    keeps_dockers(&tar, why, |at| {
+        std::fs::write(at.join("file"), swallowed).unwrap();
+        set_time(&at.join("file"), 1_600_000_000);
+        std::fs::remove_file(at.join("next")).unwrap();
+        let layer = at.parent().unwrap();
+        let id = layer.file_name().unwrap().to_str().unwrap();
+        let records = layer.parent().unwrap().with_file_name("overlay-layers");
+        let tar_split = records.join(format!("{id}.tar-split.gz"));
+        assert!(tar_split.exists());
+        let file = std::fs::File::create(tar_split).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        gzip.write_all(lines.as_bytes()).unwrap();
+        gzip.finish().unwrap();
     });
 }
 

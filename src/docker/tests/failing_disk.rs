@@ -58,3 +58,19 @@ fn a_record_that_the_disk_does_not_give_is_not_passed_over() {
     }
     assert!(take(&f, &["a:1"], moving()).unwrap().images[0].moved);
 }
+
+#[test]
+fn nobody_is_told_to_remove_what_may_be_whole() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    f.image(&["a:1"], &[base()], None);
+    let entry = f.mount("2v5q82nce6zujapf1mndndgbk", &[("mount-id", &"0".repeat(64))]);
+    let unreadable = Unreadable::new(entry.join("mount-id"));
+    let e = take(&f, &["a:1"], moving()).unwrap_err();
+    drop(unreadable);
+    assert_eq!(e.kind(), ErrorKind::Io, "{e}");
+    let said = e.to_string();
+    assert!(said.contains("leave out --move") && !said.contains("by hand"), "{said}");
+}

@@ -24,7 +24,7 @@ fn ended_after(f: &Fixture, images: &[&Digest], steps: usize) -> Journal {
     let docker = f.docker();
     let records: Vec<ImageRecord> = images.iter().map(|id| docker.image(id).unwrap()).collect();
     let leaving =
-        docker.leaving(&records.iter().collect::<Vec<_>>(), &BTreeSet::default()).unwrap();
+        docker.leaving(&records.iter().collect::<Vec<_>>(), &[], &BTreeSet::default()).unwrap();
     let journal = Journal {
         images: leaving.images.clone(),
         layers: leaving.layers.keys().cloned().collect(),
@@ -461,7 +461,7 @@ fn a_daemon_that_comes_late_keeps_its_images() {
     take(&f, &[], MigrateOptions::default()).unwrap();
     let docker = f.docker();
     let image = docker.image(&id).unwrap();
-    let leaving = docker.leaving(&[&image], &BTreeSet::default()).unwrap();
+    let leaving = docker.leaving(&[&image], &[], &BTreeSet::default()).unwrap();
     let alone = docker.alone().unwrap();
     // Only a daemon makes one.
     std::fs::create_dir(f.at("buildkit")).unwrap();

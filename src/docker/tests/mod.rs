@@ -8,6 +8,7 @@ mod hostile;
 mod migrating;
 mod mounted;
 mod moving;
+mod parting;
 mod tampered;
 
 use std::collections::BTreeMap;

@@ -88,11 +88,12 @@ fn an_entry_that_cannot_be_read_may_lie_on_any_layer() {
     for (why, files) in cases {
         let f = Fixture::new();
         let id = f.image(&["a:1"], &[base()], None);
-        f.mount(BUILD, files);
+        let entry = f.mount(BUILD, files);
         let before = listing(&f.at(""));
         let e = take(&f, &[], moving()).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
-        for part in [why, BUILD, "leave out --move"] {
+        let by_hand = format!("remove {entry:?} by hand");
+        for part in [why, "leave out --move", "stop the daemon", &by_hand] {
             assert!(e.to_string().contains(part), "{part}: {e}");
         }
         assert_eq!(listing(&f.at("")), before);
