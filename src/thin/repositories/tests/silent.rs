@@ -1,5 +1,7 @@
 //! Repositories that are mounted and do not answer, or whose client has died.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::sys::silent::Silent;
 use crate::thin::{ThinImage, ThinLayer};
@@ -65,5 +67,63 @@ fn what_others_have_mounted_and_does_not_answer_is_an_error() {
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         all.release("x", &one);
         let _ = fs::remove_file(site.path("home/cvmfs/a.cern.ch"));
+    }
+}
+
+/// How many processes wait for an answer of the repository.
+fn waiting(site: &Site) -> usize {
+    let sign = site.path("home/cvmfs/.a.cern.ch~");
+    let all = fs::read_dir("/proc").unwrap();
+    all.filter(|entry| {
+        let input = entry.as_ref().map(|entry| fs::read_link(entry.path().join("fd/0")));
+        input.is_ok_and(|input| input.is_ok_and(|input| input == sign))
+    })
+    .count()
+}
+
+#[test]
+fn however_often_it_is_tried_one_process_is_left_behind() {
+    // CVM-4, 18.3: whoever has mounted it
+    let Some(site) = Site::new() else { return };
+    let one = names(&["a.cern.ch"]);
+    let external = || {
+        let method = Method::External(site.path("published"), Duration::from_secs(1));
+        Repositories::new(&site.path("home"), method)
+    };
+    for (place, homes, mounts) in [
+        ("published/a.cern.ch", [external(), external()], 0),
+        ("home/cvmfs/a.cern.ch", [site.within(1), site.within(1)], 1),
+    ] {
+        let place = site.path(place);
+        let _ = fs::remove_file(site.path("home/cvmfs/a.cern.ch"));
+        fs::create_dir_all(&place).unwrap();
+        let Some(mut silent) = Silent::at(&place) else { return };
+        let [here, there] = &homes;
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // No signal takes a question back that has been read.
+            scope.spawn(|| silent.greet_and_read_on(&stop));
+            let tries = [here, here, there].map(|all| {
+                let begun = Instant::now();
+                (all.acquire("x", &one).map(drop), begun.elapsed())
+            });
+            stop.store(true, Ordering::Relaxed);
+            for (tried, took) in tries {
+                says(&tried.unwrap_err(), &place);
+                assert!(took < SOON, "{took:?}");
+            }
+        });
+        assert_eq!(waiting(&site), 1, "{place:?}");
+        // What is mounted in its place has nothing to do with him who is left.
+        detach(&place).unwrap();
+        drop(here.acquire("x", &one).unwrap());
+        assert_eq!((site.mounts(), waiting(&site)), (mounts, 1), "{place:?}");
+        here.release("x", &one);
+        silent.die();
+        let begun = Instant::now();
+        while waiting(&site) > 0 {
+            assert!(begun.elapsed() < SOON, "he goes with the file system");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
