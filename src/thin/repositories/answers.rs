@@ -17,6 +17,10 @@ use crate::{Error, ErrorKind, Result};
 const HINT: &str = "is its cvmfs2 stopped, or does it wait for a server (cvmfs_config probe)? after umount -l of that path it is \
     mounted anew; the option cvmfsMountTimeout gives it more seconds";
 
+/// What to do where nobody can ask.
+const SHORT: &str = "that takes memory, processes, open files and /dev/null: try again when the machine, and the limits on this process, \
+    have them to give";
+
 /// What a question that had to wait for another one has in any case.
 const LEAST: Duration = Duration::from_secs(1);
 
@@ -74,7 +78,7 @@ impl Repositories {
     /// nobody else asks.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or nobody can be made to ask.
     pub(super) fn ask(
         &self,
         repository: &Repository,
@@ -99,9 +103,14 @@ impl Repositories {
                 let detail = "it is mounted there, and who asked was killed before it answered";
                 return Err(failed().detail(detail).hint(HINT));
             }
-            Err(error) => {
+            // No process of this host makes a child that could be waited for.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                 tracing::debug!(%repository, %error, "nobody can ask in this process's place");
                 fs_magic(root).err()
+            }
+            Err(error) => {
+                let detail = "no process can be started that asks whether it answers";
+                return Err(failed().detail(detail).hint(SHORT).caused_by(error));
             }
         };
         turn.end();

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
+
 use super::*;
+use crate::sys::refused::{self, Call};
 use crate::sys::silent::Silent;
 use crate::thin::{ThinImage, ThinLayer};
 
@@ -67,6 +70,25 @@ fn what_others_have_mounted_and_does_not_answer_is_an_error() {
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         all.release("x", &one);
         let _ = fs::remove_file(site.path("home/cvmfs/a.cern.ch"));
+    }
+}
+
+#[test]
+fn a_machine_that_is_short_of_processes_is_not_kept_waiting() {
+    // 18.3
+    let Some(site) = Site::new() else { return };
+    let (all, image) = (site.internal(), thin(layer("a.cern.ch")));
+    drop(all.acquire("x", &names(&["a.cern.ch"])).unwrap());
+    for errno in [Errno::AGAIN, Errno::NOMEM, Errno::MFILE] {
+        let e = refused::with(&[(Call::Clone, errno)], || all.await_answers(&image).unwrap_err());
+        assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(errno.raw_os_error())));
+        assert_eq!(e.file(), Some(site.path("home/cvmfs/a.cern.ch").as_path()));
+        assert!(e.to_string().contains("using the repository a.cern.ch"), "{e}");
+        assert!(e.advice().is_some_and(|advice| advice.contains("processes")), "{e}");
+    }
+    // Where no child can be made at all, this process asks for itself.
+    for errno in [Errno::NOSYS, Errno::PERM] {
+        refused::with(&[(Call::Clone, errno)], || all.await_answers(&image).unwrap());
     }
 }
 
