@@ -160,6 +160,30 @@ pub(crate) fn is_mount_point(path: &Path) -> Result<bool> {
     }
 }
 
+/// The number of the file system that is seen at `path`, or is mounted where a link there leads, which is its own as long as somebody
+/// uses it; 0 if that is not known. Neither that file system is asked nor those on the way of the link.
+pub(crate) fn device_at(path: &Path) -> u64 {
+    if let Ok(target) = std::fs::read_link(path) {
+        let table = std::fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+        return device_in(&table, &target).unwrap_or(0);
+    }
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE);
+    stat.map_or(0, |s| rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor))
+}
+
+/// That of what was mounted last at `target`.
+fn device_in(table: &[u8], target: &Path) -> Option<u64> {
+    let of = |line: &[u8]| {
+        let mut fields = line.split(|&b| b == b' ').skip(2);
+        let device = std::str::from_utf8(fields.next()?).ok()?;
+        let (major, minor) = device.split_once(':')?;
+        let is_there = unescape(fields.nth(1)?) == target;
+        is_there.then_some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    table.split(|&b| b == b'\n').rev().find_map(of)
+}
+
 /// The magic number of the file system that `path` lies on.
 ///
 /// # Errors
@@ -374,6 +398,26 @@ mod tests {
             39 35 98:0 / /g/overlay/c rw - tmpfs t rw\nbroken\n";
         let found = below(parse_mount_table(table), Path::new("/g/overlay/c d"));
         assert_eq!(found, [Path::new("/g/overlay/c d/x\\y"), Path::new("/g/overlay/c d")]);
+    }
+
+    #[test]
+    fn file_systems_have_numbers_where_they_are_mounted() {
+        use std::os::unix::fs::MetadataExt;
+        let table = b"36 35 98:1 / /a\\040b rw - ext4 /dev/root rw\n\
+            37 35 0:7 /x /a\\040b rw - tmpfs t rw\n38 35 0:8 / /a rw - tmpfs t rw\nbroken\n";
+        assert_eq!(device_in(table, Path::new("/a b")), Some(rustix::fs::makedev(0, 7)));
+        assert_eq!(device_in(table, Path::new("/b")), None);
+        let dir = tempfile::tempdir().unwrap();
+        let link = |to: &str| {
+            let link = dir.path().join(to.replace('/', "-"));
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            device_at(&link)
+        };
+        let proc = std::fs::metadata("/proc").unwrap().dev();
+        assert_eq!(
+            (device_at(Path::new("/proc")), link("/proc"), link("/no/such")),
+            (proc, proc, 0)
+        );
     }
 
     #[test]

@@ -260,6 +260,8 @@ fn start(call: &Call, files: [RawFd; 4]) -> io::Result<OwnedFd> {
         pidfd: (&raw mut handle) as u64,
         ..CloneArgs::default()
     };
+    #[cfg(test)]
+    super::refused::check(super::refused::Call::Clone)?;
     // The child begins with the mask of this thread: no handler of the host's ever runs in it.
     with_signals_blocked(|| {
         // SAFETY: as fork(2), with a copy of the memory; the arguments are those of the structure's first version, and the kernel writes

@@ -19,7 +19,7 @@ pub(crate) enum Call {
     QuotactlFd,
     /// `mount_setattr`: missing before Linux 5.12, and refused by file systems that map no ids.
     MountSetattr,
-    /// A new thread: `EAGAIN` where there are as many as there may be.
+    /// A new thread or process: `EAGAIN` where there are as many as there may be.
     Clone,
 }
 

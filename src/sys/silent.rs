@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -47,6 +49,19 @@ impl Silent {
         answer[20..24].copy_from_slice(&31u32.to_ne_bytes());
         device.write_all(&answer).unwrap();
         assert!(device.read(&mut asked).unwrap() >= 16);
+    }
+
+    /// As [`Silent::greet_and_read`], and reads all further questions until it is told to stop.
+    pub(crate) fn greet_and_read_on(&self, stop: &AtomicBool) {
+        self.greet_and_read();
+        let mut device = self.device.as_ref().unwrap();
+        rustix::io::ioctl_fionbio(device, true).unwrap();
+        let mut asked = vec![0u8; 1 << 17];
+        while !stop.load(Ordering::Relaxed) {
+            if device.read(&mut asked).is_err() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     /// Its process ends, and whoever waits is told so.

@@ -11,6 +11,7 @@
 mod answers;
 mod in_use;
 mod locks;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};

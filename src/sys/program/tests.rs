@@ -165,7 +165,7 @@ fn a_file_system_that_does_not_answer_is_not_waited_for() {
     // 18.3
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let ask = |limit, root: &Path, ways: &[Vec<_>]| ask_within(limit, root, ways).unwrap();
+    let ask = |limit, root: &Path, ways: &[Vec<_>]| ask_within(limit, root, ways, None).unwrap();
     let way = vec![vec![dir.path().join("a"), dir.path().join("a/b")], Vec::new()];
     assert!(matches!(ask(long, dir.path(), &way), Reply::Answers));
     let fails = |root: &str, errno| match ask(long, Path::new(root), &[]) {
@@ -194,4 +194,45 @@ fn a_file_system_that_does_not_answer_is_not_waited_for() {
     silent.die();
     fails(silent_at.to_str().unwrap(), libc::ENOTCONN);
     assert!(crate::sys::mount::is_mount_point(&silent_at).unwrap());
+}
+
+/// The processes that have this file as their standard input, each with its parent.
+fn readers_of(path: &Path) -> Vec<(i32, i32)> {
+    let of = |entry: io::Result<std::fs::DirEntry>| {
+        let dir = entry.ok()?.path();
+        let id = dir.file_name()?.to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
+        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        (std::fs::read_link(dir.join("fd/0")).ok()? == path).then_some((id, parent))
+    };
+    std::fs::read_dir("/proc").unwrap().filter_map(of).collect()
+}
+
+#[test]
+fn who_asks_may_be_killed() {
+    // 18.3
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (at, sign) = (dir.path().join("a"), dir.path().join("sign"));
+    std::fs::create_dir(&at).unwrap();
+    let file = std::fs::File::create(&sign).unwrap();
+    let Some(_silent) = crate::sys::silent::Silent::at(&at) else { return };
+    std::thread::scope(|scope| {
+        let begun = Instant::now();
+        let asked =
+            scope.spawn(|| ask_within(Duration::from_secs(60), &at, &[], Some(file.as_fd())));
+        // The one that asks is a child of the one that waits for it.
+        let asks = loop {
+            let all = readers_of(&sign);
+            let own = |parent: &i32| all.iter().any(|(id, _)| id == parent);
+            match all.iter().find(|(_, parent)| own(parent)) {
+                Some((id, _)) => break *id,
+                None if begun.elapsed().as_secs() > 30 => panic!("nobody asks"),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(asks), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        assert!(matches!(asked.join().unwrap().unwrap(), Reply::Killed));
+        assert!(begun.elapsed().as_secs() < 50, "{:?}", begun.elapsed());
+    });
 }
