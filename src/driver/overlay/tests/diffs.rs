@@ -132,9 +132,14 @@ fn a_layer_is_told_without_a_mount_whatever_its_uppers_look_like() {
             let size = driver.diff_size(&container, Some(&parent), &DiffOptions::default());
             (diff, change_list(&list), size.unwrap())
         };
-        let started = Instant::now();
         let (diff, changes, size) = tell("mid");
-        assert!(started.elapsed().as_millis() < 900, "no wait for the clock");
+        // Three waits for the next second would take two of them however often; a busy machine is slow now and then.
+        let is_quick = |_| {
+            let started = Instant::now();
+            tell("mid");
+            started.elapsed().as_millis() < 900
+        };
+        assert!((0..10).any(is_quick), "no wait for the clock");
         assert_eq!(size, 4 + 5 + 7 + 5);
         if older {
             // Older uppers may hold what is the parent's but for its owners: there is something to mount.
