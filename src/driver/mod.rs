@@ -1,7 +1,8 @@
 //! The drivers: how layers lie on disk, and how a chain of them becomes one mounted tree.
 //!
 //! [`open`] takes a driver by name, [`choose`] finds the one that fits, [`of`] does the one or the other as a configuration says.
-//! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks.
+//! A driver owns `<graph root>/<driver>/` and `<run root>/<driver>/`, nothing else. Its callers hold the store's locks, except where a call says
+//! that it needs none.
 
 mod additional;
 mod arguments;
