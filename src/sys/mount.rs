@@ -208,8 +208,10 @@ pub(crate) fn is_dead_mount(path: &Path) -> bool {
 
 /// Whether a file system in user space is mounted exactly at `path`, be its process alive or dead.
 pub(crate) fn is_fuse_mount(path: &Path) -> bool {
-    matches!(fs_magic(path), Ok(FUSE_MAGIC)) && matches!(is_mount_point(path), Ok(true))
-        || is_dead_mount(path)
+    match fs_magic(path) {
+        Ok(magic) => magic == FUSE_MAGIC && matches!(is_mount_point(path), Ok(true)),
+        Err(e) => e.raw_os_error() == Some(libc::ENOTCONN),
+    }
 }
 
 /// Brings to the disk what the file system at `path` has not written yet.

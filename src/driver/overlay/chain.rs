@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::layout::{self, LinkId};
 use super::near::Near;
+use super::plain::Look;
 use super::{Overlay, ids, legacy};
 use crate::{Error, ErrorKind, LayerId, Result};
 
@@ -23,7 +24,7 @@ pub(super) enum Place {
 }
 
 /// One layer's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct LayerDir {
     pub(super) id: LayerId,
     /// The home that it lies in.
@@ -31,7 +32,19 @@ pub(super) struct LayerDir {
     pub(super) place: Place,
     /// The name of the directory of its own content.
     pub(super) content: &'static str,
+    /// How the directory looked when the layer was looked up, if that was asked.
+    pub(super) look: Option<Look>,
 }
+
+/// The same place; what was seen there when does not count.
+impl PartialEq for LayerDir {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |dir: &Self| (dir.place, dir.content);
+        self.id == other.id && self.home == other.home && place(self) == place(other)
+    }
+}
+
+impl Eq for LayerDir {}
 
 impl LayerDir {
     /// The layer directory.
@@ -51,16 +64,21 @@ impl LayerDir {
 
     /// The numbers of the older uppers, newest first: 1, 2 and so on. A rotation that was cut short leaves a gap of one or two, behind
     /// which other versions see nothing more (ADD-4).
-    pub(super) fn older(&self) -> Vec<usize> {
-        let mut found = Vec::new();
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where something else has such a name.
+    pub(super) fn older(&self) -> Result<Vec<usize>> {
+        let mut older = Vec::new();
         for n in 1..=layout::MAX_LOWERS {
-            if is_real_dir(&self.older_dir(n)) {
-                found.push(n);
-            } else if n - found.last().unwrap_or(&0) > ids::WIDEST_GAP {
-                break;
+            let next = self.older_dir(n);
+            match next.symlink_metadata() {
+                Ok(m) if m.is_dir() => older.push(n),
+                Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
+                Err(_) if n - older.last().unwrap_or(&0) > ids::WIDEST_GAP => break,
+                Err(_) => {}
             }
         }
-        found
+        Ok(older)
     }
 }
 
@@ -101,7 +119,7 @@ impl Overlay {
     /// A layer's directory in that home.
     pub(super) fn layer_dir(&self, id: LayerId, home: &Path, place: Place) -> LayerDir {
         let content = self.rules.content(&home.join(&id));
-        LayerDir { id, home: home.to_path_buf(), place, content }
+        LayerDir { id, home: home.to_path_buf(), place, content, look: None }
     }
 
     /// As [`Overlay::find`].
@@ -151,10 +169,13 @@ impl Overlay {
         let dir = layer.path();
         let lowers = match layout::read_lower_layers(&dir)? {
             Some(ids) => {
-                let near = Near::open(&self.home);
-                let found = |id: LayerId| match near.has(&id) {
-                    true => Ok(self.layer_dir(id, &self.home, Place::Home)),
-                    false => self.find(&id).ok_or_else(|| {
+                let near = Near::of(&self.home);
+                let found = |id: LayerId| match near.look(&id) {
+                    Some(look) => {
+                        let layer = self.layer_dir(id, &self.home, Place::Home);
+                        Ok(LayerDir { look: Some(look), ..layer })
+                    }
+                    None => self.find(&id).ok_or_else(|| {
                         layout::damaged(
                             &dir.join(layout::LOWER_LAYERS),
                             format!("layer {id}, which it names, is in no store"),

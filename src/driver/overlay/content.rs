@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Overlay;
 use super::chain::LayerDir;
-use super::{ids, layout};
+use super::layout;
 use crate::{Error, ErrorKind, Result};
 
 impl Overlay {
@@ -29,7 +29,7 @@ impl Overlay {
 
     /// The layer's own content as directories, newest first.
     pub(super) fn contents(&self, layer: &LayerDir) -> Result<Vec<PathBuf>> {
-        let older = layer.older().into_iter().map(|n| layer.older_dir(n));
+        let older = layer.older()?.into_iter().map(|n| layer.older_dir(n));
         Ok(std::iter::once(self.content_of(layer)?).chain(older).collect())
     }
 
@@ -73,17 +73,7 @@ impl Overlay {
     /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.
     pub(super) fn check_content(&self, layer: &LayerDir) -> Result<Vec<usize>> {
         self.content_of(layer)?;
-        let mut older = Vec::new();
-        for n in 1..=layout::MAX_LOWERS {
-            let next = layer.older_dir(n);
-            match next.symlink_metadata() {
-                Ok(m) if m.is_dir() => older.push(n),
-                Ok(_) => return Err(layout::damaged(&next, "it is not a directory")),
-                Err(_) if n - older.last().unwrap_or(&0) > ids::WIDEST_GAP => break,
-                Err(_) => {}
-            }
-        }
-        Ok(older)
+        layer.older()
     }
 
     /// Refuses a layer whose content only a mount shows, or is another's: nothing can be written into it (GET-39).

@@ -353,8 +353,15 @@ impl Overlay {
             Err(_) => DirLook::root(0o700),
         };
         let fresh = layer.path().join("merged.1");
-        remove_tree(&fresh)?;
-        match layout::make_dir(&fresh, look) {
+        let made = match layout::make_dir(&fresh, look) {
+            // A killed process has left it.
+            Err(e) if e.os_error() == Some(io::ErrorKind::AlreadyExists) => {
+                remove_tree(&fresh)?;
+                layout::make_dir(&fresh, look)
+            }
+            made => made,
+        };
+        match made {
             // A layer that has used up its limits keeps the one that it has: unmounting must not need room.
             Err(e) if is_full(&e) => return Ok(()),
             made => drop(made?),

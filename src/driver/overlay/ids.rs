@@ -120,9 +120,9 @@ impl Overlay {
     ) -> Result<Remapped> {
         let heal = if layer.place == Place::Home { Heal::OnDisk } else { Heal::No };
         let below = self.contents_below(self.lowers(layer, heal)?)?;
-        close_gaps(layer)?;
+        let older = close_gaps(layer)?;
         self.restore_diff(layer, below.first().map(|(lower, _)| lower), None)?;
-        let older = self.check_content(layer)?;
+        self.content_of(layer)?;
         self.check_writable(layer)?;
         let diff = layer.diff();
         let mode = DirLook::of(&diff).map_err(|e| Error::io("examining", &diff, e))?.mode;
@@ -333,23 +333,17 @@ impl Move {
     }
 }
 
-/// Gives the older uppers the numbers from 1 on again, the newest first, as other versions look for them.
-pub(super) fn close_gaps(layer: &LayerDir) -> Result<()> {
-    let older = layer.older();
-    // What is no directory is no gap.
-    for n in 1..older.last().copied().unwrap_or(0) {
-        let path = layer.older_dir(n);
-        if !older.contains(&n) && path.symlink_metadata().is_ok() {
-            return Err(layout::damaged(&path, "it is not a directory"));
-        }
-    }
-    for (n, found) in (1..).zip(older) {
-        if n != found {
+/// Gives the older uppers the numbers from 1 on again, the newest first, as other versions look for them; returns these.
+pub(super) fn close_gaps(layer: &LayerDir) -> Result<Vec<usize>> {
+    let mut older = layer.older()?;
+    for (n, found) in (1..).zip(&mut older) {
+        if n != *found {
             tracing::warn!(layer = %layer.id, from = found, to = n, "an older upper gets its number back");
-            Move { from: layer.older_dir(found), to: layer.older_dir(n) }.carry_out()?;
+            Move { from: layer.older_dir(*found), to: layer.older_dir(n) }.carry_out()?;
+            *found = n;
         }
     }
-    Ok(())
+    Ok(older)
 }
 
 /// Has the kernel copy the content of the files in `upper`, which it has copied without: it does so for who opens them for writing in

@@ -1,6 +1,6 @@
 //! The files of a home and of a layer directory, and what they may say (`overlay-driver.md` 2, ADD-1).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -239,8 +239,7 @@ impl DirLook {
     /// # Errors
     /// The system call's.
     pub(in crate::driver) fn of(path: &Path) -> io::Result<Self> {
-        let about = path.symlink_metadata()?;
-        Ok(Self { mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() })
+        path.symlink_metadata().map(|about| Self::from(&about))
     }
 
     /// Gives an open directory, which is at `path`, this owner and mode.
@@ -252,6 +251,12 @@ impl DirLook {
         rustix::fs::chownat(dir, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
             .and_then(|()| rustix::fs::fchmod(dir, Mode::from_raw_mode(self.mode)))
             .map_err(|e| Error::io("setting owner and mode of", path, e))
+    }
+}
+
+impl From<&Metadata> for DirLook {
+    fn from(about: &Metadata) -> Self {
+        Self { mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() }
     }
 }
 
@@ -267,7 +272,10 @@ pub(in crate::driver) fn make_dir(path: &Path, look: DirLook) -> Result<OwnedFd>
 
 fn dress(path: &Path, look: DirLook) -> Result<OwnedFd> {
     let dir = open_dir(path)?;
-    look.apply(dir.as_fd(), path)?;
+    // Most are as they should be already.
+    if !DirLook::of_open(dir.as_fd()).is_ok_and(|made| made == look) {
+        look.apply(dir.as_fd(), path)?;
+    }
     Ok(dir)
 }
 

@@ -24,6 +24,7 @@ mod mount;
 mod near;
 mod partial;
 mod places;
+mod plain;
 mod plan;
 mod prepare;
 mod probe;
@@ -50,6 +51,7 @@ pub(super) use self::dialect::detect;
 use self::get::Counts;
 pub(in crate::driver) use self::known::{Feature, Known};
 pub(super) use self::layout::{DirLook, ensure_dir, make_dir, open_dir};
+use self::plain::Plain;
 use self::quota::Quotas;
 use super::options::OverlayOptions;
 use super::staging::TempStaging;
@@ -90,6 +92,7 @@ pub(super) struct Overlay {
     /// The program that mounts in place of the kernel, if one does; found out when the home is made ready.
     mounter: OnceLock<Option<PathBuf>>,
     counts: Counts,
+    plain: Plain,
     quotas: Quotas,
 }
 
@@ -134,6 +137,7 @@ impl Overlay {
             prepared: Mutex::new(false),
             mounter: OnceLock::new(),
             counts: Counts::default(),
+            plain: Plain::default(),
             quotas: Quotas::default(),
         })
     }

@@ -47,12 +47,15 @@ impl Overlay {
         let below = self.contents_below(lower_layers)?;
         let frozen = self.rules.view(self, layer)? == LayerView::ReadOnly;
         let read_only = !own || frozen || how.read_only();
-        if heal == Heal::OnDisk {
-            ids::close_gaps(layer)?;
+        let older = if heal == Heal::OnDisk {
+            let older = ids::close_gaps(layer)?;
             let maps = (!read_only).then_some(&how.maps);
             self.restore_diff(layer, below.first().map(|(lower, _)| lower), maps)?;
-        }
-        let older = self.check_content(layer)?;
+            self.content_of(layer)?;
+            older
+        } else {
+            self.check_content(layer)?
+        };
         if !read_only {
             self.check_writable(layer)?;
         }
@@ -99,10 +102,10 @@ impl Overlay {
         &self,
         lowers: Vec<LayerDir>,
     ) -> Result<Vec<(LayerDir, Vec<usize>)>> {
-        let near = Near::open(&self.home);
+        let near = Near::of(&self.home);
         lowers
             .into_iter()
-            .map(|lower| match lower.place == Place::Home && near.is_plain(&lower.id) {
+            .map(|lower| match lower.place == Place::Home && near.is_plain(&lower, &self.plain) {
                 true => Ok((lower, Vec::new())),
                 false => self.check_content(&lower).map(|older| (lower, older)),
             })
@@ -119,7 +122,7 @@ impl Overlay {
     ) -> Result<(Vec<Lower>, Vec<Lower>)> {
         let Chain { layer, below, older, heal } = *chain;
         let links = Self::listed_links(layer, below.len());
-        let near = Near::open(&self.home);
+        let near = Near::of(&self.home);
         let (mut lowers, mut data) = (Vec::new(), Vec::new());
         if with_diff {
             lowers.push(self.top(layer, 0, None, places, &mut data)?);
@@ -148,7 +151,7 @@ impl Overlay {
                 Place::ImageStore | Place::Additional => l.path(&lower.home),
             });
             let link = link.as_deref();
-            lowers.push(match here && near.has_no_image(&lower.id) {
+            lowers.push(match here && near.has_no_image(lower, &self.plain) {
                 true => self.lower(lower, 0, link),
                 false => self.top(lower, n + 1, link, places, &mut data)?,
             });
@@ -268,7 +271,7 @@ impl Overlay {
         };
         let present = match diff.symlink_metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Ok(m) if m.is_dir() => DirLook::of(&diff).ok(),
+            Ok(m) if m.is_dir() => Some(DirLook::from(&m)),
             _ => return Ok(()),
         };
         let look = present

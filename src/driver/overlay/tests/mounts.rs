@@ -1,8 +1,10 @@
 //! Mounts: what the kernel is told, by which way, how often, and how it ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, super_options, words};
 use crate::driver::{CreateOptions, Driver, MountOptions};
@@ -354,6 +356,12 @@ fn uses_are_counted_and_must_agree() {
     driver.put(&id("a")).unwrap();
     assert_eq!(driver.put(&id("none")).unwrap_err().kind(), ErrorKind::LayerUnknown);
 
+    // What a process that was killed while it unmounted has left.
+    fs::create_dir_all(store.home("a/merged.1/left")).unwrap();
+    driver.get(&id("a"), &plain()).unwrap();
+    driver.put(&id("a")).unwrap();
+    assert!(mode(&merged) == 0o700 && !store.home("a/merged.1").exists());
+
     // Somebody else unmounts: no use outlives its mount.
     driver.get(&id("a"), &plain()).unwrap();
     driver.get(&id("a"), &plain()).unwrap();
@@ -372,6 +380,34 @@ fn uses_are_counted_and_must_agree() {
     assert!(!driver.is_mounted(&merged));
     store.overlay(&[]).get(&id("a"), &words(&["ro"])).unwrap();
     assert_eq!(store.overlay(&[]).get(&id("a"), &plain()).unwrap_err().kind(), ErrorKind::Busy);
+}
+
+#[test]
+fn what_others_do_to_a_layer_between_two_mounts_is_seen() {
+    // GET-8, GET-36, ADD-4
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "low", "a"]);
+    let seen = || {
+        let merged = driver.get(&id("a"), &plain()).unwrap();
+        let names = fs::read_dir(&merged).unwrap().map(|e| e.unwrap().file_name());
+        let names: BTreeSet<_> = names.map(|name| name.into_string().unwrap()).collect();
+        driver.put(&id("a")).unwrap();
+        names.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(seen(), "");
+    // By now what was seen of the layers is relied upon.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!((seen(), seen()), (String::new(), String::new()));
+    for (n, dir) in ["low/diff1", "low/diff2", "base/diff1", "base/diff3"].iter().enumerate() {
+        fs::create_dir(store.home(dir)).unwrap();
+        fs::write(store.home(dir).join(format!("f{n}")), "").unwrap();
+        let wanted: Vec<_> = (0..=n).map(|n| format!("f{n}")).collect();
+        assert_eq!(seen(), wanted.join(" "), "{dir}");
+        assert_eq!(seen(), wanted.join(" "), "{dir}, again");
+    }
+    fs::write(store.home("base/composefs-data"), "").unwrap();
+    assert!(driver.get(&id("a"), &plain()).is_err(), "it is a damaged image now");
 }
 
 #[test]

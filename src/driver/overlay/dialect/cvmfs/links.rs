@@ -102,7 +102,7 @@ pub(super) fn lowers(driver: &Overlay, layer: &LayerDir) -> Result<Vec<LayerDir>
 }
 
 fn parent_of(layer: &LayerDir, id: LayerId) -> Result<LayerDir> {
-    let parent = LayerDir { id, ..layer.clone() };
+    let parent = LayerDir { id, look: None, ..layer.clone() };
     if is_real_dir(&parent.path()) {
         return Ok(parent);
     }
