@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::AtFlags;
 use rustix::io::{Errno, Result};
 
 use crate::sys::xattrat;
@@ -25,8 +26,8 @@ pub(super) fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
 /// The names of the attributes; none where the file system has no attributes.
 pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
     let into = |room: &mut [u8]| {
-        or_by_path(xattrat::list(dir, name, room), || {
-            rustix::fs::llistxattr(entry_path(dir, name), room)
+        or_by_path((dir, name), xattrat::list(dir, name, room), |path| {
+            rustix::fs::llistxattr(path, room)
         })
     };
     let mut buffer = [0u8; 1024];
@@ -48,16 +49,22 @@ pub(super) fn list(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>> {
 /// The value of an attribute, if there is one of that name.
 pub(super) fn get(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
     value(key, |key, room| {
-        or_by_path(xattrat::get(dir, name, key, room), || {
-            rustix::fs::lgetxattr(entry_path(dir, name), key, room)
+        or_by_path((dir, name), xattrat::get(dir, name, key, room), |path| {
+            rustix::fs::lgetxattr(path, key, room)
         })
     })
 }
 
-/// Asks again by path where the answer may be that of a kernel or filter that does not know the call.
-fn or_by_path(at: Result<usize>, by_path: impl FnOnce() -> Result<usize>) -> Result<usize> {
-    match at {
-        Err(Errno::NOSYS | Errno::PERM) => by_path(),
+/// Asks again by path where the answer may be that of a kernel or filter that does not know the call. Without /proc there is no such
+/// path, which must not pass for an entry that has vanished.
+fn or_by_path(
+    (dir, name): (BorrowedFd<'_>, &[u8]),
+    at: Result<usize>,
+    by_path: impl FnOnce(Vec<u8>) -> Result<usize>,
+) -> Result<usize> {
+    let Err(Errno::NOSYS | Errno::PERM) = at else { return at };
+    match by_path(entry_path(dir, name)) {
+        Err(Errno::NOENT) => rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).and(at),
         answered => answered,
     }
 }
@@ -181,8 +188,11 @@ mod tests {
                         assert_eq!(at, by_path, "{name:?} {key:?} {size}");
                     }
                 }
-                assert_eq!(or_by_path(Err(Errno::NOSYS), || Ok(7)), Ok(7));
-                assert_eq!(or_by_path(Err(Errno::RANGE), || Ok(7)), Err(Errno::RANGE));
+                let asked = |at, said| or_by_path((fd, name), at, |_| said);
+                assert_eq!(asked(Err(Errno::NOSYS), Ok(7)), Ok(7));
+                assert_eq!(asked(Err(Errno::RANGE), Ok(7)), Err(Errno::RANGE));
+                let gone = if name == b"none" { Errno::NOENT } else { Errno::PERM };
+                assert_eq!(asked(Err(Errno::PERM), Err(Errno::NOENT)), Err(gone));
             }
         }
         assert_eq!(get(fd, b"file", b"user.long").unwrap().unwrap(), long);

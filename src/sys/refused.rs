@@ -19,6 +19,8 @@ pub(crate) enum Call {
     QuotactlFd,
     /// `mount_setattr`: missing before Linux 5.12, and refused by file systems that map no ids.
     MountSetattr,
+    /// `getxattrat` and `listxattrat`: missing before Linux 6.13.
+    Xattrat,
     /// A new thread or process: `EAGAIN` where there are as many as there may be.
     Clone,
 }

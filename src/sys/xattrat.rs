@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 
+#[cfg(test)]
+use super::refused::{self, Call};
+
 /// One number each on every architecture whose numbers are not its own.
 const GETXATTRAT: libc::c_long = 464;
 const LISTXATTRAT: libc::c_long = 465;
@@ -83,6 +86,8 @@ pub(crate) fn list(dir: BorrowedFd<'_>, name: &[u8], room: &mut [u8]) -> Result<
 }
 
 fn call(syscall: impl FnOnce() -> libc::c_long) -> Result<usize> {
+    #[cfg(test)]
+    refused::check(Call::Xattrat)?;
     if LACKING.load(Ordering::Relaxed) {
         return Err(Errno::NOSYS);
     }

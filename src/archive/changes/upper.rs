@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::noted::{noted, noted_of};
@@ -56,7 +56,7 @@ fn kind_of(walk: &MergedWalk<'_>, item: &Item, override_stat: bool) -> Result<Op
     let (below, above) = if override_stat {
         let above = match noted_in_upper(walk, item) {
             Ok(above) => above,
-            Err(Errno::NOENT) if is_gone(walk, item) => return Ok(None),
+            Err(Errno::NOENT) if walk.is_gone(&item.name) => return Ok(None),
             Err(e) => return Err(failed(walk.path(), e)),
         };
         // The layers below are those of images, where nothing vanishes by itself.
@@ -74,13 +74,6 @@ fn noted_in_upper(walk: &MergedWalk<'_>, item: &Item) -> rustix::io::Result<Stat
     noted(walk.dir()?, &item.name, item.stat)
 }
 
-/// Whether the present entry has vanished since it was listed, as what a running container deletes.
-fn is_gone(walk: &MergedWalk<'_>, item: &Item) -> bool {
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let found = walk.dir().and_then(|dir| rustix::fs::statat(dir, item.name.as_slice(), flags));
-    found.is_err_and(|e| e == Errno::NOENT)
-}
-
 /// Whether nothing but the modes can tell the two from the same directory.
 fn may_be_same_directory(below: &Stat, above: &Stat) -> bool {
     let is_dir = |s: &Stat| FileType::from_raw_mode(s.st_mode) == FileType::Directory;
@@ -92,8 +85,6 @@ mod tests {
     use std::fs::{self, File};
     use std::path::Path;
     use std::time::SystemTime;
-
-    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
     use super::*;
     use crate::ErrorKind;
@@ -141,14 +132,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return println!("skipped: only root can hide /proc");
         }
-        let without_proc = |_: &Path| {
-            // Of this thread, and gone with it.
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            mount_change("/", private).unwrap();
-            let none = None::<&std::ffi::CStr>;
-            mount("none", "/proc", "tmpfs", MountFlags::empty(), none).unwrap();
-        };
+        let without_proc = |_: &Path| crate::archive::tests::without_proc(|| ());
         let e = kind_after(without_proc).unwrap_err();
         assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(libc::ENOENT)), "{e}");
         assert!(e.to_string().contains("comparing \"etc\""), "{e}");

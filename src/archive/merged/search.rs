@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
-use rustix::io::Errno;
 
 use super::marks::{Metacopy, Redirect, path_of};
 use super::place::{Place, join};
@@ -240,15 +239,12 @@ impl<'a> Stack<'a> {
         Ok(mark.as_deref() == Some(b"y"))
     }
 
-    /// The value of one of the kernel's marks; what has vanished has none.
+    /// The value of one of the kernel's marks. The open file cannot vanish: what is not found is /proc, and then nothing is known.
     pub(super) fn mark(
         &self,
         fd: BorrowedFd<'_>,
         mark: &str,
     ) -> rustix::io::Result<Option<Vec<u8>>> {
-        match xattrs::get_at(&path_of(fd), [self.prefix, mark].concat().as_bytes()) {
-            Err(Errno::NOENT) => Ok(None),
-            found => found,
-        }
+        xattrs::get_at(&path_of(fd), [self.prefix, mark].concat().as_bytes())
     }
 }

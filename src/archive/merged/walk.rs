@@ -185,6 +185,13 @@ impl<'a> MergedWalk<'a> {
         Ok(search.hits.into_iter().next().map(|hit| (hit.fd, hit.stat)))
     }
 
+    /// Whether the directory of the present entry has none of this name any more, as what a running container deletes.
+    pub(in crate::archive) fn is_gone(&self, name: &[u8]) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let found = self.dir().and_then(|dir| rustix::fs::statat(dir, name, flags));
+        found.is_err_and(|e| e == Errno::NOENT)
+    }
+
     fn mode(&self) -> Lists {
         self.levels.last().map_or(Lists::Whole, |level| level.mode)
     }
@@ -198,7 +205,7 @@ impl<'a> MergedWalk<'a> {
             let mark = |mark: &str| {
                 let key = [self.stack.prefix, mark].concat();
                 match self.dir().and_then(|dir| xattrs::get(dir, &item.name, key.as_bytes())) {
-                    Err(Errno::NOENT) => Ok(None),
+                    Err(Errno::NOENT) if self.is_gone(&item.name) => Ok(None),
                     found => found.map_err(|e| failed(&self.path, e)),
                 }
             };

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::{open_dir, plain, set_xattr};
-use crate::Result;
 use crate::archive::{PackOptions, pack_upper, upper_size};
 use crate::sys::beneath::testing::in_both_modes;
+use crate::sys::refused::{self, Call};
+use crate::{ErrorKind, Result};
 
 const REDIRECT: &str = "trusted.overlay.redirect";
 const METACOPY: &str = "trusted.overlay.metacopy";
@@ -166,4 +169,38 @@ fn deep_directories_are_told_whole() {
     let names = packed(dir.path(), &["near", "low"]).unwrap();
     assert_eq!(names.len(), 1503);
     crate::sys::remove::remove_tree(&dir.keep()).unwrap();
+}
+
+// DEF-2: a mark that cannot be read is no mark that is not there.
+#[test]
+fn marks_that_cannot_be_read_are_errors() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can hide /proc");
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = |name: &str| dir.path().join(name);
+    file(&at("low/old/f"), "data");
+    fs::create_dir_all(at("upper/new")).unwrap();
+    set_xattr(&at("upper/new"), REDIRECT, b"/old");
+    assert_eq!(packed(dir.path(), &["low"]).unwrap(), ["new/", "new/f=data"]);
+    let hidden = || super::without_proc(|| packed(dir.path(), &["low"]));
+    let e = std::thread::scope(|s| s.spawn(hidden).join().unwrap()).unwrap_err();
+    assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(libc::ENOENT)), "{e}");
+    assert!(e.to_string().contains("\"new\" in a layer"), "{e}");
+}
+
+// DEF-2: on kernels before 6.13 attributes of entries are read by way of /proc; without it a layer is not read as an empty one.
+#[test]
+fn entries_whose_attributes_cannot_be_read_are_no_vanished_ones() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can hide /proc");
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    file(&dir.path().join("upper/f"), "data");
+    let old_kernel = || refused::with(&[(Call::Xattrat, Errno::NOSYS)], || packed(dir.path(), &[]));
+    assert_eq!(old_kernel().unwrap(), ["f=data"]);
+    let hidden = || super::without_proc(old_kernel);
+    let e = std::thread::scope(|s| s.spawn(hidden).join().unwrap()).unwrap_err();
+    assert_eq!((e.kind(), e.raw_os_error()), (ErrorKind::Io, Some(libc::ENOSYS)), "{e}");
+    assert!(e.to_string().contains("\"f\""), "{e}");
 }

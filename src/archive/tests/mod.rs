@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use super::pack::Header;
 use super::{
@@ -72,6 +73,16 @@ impl Tar {
 
 pub(super) fn header(name: &str, kind: u8) -> Header {
     Header { name: name.into(), kind, mode: 0o644, mtime: 1_600_000_000, ..Header::default() }
+}
+
+/// Does something where nothing is seen of processes. On a thread of its own only, which must end with it.
+pub(super) fn without_proc<T>(work: impl FnOnce() -> T) -> T {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).unwrap();
+    let none = None::<&std::ffi::CStr>;
+    mount("none", "/proc", "tmpfs", MountFlags::empty(), none).unwrap();
+    work()
 }
 
 pub(super) fn open_dir(path: &Path) -> OwnedFd {
