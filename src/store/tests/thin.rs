@@ -4,9 +4,11 @@
 //! runs in a process of its own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::IdMap;
 use crate::sys::mount::is_mount_point;
 use crate::sys::silent::Silent;
 use crate::thin::stand_in::run_again;
@@ -140,6 +142,47 @@ fn a_client_that_hangs_keeps_nobody_from_the_store() {
     assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "published");
     store.unmount("box", false).unwrap();
     assert!(!site.is_mounted());
+}
+
+#[test]
+fn copies_of_what_is_published_keep_nobody_from_the_store() {
+    // ADD-4, MAP-1, CVM-11
+    let Some(site) = Site::of("copies_of_what_is_published_keep_nobody_from_the_store") else {
+        return;
+    };
+    // Where no mount maps owners, as those of file systems in user space.
+    let mut options = StoreOptions { dialect: Some(Dialect::Cvmfs), ..site.fixture.options() };
+    options.driver_options.push("overlay.disable_idmap=true".to_owned());
+    let store = Store::open(options).unwrap();
+    site.container(&store, "box", "1");
+    let layer = store.layer("box-image").unwrap().id.clone();
+    let image = Some("image".to_owned());
+    store
+        .create_image(NewImage { id: image.clone(), layer: Some(layer), ..NewImage::default() })
+        .unwrap();
+    let map = vec![IdMap { container_id: 0, host_id: 5000, size: 1000 }];
+    let create = || {
+        let (uid_map, gid_map, id) = (map.clone(), map.clone(), Some("mapped".to_owned()));
+        let new =
+            NewContainer { id, image: image.clone(), uid_map, gid_map, ..NewContainer::default() };
+        store.create_container(new).map(drop)
+    };
+    site.hangs(true);
+    let outcome = site.meanwhile("copy", || site.calls() == 1, create, || site.hangs(false));
+    let e = outcome.unwrap_err();
+    assert!(e.to_string().contains("no proxy answers (exit code 3)"), "{e}");
+    assert_eq!(site.calls(), 1, "it is not tried again under the locks");
+    assert!(store.image("image").unwrap().mapped_layers.is_empty());
+
+    create().unwrap();
+    assert_eq!((site.calls(), site.is_mounted()), (2, false));
+    let root = store.mount("mapped", &MountRequest::default()).unwrap();
+    let file = root.join("file");
+    assert_eq!(file.metadata().unwrap().uid(), 5000);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "published");
+    store.unmount("mapped", false).unwrap();
+    let [copy] = &store.image("image").unwrap().mapped_layers[..] else { panic!("no copy") };
+    assert!(site.fixture.path("graph/overlay").join(copy).join("diff1/file").is_file());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::driver::overlay::plan::Chain;
 use crate::driver::{CreateOptions, OwnerCopy};
 use crate::sys::beneath::Identity;
 use crate::sys::tempdir::TempDir;
-use crate::{Dialect, Error, ErrorKind, IdMaps, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// Of longer chains the copies are made under the lock: a process often has no more than 1024 descriptors.
 const MOST_OPEN: usize = 128;
@@ -45,8 +45,7 @@ impl Overlay {
         options: &CreateOptions,
         from: &IdMaps,
     ) -> Result<Option<Apart<'_>>> {
-        // Where layers stand for others, these would have to be kept in use.
-        if self.rules.dialect() != Dialect::Containers {
+        if !self.rules.shape().remaps {
             return Ok(None);
         }
         let bases = self.bases(template)?;
@@ -127,8 +126,7 @@ impl Apart<'_> {
         let maps = self.options.maps();
         let root = DirLook::of_root(&maps, 0o700)?;
         let layer = driver.locate(&self.template)?;
-        let below = driver.contents_below(driver.lowers(&layer, Heal::No)?)?;
-        let older = driver.check_content(&layer)?;
+        let bases = driver.bases(&self.template)?;
         let shown = driver.root_look(Some(&self.template), &maps)?;
         let mask = driver.force_mask();
 
@@ -142,10 +140,14 @@ impl Apart<'_> {
         }
         make_dir(&work, DirLook::root(0o700))?;
         make_dir(&target, DirLook::root(0o700))?;
+        // What thin layers stand for has to be there, for as long as it is read.
+        let _in_use = driver.rules.bring(driver, &bases)?;
+        let below = driver.contents_below(bases)?;
         driver.copy_up(
             &Copying {
-                chain: Chain { layer: &layer, below: &below, older: &older, heal: Heal::No },
-                with_content: true,
+                // As the new layer will have it: the template is the first below.
+                chain: Chain { layer: &layer, below: &below, older: &[], heal: Heal::No },
+                with_content: false,
                 upper: &upper,
                 work: &work,
                 target: &target,
