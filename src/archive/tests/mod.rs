@@ -30,6 +30,7 @@ use super::pack::Header;
 use super::{
     CompareOptions, Compat, LayerFacts, PackOptions, UnpackOptions, Upper, Whiteouts, import,
 };
+use crate::sys::mount::kernel_before;
 use crate::{IdMaps, Result};
 
 const EVERY_ID: IdMaps = IdMaps { uids: Vec::new(), gids: Vec::new() };
@@ -83,6 +84,11 @@ pub(super) fn without_proc<T>(work: impl FnOnce() -> T) -> T {
     let none = None::<&std::ffi::CStr>;
     mount("none", "/proc", "tmpfs", MountFlags::empty(), none).unwrap();
     work()
+}
+
+/// The error where an attribute is read there: of a directory's entry before Linux 6.13, of an open file since.
+pub(super) fn without_proc_says() -> i32 {
+    if kernel_before(6, 13) { libc::ENOSYS } else { libc::ENOENT }
 }
 
 pub(super) fn open_dir(path: &Path) -> OwnedFd {
