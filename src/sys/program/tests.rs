@@ -80,11 +80,12 @@ fn alive(mark: &str) -> usize {
 #[test]
 fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     // 18.3
-    let short = Duration::from_millis(300);
+    // The longer ones for a machine on which a program takes as long to begin.
+    let limits = [300, 3000, 20_000].map(Duration::from_millis);
     // One that goes when it is asked, one that does not, one with children, one whose children have groups and parents of their own.
     for (mark, script, code, slow) in [
         ("600.01", "echo here >&2; exec sleep 600.01", 128 + 15, false),
-        ("600.02", "echo here >&2; trap '' TERM; while :; do sleep 600.02; done", 128 + 9, true),
+        ("600.02", "trap '' TERM; echo here >&2; while :; do sleep 600.02; done", 128 + 9, true),
         ("600.03", "echo here >&2; sleep 600.03 & sleep 600.03", 128 + 15, false),
         (
             "600.04",
@@ -94,10 +95,13 @@ fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
         ),
         ("600.05", "echo here >&2; (trap '' TERM; sleep 600.05 & wait) & wait", 128 + 15, false),
     ] {
-        let (ended, took) = shell_within(short, script);
+        let tries = limits.iter().map(|limit| (limit, shell_within(*limit, script)));
+        let (limit, (ended, took)) =
+            tries.into_iter().find(|(_, (ended, _))| !ended.said.is_empty()).unwrap();
         assert_eq!(ended, Ended { code, said: "here".into(), overdue: true }, "{script}");
-        assert_eq!(took.as_millis() >= 2000, slow, "{script}: {took:?}");
-        assert!(took.as_secs() < 20, "{script}: {took:?}");
+        // Of who goes when it is asked its code tells.
+        assert!(!slow || took.as_millis() >= 2000, "{script}: {took:?}");
+        assert!((took - *limit).as_secs() < 20, "{script}: {took:?}");
         assert_eq!(alive(mark), 0, "{script}");
     }
 }
