@@ -413,7 +413,9 @@ pub trait Driver: Send + Sync {
         Ok(None)
     }
 
-    /// Free keys and values (`UpperDir`, `LowerDir` …; REM-9).
+    /// Free keys and values (`UpperDir`, `LowerDir` …; REM-9). `Unclean` is there, and `true`, where the last mount for writing was
+    /// volatile and the machine was started anew since: what was written may be missing (DEF-27). The next such mount forgets it, with
+    /// a warning in the log.
     ///
     /// # Errors
     /// When the layer is missing or damaged.

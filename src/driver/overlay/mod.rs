@@ -33,6 +33,7 @@ mod remove;
 mod shift;
 mod thin;
 mod traces;
+mod volatile;
 mod words;
 
 #[cfg(test)]
@@ -407,6 +408,9 @@ impl Driver for Overlay {
             .collect::<Result<_>>()?;
         if !lowers.is_empty() {
             rows.insert("LowerDir".to_owned(), lowers.join(":"));
+        }
+        if layer.is_unclean() {
+            rows.insert(volatile::UNCLEAN.to_owned(), "true".to_owned());
         }
         Ok(self.rules.metadata(&layer, rows))
     }

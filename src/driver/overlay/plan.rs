@@ -15,7 +15,6 @@ use super::probe::METACOPY;
 use super::shift::unmappable;
 use super::{Overlay, ids};
 use crate::sys::idmapped::map_owners;
-use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// A layer and those below it, with the numbers of their older directories.
@@ -80,8 +79,7 @@ impl Overlay {
         });
         if !read_only && heal == Heal::OnDisk {
             layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
-            // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
-            remove_tree(&dir.join("work/work/incompat/volatile"))?;
+            layer.clear_volatile_mark()?;
         }
         Ok(Plan {
             home: self.home.clone(),
