@@ -17,11 +17,13 @@ pub(crate) enum Call {
     Statx,
     /// `openat2`: missing before Linux 5.6.
     Openat2,
+    /// The parameter `volatile` of overlay: missing before Linux 5.10.
+    Volatile,
     /// `quotactl_fd`: missing before Linux 5.14.
     QuotactlFd,
     /// `mount_setattr`: missing before Linux 5.12, and refused by file systems that map no ids.
     MountSetattr,
-    /// A new thread or process: `EAGAIN` where there are as many as there may be.
+    /// A new thread or process: `EAGAIN` where there are as many as there may be; of processes `ENOSYS` before Linux 5.3.
     Clone,
 }
 
