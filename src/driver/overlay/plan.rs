@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::chain::{Heal, LayerDir, Place};
+use super::create::BASE_MODE;
 use super::dialect::LayerView;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
@@ -251,8 +252,8 @@ impl Overlay {
         Ok(Lower { short: self.shorten(&path), absolute: path })
     }
 
-    /// Makes a lost `diff` again (GET-7), with mode and owner of what lies below. The tree's root is seen with its owner, whom mounts do
-    /// not map: with `maps` it is root's of these, without it stays as it is (DEF-22, ADD-9).
+    /// Makes a lost `diff` again (GET-7), with mode and owner of what lies below, else with the mode that all have. The tree's root is
+    /// seen with its owner, whom mounts do not map: with `maps` it is root's of these, without it stays as it is (DEF-22, ADD-9).
     pub(super) fn restore_diff(
         &self,
         layer: &LayerDir,
@@ -272,7 +273,7 @@ impl Overlay {
         let look = present
             .or_else(|| DirLook::of(&layer.older_dir(1)).ok())
             .or_else(|| below.and_then(|b| DirLook::of(&b.diff()).ok()))
-            .unwrap_or(DirLook::root(0o555));
+            .unwrap_or_else(|| DirLook::root(self.force_mask().unwrap_or(BASE_MODE)));
         let (uid, gid) = root.unwrap_or((look.uid, look.gid));
         let wanted = DirLook { uid, gid, ..look };
         match present {
