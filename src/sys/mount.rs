@@ -249,6 +249,10 @@ pub(crate) fn bind_private(path: &Path) -> Result<()> {
 /// # Errors
 /// The system call's, and `EINVAL` for a NUL byte within `data`.
 pub(crate) fn mount_overlay(target: &Path, flags: MountFlags, data: &[u8]) -> io::Result<()> {
+    #[cfg(test)]
+    if data.split(|b| *b == b',').any(|word| word == b"volatile") {
+        refused::check(Call::Volatile)?;
+    }
     let data = CString::new(data).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok(rustix::mount::mount("overlay", target, "overlay", flags, data.as_c_str())?)
 }
@@ -301,6 +305,10 @@ impl NewOverlay {
     /// # Errors
     /// `EINVAL` if the kernel does not know the key.
     pub(crate) fn flag(&self, key: &str) -> io::Result<()> {
+        #[cfg(test)]
+        if key == "volatile" {
+            refused::check(Call::Volatile)?;
+        }
         Ok(rustix::mount::fsconfig_set_flag(&self.0, key)?)
     }
 

@@ -13,15 +13,19 @@ pub(crate) enum Call {
     LowerdirPlus,
     /// A layer's descriptor as a parameter: missing before Linux 6.13.
     LayerDescriptor,
-    /// `statx` for a mount point's attribute.
+    /// `statx` for a mount point's attribute, and for a mount's id: missing before Linux 5.8.
     Statx,
+    /// `openat2`: missing before Linux 5.6.
+    Openat2,
+    /// The parameter `volatile` of overlay: missing before Linux 5.10.
+    Volatile,
     /// `quotactl_fd`: missing before Linux 5.14.
     QuotactlFd,
     /// `mount_setattr`: missing before Linux 5.12, and refused by file systems that map no ids.
     MountSetattr,
     /// `getxattrat` and `listxattrat`: missing before Linux 6.13.
     Xattrat,
-    /// A new thread or process: `EAGAIN` where there are as many as there may be.
+    /// A new thread or process: `EAGAIN` where there are as many as there may be; of processes `ENOSYS` before Linux 5.3.
     Clone,
 }
 

@@ -18,6 +18,8 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::sys::mount::mounts_below;
+#[cfg(test)]
+use crate::sys::refused::{self, Call};
 use crate::sys::threads::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 use crew::{Crew, Job, Ticket};
@@ -377,7 +379,10 @@ impl<'a> Walk<'a> {
 fn open_below(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    match rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve) {
+    let opened = rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve);
+    #[cfg(test)]
+    let opened = refused::check(Call::Openat2).and(opened);
+    match opened {
         // Kernels before 5.6, and the seccomp profiles of containers.
         Err(Errno::NOSYS | Errno::PERM) => {}
         outcome => return outcome,
@@ -387,12 +392,26 @@ fn open_below(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, 
     if outer == inner { Ok(fd) } else { Err(Errno::XDEV) }
 }
 
-/// The mount id where the kernel tells (5.8), else the device, which a bind mount shares with what it shows.
+/// The mount's id where the kernel tells (statx(2) from Linux 5.8, /proc before), else the device, which a bind mount shares with what
+/// it shows.
 fn mount_of(fd: BorrowedFd<'_>) -> std::result::Result<(bool, u64), Errno> {
-    match rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
-        Ok(stat) if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Ok((true, stat.stx_mnt_id)),
-        _ => Ok((false, rustix::fs::fstat(fd)?.st_dev)),
-    }
+    let asked = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    #[cfg(test)]
+    let asked = refused::check(Call::Statx).and(asked);
+    let told = match asked {
+        Ok(stat) if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Some(stat.stx_mnt_id),
+        _ => mount_in_proc(fd),
+    };
+    Ok(match told {
+        Some(id) => (true, id),
+        None => (false, rustix::fs::fstat(fd)?.st_dev),
+    })
+}
+
+/// The mount's id in /proc/PID/fdinfo (proc_pid_fdinfo(5), Linux 3.15).
+fn mount_in_proc(fd: BorrowedFd<'_>) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 fn identity_of(fd: &OwnedFd) -> std::result::Result<(u64, u64), Errno> {

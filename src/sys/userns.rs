@@ -60,6 +60,8 @@ struct Child {
 
 impl Child {
     fn start() -> io::Result<Self> {
+        #[cfg(test)]
+        super::refused::check(super::refused::Call::Clone)?;
         let (waits, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let mut handle: RawFd = -1;
         let args = CloneArgs {

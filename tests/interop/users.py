@@ -29,7 +29,7 @@ NOT_FOR_USERS = {
 NOT_BY_FUSE = {name: "what mounts makes no difference there" for name in (
     "refuse-*", "records-*", "names-*", "same-*", "a-name-*", "unknown-*", "id-prefix-*", "go-check-*", "load-*",
     "import-*", "export-*", "empty-*", "odd-*", "unpacked-*", "policy-*", "reading-*", "save-*", "saved-*",
-    "two-loads-*", "a-killed-*", "a-collection-*", "loads-beside-*", "*-on-vfs")}
+    "two-loads-*", "a-killed-*", "a-collection-*", "loads-beside-*", "*-on-vfs", "the-mount-table-*")}
 USERS_ALONE = {"mounts-are-those-of-a-user": "it is about users"}
 
 

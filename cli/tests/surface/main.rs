@@ -12,6 +12,7 @@ mod legacy;
 mod mistakes;
 mod normal;
 mod output;
+mod program;
 mod sandbox;
 mod unfit;
 mod usage;

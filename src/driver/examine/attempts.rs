@@ -26,13 +26,12 @@ pub(super) fn findings(
         Some(Err(e)) => Known::Not(e.to_string()),
         None => overlay.known(feature),
     };
-    let mut findings = vec![
+    vec![
         mounts(ask(Feature::Mounts)),
         metacopy(ask(Feature::Metacopy)),
         native_diff(ask(Feature::NativeDiff)),
-    ];
-    findings.push(id_mapped(&options.graph_root, overlay.known(Feature::IdMapped)));
-    findings
+        id_mapped(&options.graph_root, overlay, ask(Feature::IdMapped)),
+    ]
 }
 
 /// A driver whose roots are in a directory that is gone when this is.
@@ -108,14 +107,24 @@ const ID_MAPPED: [(u64, &str, (u32, u32)); 7] = [
 ];
 
 /// Overlay takes id-mapped lower layers since Linux 5.19.
-fn id_mapped(graph_root: &Path, known: Known) -> Finding {
+fn id_mapped(graph_root: &Path, overlay: &Overlay, known: Known) -> Finding {
     let finding = |answer, why: String| {
         Finding::new(Area::Disk, "id-mapped-layers", answer, why)
             .unless_yes("without it, each user namespace gets a copy of the image's layers")
     };
+    if let Some((maps, why)) = overlay.settled_mapping() {
+        return finding(maps.into(), why);
+    }
     match known {
-        Known::Yes => return finding(Answer::Yes, "they were mounted here before".to_owned()),
-        Known::No(_) => return finding(Answer::No, "mounting them here failed before".to_owned()),
+        Known::Yes => return finding(Answer::Yes, "they were mounted here".to_owned()),
+        Known::No(why) if why.is_empty() => {
+            return finding(Answer::No, "mounting them here failed before".to_owned());
+        }
+        Known::No(why) => return finding(Answer::No, why),
+        Known::Not(_) if overlay.is_of_a_user() => {
+            let why = "the owners in a file system that root has mounted are not a user's to map";
+            return finding(Answer::No, why.to_owned());
+        }
         Known::Not(_) => {}
     }
     let magic = fs_magic(super::nearest(graph_root)).unwrap_or_default();

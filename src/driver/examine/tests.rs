@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::sys::refused::{self, Call};
 
 /// Every finding of an overlay store that stands alone, in the order of the examination: the names are the interface.
 const NAMES: [&str; 32] = [
@@ -105,6 +106,14 @@ fn a_trial_answers_and_leaves_nothing() {
 
     let plain = examined(&[]);
     assert_eq!(find(&plain, "overlay-mounts").answer, Answer::Yes, "{plain:?}");
+    let mapped = find(&plain, "id-mapped-layers");
+    assert_eq!((mapped.answer, mapped.why.as_str()), (Answer::Yes, "they were mounted here"));
+    refused::with(&[(Call::MountSetattr, rustix::io::Errno::INVAL)], || {
+        let refused = examined(&[]);
+        let mapped = find(&refused, "id-mapped-layers");
+        assert_eq!(mapped.answer, Answer::No, "whatever is known of the kernel: {mapped:?}");
+        assert!(mapped.why.contains("maps ids") && mapped.change.is_some(), "{mapped:?}");
+    });
     let with_metacopy = examined(&["mountopt=metacopy=on"]);
     assert_eq!(find(&with_metacopy, "metacopy").answer, Answer::Yes, "{with_metacopy:?}");
     let native = find(&with_metacopy, "native-diff");
@@ -144,6 +153,34 @@ fn the_cache_is_read() {
     assert_eq!(find(&findings, "id-mapped-layers").answer, Answer::No);
     let native = find(&findings, "native-diff");
     assert_eq!((native.answer, native.why.as_str()), (Answer::No, "a reason of old"));
+}
+
+/// Who maps ids depends on the configuration, too, and on the user.
+#[test]
+fn mapped_ids_are_those_of_this_store() {
+    let root = tempfile::tempdir_in("/var/tmp").unwrap();
+    let found = |words: &[&str]| {
+        let findings = examine(&options(root.path(), "overlay", words), &[]);
+        let found = find(&findings, "id-mapped-layers");
+        (found.answer, found.why.clone())
+    };
+    assert_eq!(found(&["disable_idmap=true"]), (Answer::No, "disable_idmap is set".to_owned()));
+    let by_program = found(&["mount_program=/bin/true"]);
+    assert_eq!(by_program, (Answer::Yes, "\"/bin/true\" maps them".to_owned()));
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let everybodys = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(root.path(), everybodys).unwrap();
+    let of_a_user = std::thread::scope(|scope| {
+        let as_user = || {
+            // Of this thread alone, unlike what the C library does.
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(54321)).unwrap();
+            found(&[])
+        };
+        scope.spawn(as_user).join().unwrap()
+    });
+    assert_eq!(of_a_user.0, Answer::No, "{}", of_a_user.1);
 }
 
 #[test]

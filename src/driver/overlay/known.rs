@@ -50,10 +50,29 @@ impl Overlay {
             Feature::Mounts => self.check_overlay().map(|()| true)?,
             Feature::Metacopy => self.using_metacopy()?,
             Feature::NativeDiff => self.native_diff()?,
-            Feature::IdMapped => return Ok(self.known(feature)),
+            Feature::IdMapped => self.maps_lowers()?,
         };
         // The reason is where the answer was remembered.
         Ok(if said { Known::Yes } else { self.known(feature) })
+    }
+
+    /// Whether mounts map ids, and why, where that depends on no attempt: on what the driver was told, and on who asks.
+    pub(in crate::driver) fn settled_mapping(&self) -> Option<(bool, String)> {
+        if self.options.disable_idmap {
+            return Some((false, "disable_idmap is set".to_owned()));
+        }
+        if !self.rules.shape().shifts {
+            return Some((false, format!("the dialect {} has none", self.rules.dialect())));
+        }
+        match self.wanted_program() {
+            Ok(Some(program)) => Some((true, format!("{program:?} maps them"))),
+            _ => None,
+        }
+    }
+
+    /// Whether this process lacks the rights of the machine's root.
+    pub(in crate::driver) fn is_of_a_user(&self) -> bool {
+        self.rootless
     }
 
     /// Makes the home's directories, and nothing else of what the first use makes.

@@ -34,14 +34,15 @@ mod remove;
 mod shift;
 mod thin;
 mod traces;
+mod volatile;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -322,16 +323,13 @@ impl Driver for Overlay {
         Ok((open_dir(&layer.diff())?, unpack))
     }
 
-    fn apply_diff(
-        &self,
-        id: &LayerId,
-        options: &ApplyOptions,
-        tar: &mut (dyn Read + Send),
-    ) -> Result<u64> {
-        let (root, options) = self.content(id, options)?;
-        let size = archive::unpack(tar, root.as_fd(), &options)?;
-        self.rules.applying(self, &self.locate_own(id)?, root.as_fd())?;
-        Ok(size)
+    fn fill(&self, id: &LayerId, options: &ApplyOptions) -> Result<Option<Box<dyn Staging>>> {
+        let staging = self.begin_filling(id, options)?;
+        Ok(staging.map(|staging| Box::new(staging) as Box<dyn Staging>))
+    }
+
+    fn applied(&self, id: &LayerId, root: BorrowedFd<'_>) -> Result<()> {
+        self.rules.applying(self, &self.locate_own(id)?, root)
     }
 
     fn diff(
@@ -414,6 +412,9 @@ impl Driver for Overlay {
             .collect::<Result<_>>()?;
         if !lowers.is_empty() {
             rows.insert("LowerDir".to_owned(), lowers.join(":"));
+        }
+        if layer.is_unclean() {
+            rows.insert(volatile::UNCLEAN.to_owned(), "true".to_owned());
         }
         Ok(self.rules.metadata(&layer, rows))
     }

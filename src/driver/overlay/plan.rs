@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::chain::{Heal, LayerDir, Place};
+use super::create::BASE_MODE;
 use super::dialect::LayerView;
 use super::get::How;
 use super::layout::{self, DirLook, LinkId};
@@ -15,7 +16,6 @@ use super::probe::METACOPY;
 use super::shift::unmappable;
 use super::{Overlay, ids};
 use crate::sys::idmapped::map_owners;
-use crate::sys::remove::remove_tree;
 use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// A layer and those below it, with the numbers of their older directories.
@@ -83,8 +83,7 @@ impl Overlay {
         });
         if !read_only && heal == Heal::OnDisk {
             layout::ensure_own_dir(&dir.join("work"), DirLook::root(0o700))?;
-            // The kernel refuses a second volatile mount as long as this marker stands (GET-42).
-            remove_tree(&dir.join("work/work/incompat/volatile"))?;
+            layer.clear_volatile_mark()?;
         }
         Ok(Plan {
             home: self.home.clone(),
@@ -256,8 +255,8 @@ impl Overlay {
         Ok(Lower { short: self.shorten(&path), absolute: path })
     }
 
-    /// Makes a lost `diff` again (GET-7), with mode and owner of what lies below. The tree's root is seen with its owner, whom mounts do
-    /// not map: with `maps` it is root's of these, without it stays as it is (DEF-22, ADD-9).
+    /// Makes a lost `diff` again (GET-7), with mode and owner of what lies below, else with the mode that all have. The tree's root is
+    /// seen with its owner, whom mounts do not map: with `maps` it is root's of these, without it stays as it is (DEF-22, ADD-9).
     pub(super) fn restore_diff(
         &self,
         layer: &LayerDir,
@@ -277,7 +276,7 @@ impl Overlay {
         let look = present
             .or_else(|| DirLook::of(&layer.older_dir(1)).ok())
             .or_else(|| below.and_then(|b| DirLook::of(&b.diff()).ok()))
-            .unwrap_or(DirLook::root(0o555));
+            .unwrap_or_else(|| DirLook::root(self.force_mask().unwrap_or(BASE_MODE)));
         let (uid, gid) = root.unwrap_or((look.uid, look.gid));
         let wanted = DirLook { uid, gid, ..look };
         match present {

@@ -305,25 +305,30 @@ impl Overlay {
         // Where nothing can be probed, as on a read-only medium, the cache may still know.
         let ask = |feature: &str, probe: &dyn Fn() -> Result<bool>| {
             let answer = match &usable {
-                // A program tells the types, and needs no notes of the kernel's (4.1).
-                Ok(()) if self.program().is_some() => feature == "overlay" || feature == "volatile",
+                // A program tells the types, maps ids itself, and needs no notes of the kernel's (4.1, MAP-7).
+                Ok(()) if self.program().is_some() => {
+                    ["overlay", shift::FEATURE, "volatile"].contains(&feature)
+                }
                 Ok(()) => probe().unwrap_or(false),
                 Err(_) => self.recall(feature) == Some(Answer::Yes),
             };
             answer.to_string()
         };
         let words = &self.options.mountopt;
+        let no = || "false".to_owned();
         let shifting = match self.options.disable_idmap {
-            true => "false".to_owned(),
+            true => no(),
             false => ask(shift::FEATURE, &|| self.shifts(&IdMaps::default())),
+        };
+        // As in Go, which compares trees in such a store (4.5).
+        let native = match self.options.use_composefs {
+            true => no(),
+            false => ask(&format!("native-diff({words})"), &|| self.native_diff()),
         };
         self.rules.status(vec![
             row("Backing Filesystem", self.backing_name().to_owned()),
             row("Supports d_type", ask("overlay", &|| self.check_overlay().map(|()| true))),
-            row(
-                "Native Overlay Diff",
-                ask(&format!("native-diff({words})"), &|| self.native_diff()),
-            ),
+            row("Native Overlay Diff", native),
             row("Using metacopy", ask(&format!("metacopy({words})"), &|| self.using_metacopy())),
             row("Supports shifting", shifting),
             row("Supports volatile", ask("volatile", &|| self.supports_volatile())),

@@ -129,6 +129,32 @@ fn mounts_below_are_detached_by_component() {
     assert!(at("source/precious").is_dir() && at("source/file").exists());
 }
 
+// DEF-23: kernels before 5.6 and 5.8, and the seccomp profiles of containers. No number of a device tells such a mount from the tree.
+#[test]
+fn no_mount_of_the_same_disk_is_entered_without_openat2_either() {
+    if !is_root("mounting") {
+        return;
+    }
+    let ways: [&[(Call, Errno)]; 3] = [
+        &[(Call::Openat2, Errno::PERM)],
+        &[(Call::Openat2, Errno::NOSYS)],
+        &[(Call::Openat2, Errno::NOSYS), (Call::Statx, Errno::NOSYS)],
+    ];
+    for way in ways {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for path in ["source/precious", "tree/sub/mounted"] {
+            std::fs::create_dir_all(at(path)).unwrap();
+        }
+        std::fs::write(at("source/precious/file"), "").unwrap();
+        rustix::mount::mount_bind(at("source"), at("tree/sub/mounted")).unwrap();
+        let outcome = refused::with(way, || remove_tree(&at("tree")));
+        let _ = rustix::mount::unmount(at("tree/sub/mounted"), UnmountFlags::DETACH);
+        outcome.unwrap();
+        assert!(!at("tree").exists() && at("source/precious/file").exists(), "{way:?}");
+    }
+}
+
 #[test]
 fn a_mount_on_the_tree_itself_is_detached() {
     if !is_root("mounting") {

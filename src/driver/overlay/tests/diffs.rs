@@ -355,6 +355,8 @@ fn probes_leave_their_answers_under_the_common_names() {
     );
     assert!(store.run.join("overlay/native-diff()-true").is_file());
     assert!(store.run.join("overlay/metacopy()-false").is_file());
+    let composed = store.overlay(&["use_composefs=true"]).status();
+    assert_eq!(row(&composed, "Native Overlay Diff"), "false", "4.5: whatever the kernel does");
     // What is remembered is believed.
     fs::remove_file(store.run.join("overlay/native-diff()-true")).unwrap();
     fs::write(store.run.join("overlay/native-diff()-false"), "because").unwrap();

@@ -80,6 +80,36 @@ fn the_home_keeps_its_mounts_to_itself() {
 }
 
 #[test]
+fn what_a_full_disk_keeps_from_being_tried_is_tried_again() {
+    // INI-6, DEF-7, DEF-17: wherever in the attempt the room ends, in the kernel's part of it, too
+    let none = rustix::mount::MountFlags::empty();
+    let mut failures = 0;
+    for inodes in 4.. {
+        let store = TestStore::new();
+        fs::create_dir(&store.graph).unwrap();
+        let room = std::ffi::CString::new(format!("nr_inodes={inodes}")).unwrap();
+        rustix::mount::mount("tmpfs", &store.graph, "tmpfs", none, room.as_c_str()).unwrap();
+        let driver = store.overlay(&[]);
+        let by_kernel = || {
+            assert!(store.run.join("overlay/overlay-true").is_file(), "{inodes}");
+            assert_eq!(fs::read_to_string(store.home(".has-mount-program")).unwrap(), "false");
+        };
+        let Err(e) = driver.prepare() else {
+            by_kernel();
+            break;
+        };
+        failures += 1;
+        assert_eq!(e.os_error(), Some(std::io::ErrorKind::StorageFull), "{inodes}: {e}");
+        let remembered = fs::read_dir(store.run.join("overlay")).map_or(0, Iterator::count);
+        assert_eq!((remembered, store.home(".has-mount-program").exists()), (0, false), "{inodes}");
+        rustix::mount::mount_remount(&store.graph, none, c"nr_inodes=1000").unwrap();
+        driver.prepare().unwrap();
+        by_kernel();
+    }
+    assert!(failures > 10, "{failures}");
+}
+
+#[test]
 fn a_refused_unmount_is_told() {
     // DEF-21, PUT-4
     let store = TestStore::new();

@@ -83,6 +83,29 @@ fn names_that_no_parameter_carries_go_by_descriptor_else_by_number() {
 }
 
 #[test]
+fn without_volatile_a_mount_goes_without_and_it_is_asked_again() {
+    // GET-20, 4.6, DEF-17
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    chain(&*driver, &["base", "top"]);
+    let how = MountOptions { volatile: true, ..MountOptions::default() };
+    let is_volatile = || {
+        let told = super_options(&driver.get(&id("top"), &how).unwrap());
+        driver.put(&id("top")).unwrap();
+        told.contains("volatile")
+    };
+    let row = |value: &str| ("Supports volatile".to_owned(), value.to_owned());
+    refused::with(&[(Call::Volatile, Errno::INVAL)], || {
+        assert!(!is_volatile());
+        assert!(driver.status().contains(&row("false")), "{:?}", driver.status());
+    });
+    let remembered = fs::read_dir(store.run.join("overlay")).unwrap().flatten();
+    assert!(remembered.map(|e| e.file_name()).all(|n| !n.to_string_lossy().contains("volatile")));
+    assert!(is_volatile());
+    assert!(driver.status().contains(&row("true")));
+}
+
+#[test]
 fn without_statx_the_mount_table_tells() {
     let store = TestStore::new();
     let driver = store.overlay(&[]);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::ErrorKind;
-use crate::driver::tests::{TestStore, id, mode, tar_of};
+use crate::driver::tests::{TestStore, id, mode, tar_of, words};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions};
 
 const NOTE: &str = "user.containers.override_stat";
@@ -26,6 +26,12 @@ fn a_forced_mode_hides_what_a_note_keeps() {
     rustix::fs::setxattr(store.home("base/diff"), NOTE, b"5:6:01751:dir", flags).unwrap();
     driver.create(&id("top"), Some(&id("base")), &options).unwrap();
     assert_eq!((mode(store.home("top/diff")), note("top").as_str()), (0o710, "5:6:1751:dir"));
+
+    // GET-7: what was lost is made with that mode again.
+    fs::remove_dir(store.home("base/diff")).unwrap();
+    driver.get(&id("base"), &words(&["ro"])).unwrap();
+    driver.put(&id("base")).unwrap();
+    assert_eq!(mode(store.home("base/diff")), 0o710);
 
     // Only a program shows a container what the note says.
     let e = driver.create_read_write(&id("ctr"), Some(&id("top")), &options).unwrap_err();

@@ -38,7 +38,7 @@ fn script(store: &TestStore, text: &str) -> (String, PathBuf) {
 
 #[test]
 fn layers_are_mounted_changed_and_compared() {
-    // GET-29, GET-32, PUT-3, 4.5, 10.2, 11.3
+    // GET-29, GET-32, REM-11, MAP-7, 4.5, 10.2, 11.3
     let Some(option) = fuse_overlayfs() else { return };
     let store = TestStore::new();
     let driver = store.overlay(&[&option]);
@@ -103,10 +103,13 @@ fn layers_are_mounted_changed_and_compared() {
         ("Supports d_type", "true"),
         ("Native Overlay Diff", "false"),
         ("Using metacopy", "false"),
+        ("Supports shifting", "true"),
         ("Supports volatile", "true"),
     ] {
         assert!(rows.contains(&(name.to_owned(), value.to_owned())), "{name}: {rows:?}");
     }
+    let rows = store.overlay(&["disable_idmap=true"]).status();
+    assert!(rows.contains(&("Supports shifting".to_owned(), "false".to_owned())), "{rows:?}");
     assert!(!store.run.join("overlay/overlay-true").exists(), "the kernel was not tried");
     for layer in ["ctr", "mid", "copy"] {
         later.remove(&id(layer)).unwrap();

@@ -67,6 +67,25 @@ fn a_file_system_that_maps_no_ids_is_remembered_with_its_reason() {
 }
 
 #[test]
+fn only_what_the_kernel_lacks_is_remembered() {
+    // 4.6, DEF-17
+    let store = TestStore::new();
+    let driver = store.overlay(&[]);
+    driver.prepare().unwrap();
+    let [yes, no] =
+        [true, false].map(|w| store.run.join(format!("overlay/idmapped-lower-dir-{w}")));
+    let without =
+        |errno| refused::with(&[(Call::Clone, errno)], || driver.supports_shifting(&maps()));
+    // As many processes as there may be.
+    without(rustix::io::Errno::AGAIN).unwrap_err();
+    assert!(!yes.exists() && !no.exists());
+    assert!(!without(rustix::io::Errno::NOSYS).unwrap());
+    assert!(fs::read_to_string(&no).unwrap().contains("no user namespace"));
+    fs::remove_file(&no).unwrap();
+    assert!(driver.supports_shifting(&maps()).unwrap() && yes.exists());
+}
+
+#[test]
 fn lowers_are_mapped_and_the_upper_is_not() {
     // GET-33 to GET-36, GET-7, DEF-22
     let store = TestStore::new();
