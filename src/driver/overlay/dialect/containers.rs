@@ -20,6 +20,8 @@ pub(super) const SHAPE: Shape = Shape {
     programs: true,
     shifts: true,
     remaps: true,
+    partial_pulls: true,
+    may_be_migrated: false,
     storage_options: true,
     whole_trees: false,
     stands_for_others: false,

@@ -24,6 +24,8 @@ const SHAPE: Shape = Shape {
     programs: false,
     shifts: false,
     remaps: false,
+    partial_pulls: false,
+    may_be_migrated: true,
     storage_options: false,
     whole_trees: true,
     stands_for_others: false,

@@ -27,6 +27,8 @@ const SHAPE: Shape = Shape {
     programs: false,
     shifts: false,
     remaps: false,
+    partial_pulls: false,
+    may_be_migrated: false,
     storage_options: true,
     whole_trees: false,
     stands_for_others: false,

@@ -18,7 +18,7 @@ use crate::driver::overlay::plan::Chain;
 use crate::driver::{CreateOptions, OwnerCopy};
 use crate::sys::beneath::Identity;
 use crate::sys::tempdir::TempDir;
-use crate::{Dialect, Error, ErrorKind, IdMaps, LayerId, Result};
+use crate::{Error, ErrorKind, IdMaps, LayerId, Result};
 
 /// Of longer chains the copies are made under the lock: a process often has no more than 1024 descriptors.
 const MOST_OPEN: usize = 128;
@@ -45,8 +45,9 @@ impl Overlay {
         options: &CreateOptions,
         from: &IdMaps,
     ) -> Result<Option<Apart<'_>>> {
+        let shape = self.rules.shape();
         // Where layers stand for others, these would have to be kept in use.
-        if self.rules.dialect() != Dialect::Containers {
+        if !shape.remaps || shape.stands_for_others {
             return Ok(None);
         }
         let bases = self.bases(template)?;
