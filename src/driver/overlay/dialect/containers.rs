@@ -22,6 +22,7 @@ pub(super) const SHAPE: Shape = Shape {
     remaps: true,
     partial_pulls: true,
     may_be_migrated: false,
+    option_prefix: "",
     storage_options: true,
     whole_trees: false,
     stands_for_others: false,

@@ -26,6 +26,7 @@ const SHAPE: Shape = Shape {
     remaps: false,
     partial_pulls: false,
     may_be_migrated: true,
+    option_prefix: "",
     storage_options: false,
     whole_trees: true,
     stands_for_others: false,

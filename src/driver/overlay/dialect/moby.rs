@@ -29,6 +29,7 @@ const SHAPE: Shape = Shape {
     remaps: false,
     partial_pulls: false,
     may_be_migrated: false,
+    option_prefix: "overlay2.",
     storage_options: true,
     whole_trees: false,
     stands_for_others: false,

@@ -54,6 +54,7 @@ const PLUGIN: Shape = Shape {
     remaps: false,
     partial_pulls: false,
     may_be_migrated: false,
+    option_prefix: "",
     storage_options: true,
     whole_trees: false,
     stands_for_others: true,
