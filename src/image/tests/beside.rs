@@ -335,7 +335,8 @@ fn a_layer_that_comes_meanwhile_must_be_the_one_that_was_asked_for() {
         let mut ids: Vec<_> = layers.iter().map(|(id, ..)| *id).collect();
         let left = f.records("layers");
         let mut left: Vec<_> = left.iter().map(|layer| layer["id"].as_str().unwrap()).collect();
-        (ids.sort_unstable(), left.sort_unstable());
+        ids.sort_unstable();
+        left.sort_unstable();
         assert_eq!((left, f.records("images").len()), (ids, 0), "what this call made is gone");
         for (id, ..) in layers.iter().rev() {
             store.delete_layer(id).unwrap();
