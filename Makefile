@@ -119,6 +119,10 @@ bench-capi: build capi ## compare calls from Go through the C ABI with the same 
 	$(BUILD)/bench/bench-capi $(BENCH) $(or $(CARGO_TARGET_DIR),target)/release/orlop \
 		$(or $(CARGO_TARGET_DIR),target)/release/in-process
 
+.PHONY: bench-migrate
+bench-migrate: build ## compare `orlop migrate docker` with `docker save | podman load` (BENCH="--check --file-system btrfs")
+	benches/migrate $(BENCH)
+
 .PHONY: fmt
 fmt: ## format the sources
 	$(CARGO) fmt --all

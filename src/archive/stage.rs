@@ -16,9 +16,7 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
 
 /// The system gives no more threads.
 pub(super) fn not_started(e: io::Error) -> Error {
-    Error::new(ErrorKind::Io, "starting a thread")
-        .hint("raise the limit of processes (`ulimit -u`, or `pids.max` of the control group), or end some")
-        .caused_by(e)
+    Error::new(ErrorKind::Io, "starting a thread").hint(threads::ADVICE).caused_by(e)
 }
 
 /// What the stage returned; no panic goes further than here.

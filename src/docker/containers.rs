@@ -74,6 +74,11 @@ impl DataRoot {
         Ok(containers)
     }
 
+    /// One container, by its id.
+    pub(super) fn container(&self, id: &str) -> Result<ContainerRecord> {
+        self.container_in(&self.root.at("containers")?.at(id)?, id)
+    }
+
     fn container_in(&self, dir: &Directory, id: &str) -> Result<ContainerRecord> {
         const NAME: &str = "config.v2.json";
         let what = format!("the container {id}");

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::directory::damaged;
+use super::directory::{Directory, damaged, is_id};
 use super::remains::Remains;
 use super::{ContainerRecord, DataRoot, ImageRecord, LayerRecord};
-use crate::{Digest, Result};
+use crate::{Digest, Error, ErrorKind, Result};
 
 /// The largest database of the build cache that is searched, in bytes. In a larger one every layer counts as named.
 const MAX_SNAPSHOTS: u64 = 256 << 20;
@@ -75,21 +75,19 @@ impl DataRoot {
 
     /// A record that cannot be read may name any layer.
     fn refuse_unread(&self, images: &[ImageRecord], containers: &[ContainerRecord]) -> Result<()> {
-        let count = |path: &[&str], dir: &super::directory::Directory| -> Result<usize> {
-            Ok(dir.down(path)?.map(|d| d.names()).transpose()?.map_or(0, |names| names.len()))
-        };
-        let unread = |what: &str| {
-            Err(damaged(
-                what,
-                "one of the records cannot be read, so that no layer can be known to be unused",
-            )
-            .hint("leave out --move, or remove the damaged record by docker itself"))
-        };
-        if count(&["imagedb", "content", "sha256"], &self.databases)? != images.len() {
-            return unread("the images");
+        if let Some(dir) = self.databases.down(&["imagedb", "content", "sha256"])? {
+            let known = images.iter().map(|image| image.id.hex()).collect();
+            if let Some(name) = first_beside(&dir, &known)? {
+                let read = || self.image(&Digest::parse(format!("sha256:{name}"))?);
+                return Err(unread(&dir, &name, "an image", "docker rmi", read));
+            }
         }
-        if count(&["containers"], &self.root)? > containers.len() {
-            return unread("the containers");
+        if let Some(dir) = self.root.find("containers")? {
+            let known = containers.iter().map(|container| container.id.as_str()).collect();
+            if let Some(name) = first_beside(&dir, &known)? {
+                let read = || self.container(&name);
+                return Err(unread(&dir, &name, "a container", "docker rm", read));
+            }
         }
         Ok(())
     }
@@ -192,6 +190,38 @@ impl DataRoot {
         drop(file);
         Ok(dir.read("snapshots.db", MAX_SNAPSHOTS)?.map_or(Cache::Absent, Cache::Database))
     }
+}
+
+/// The first name in the directory that is not among those.
+fn first_beside(dir: &Directory, known: &HashSet<&str>) -> Result<Option<String>> {
+    Ok(dir.names()?.into_iter().find(|name| !known.contains(name.as_str())))
+}
+
+/// Why a record was passed over, and what to do about it. Docker passes over what it cannot read, too, and has no way to remove that.
+fn unread<T>(
+    dir: &Directory,
+    name: &str,
+    what: &str,
+    command: &str,
+    read: impl FnOnce() -> Result<T>,
+) -> Error {
+    let path = dir.path().join(name);
+    let e = match is_id(name).then(read) {
+        Some(Err(e)) => e,
+        // Whatever it was, it is whole by now.
+        Some(Ok(_)) => Error::new(ErrorKind::Busy, format!("reading {what} of docker"))
+            .detail("it has come meanwhile"),
+        None => damaged(what, format!("{name:?} is no id")),
+    };
+    let e = e.context("finding the layers that docker needs");
+    // What the disk does not give just now may be whole.
+    if matches!(e.kind(), ErrorKind::Io | ErrorKind::Busy) {
+        return e.hint("leave out --move");
+    }
+    let hint = format!(
+        "leave out --move; or `{command}` it if docker still lists it, else stop the daemon and remove {path:?} by hand"
+    );
+    if e.file().is_some() { e.hint(hint) } else { e.path(&path).hint(hint) }
 }
 
 enum Cache {

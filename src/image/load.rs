@@ -212,9 +212,10 @@ impl Loader<'_> {
             for (job, (_, content)) in jobs.iter().zip(&staged) {
                 sizes.insert(job.id.clone(), content.facts().diff_size);
             }
-            // Where another process was faster, its layer has the same content, as the id is made of the digests.
             let made = self.store.commit_layers(staged)?;
+            let others = resolver.check_others(jobs, &made);
             self.new_layers.extend(made.into_iter().map(|layer| layer.record.id));
+            others?;
             done += jobs.len();
         }
         for ready in found.layers.iter_mut().flatten() {

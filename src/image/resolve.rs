@@ -143,6 +143,19 @@ impl<'a> Resolver<'a> {
         going
     }
 
+    /// Looks at the layers that another program was faster with, which takes no lock of ours if it is none of ours: each must be the one
+    /// that was unpacked here, as far as its record tells.
+    pub(super) fn check_others(&self, jobs: &[Job<'_>], made: &[LayerInfo]) -> Result<()> {
+        for job in jobs.iter().filter(|job| made.iter().all(|layer| layer.id != job.id)) {
+            // One that has gone again is missed by whoever lies on it.
+            if let Some(there) = layer_of_id(self.store, &job.id)? {
+                check_same(&there, job.new.parent.as_deref(), &job.diff)
+                    .map_err(|e| job.place.explain(e))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether one of the layers is in the store by now.
     pub(super) fn any_is_there(&self, jobs: &[Job<'_>]) -> Result<bool> {
         for job in jobs {
@@ -168,7 +181,7 @@ impl<'a> Resolver<'a> {
             // To learn the diff digest where the config has none, or to check a blob whose layer is there.
             let there = match &layer.diff {
                 None => true,
-                Some(diff) => self.existing(look, &layer_id(parent, diff))?.is_some(),
+                Some(diff) => self.existing(look, parent, diff, &layer_id(parent, diff))?.is_some(),
             };
             if there {
                 known = Some(self.examine(place, layer)?);
@@ -191,7 +204,7 @@ impl<'a> Resolver<'a> {
             look.blobs.insert(layer.blob.clone(), diff.clone());
         }
         if known.is_some()
-            && let Some(ready) = self.existing(look, &id)?
+            && let Some(ready) = self.existing(look, parent, &diff, &id)?
         {
             self.items.already_there(place, layer, self.source)?;
             return Ok(ready);
@@ -240,14 +253,20 @@ impl<'a> Resolver<'a> {
     }
 
     /// A layer of exactly that id, be it there or to come.
-    fn existing(&self, look: &Look<'_>, id: &str) -> Result<Option<Ready>> {
+    fn existing(
+        &self,
+        look: &Look<'_>,
+        parent: Option<&str>,
+        diff: &Digest,
+        id: &str,
+    ) -> Result<Option<Ready>> {
         if look.at.contains_key(id) {
             return Ok(Some(Ready { id: id.to_string(), size: None }));
         }
-        Ok(layer_of_id(self.store, id)?.map(|layer| Ready {
-            id: id.to_string(),
-            size: Some(u64::try_from(layer.diff_size).unwrap_or(0)),
-        }))
+        let Some(there) = layer_of_id(self.store, id)? else { return Ok(None) };
+        check_same(&there, parent, diff)?;
+        let size = Some(u64::try_from(there.diff_size).unwrap_or(0));
+        Ok(Some(Ready { id: id.to_string(), size }))
     }
 
     /// Reads a blob to its end, checks its digest and tells that of its uncompressed content.
@@ -363,6 +382,22 @@ impl Items<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a layer is the one that its id says. The id is made of the digests, but whoever makes a layer may call it what he likes. Of
+/// some that partial pulls make, the digest is not on record.
+fn check_same(there: &LayerInfo, parent: Option<&str>, diff: &Digest) -> Result<()> {
+    let why = if there.parent != parent.unwrap_or_default() {
+        format!("it lies on {:?}, not on {:?}", there.parent, parent.unwrap_or_default())
+    } else if !there.diff_digest.is_empty() && there.diff_digest != diff.as_str() {
+        format!("its content is {}, not {diff}", there.diff_digest)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::DigestMismatch, format!("using the layer {} of the store", there.id))
+        .id(there.id.as_str())
+        .detail(why)
+        .hint("somebody has given another layer this id: delete it, with what lies on it, and try again"))
 }
 
 /// The layer of exactly that id in the store.

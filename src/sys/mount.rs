@@ -17,7 +17,7 @@ use rustix::thread::UnshareFlags;
 
 #[cfg(test)]
 use super::refused::{self, Call};
-use super::threads::spawn_scoped;
+use super::threads::{self, spawn_scoped};
 use crate::{Error, ErrorKind, Result};
 
 /// The `f_type` of an overlay mount.
@@ -373,7 +373,8 @@ pub(crate) fn in_directory<T: Send>(
                 .map_err(|e| Error::io("entering the directory", directory, e))?;
             Ok(work())
         });
-        let worker = worker.map_err(|e| Error::io("starting a thread in", directory, e))?;
+        let worker = worker
+            .map_err(|e| Error::io("starting a thread in", directory, e).hint(threads::ADVICE))?;
         worker.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "running a thread with its own directory"))
         })
@@ -445,5 +446,9 @@ mod tests {
         assert_eq!(inside, Path::new("/proc"));
         assert_eq!(std::env::current_dir().unwrap(), before);
         assert!(in_directory(Path::new("/no/such"), || ()).is_err());
+        let calls = [(Call::Clone, rustix::io::Errno::AGAIN)];
+        let e = refused::with(&calls, || in_directory(Path::new("/proc"), || ())).unwrap_err();
+        assert_eq!((e.raw_os_error(), e.file()), (Some(libc::EAGAIN), Some(Path::new("/proc"))));
+        assert!(e.to_string().contains("ulimit -u"), "{e}");
     }
 }

@@ -11,6 +11,10 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 #[cfg(test)]
 use super::refused::{self, Call};
 
+/// What to do where the system gives no more threads.
+pub(crate) const ADVICE: &str =
+    "raise the limit of processes (`ulimit -u`, or `pids.max` of the control group), or end some";
+
 /// Starts a thread of that name, which begins with `orlop-` and has at most 15 bytes (the kernel cuts it there), with all signals
 /// blocked.
 ///

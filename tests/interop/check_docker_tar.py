@@ -8,7 +8,8 @@ import tarfile
 import fixtures
 import imagefile
 from dockerd import Dockerd
-from harness import Skip, check, equal, test
+from harness import Skip, check, equal, same_mapping, test
+from stores import tree
 
 
 def things():
@@ -91,12 +92,20 @@ class Beside:
             os.makedirs(f"{self.graph}/{name}")
         area.run("mount", "--bind", f"{docker.root}/overlay2", f"{self.graph}/overlay2")
 
-    def diff(self, layer, parent, *words):
-        both = [{"id": parent, "created": "2020-01-01T00:00:00Z"},
-                {"id": layer, "parent": parent, "created": "2020-01-01T00:00:00Z"}]
-        self.area.write("graph/overlay2-layers/layers.json", json.dumps(both).encode())
+    def know(self, *layers):
+        """Records of these layers, each upon the one before it."""
+        below = (None, *layers)
+        records = [{"id": layer, **({"parent": parent} if parent else {}), "created": "2020-01-01T00:00:00Z"}
+                   for parent, layer in zip(below, layers)]
+        self.area.write("graph/overlay2-layers/layers.json", json.dumps(records).encode())
+
+    def orlop(self, *words, **how):
         return self.area.run(self.area.options.orlop, "-g", self.graph, "-R", self.area.dir("run"),
-                             "--dialect", "moby", "diff", "-u", *words, layer).out
+                             "--dialect", "moby", *words, **how)
+
+    def diff(self, layer, parent, *words):
+        self.know(parent, layer)
+        return self.orlop("diff", "-u", *words, layer).out
 
     def of(self, facts, *words):
         """The diff of a container's or an image's layer, over the next one below."""
@@ -137,3 +146,75 @@ def _(area):
         for name in (b"etc/.wh.motd", b"srv/opaque/.wh..wh..opq"):
             check(name in theirs, f"no {name!r} in it")
         same_tar(beside.of(container("ran")), theirs, "a container that deleted")
+
+
+@test("docker-layers-are-mounted-by-the-driver")
+def _(area):
+    """MOB-10, MOB-12 to MOB-15, MOB-19, MOB-20: layers of a real daemon's, mounted and written to; and docker runs on what was made."""
+    with Dockerd(area) as docker:
+        docker.load(fixtures.write(area, "docker-archive"))
+        beside = Beside(docker, area)
+        home = f"{docker.root}/overlay2"
+        id_of = lambda path: path.split("/")[-2]
+        container = lambda name: docker.docker("inspect", name).json[0]["GraphDriver"]["Data"]
+        docker.docker("create", "--name", "box", "--network", "none", fixtures.NAME, "/bin/cat", "/etc/mine")
+        docker.docker("create", "--name", "swapped", "--network", "none", fixtures.NAME, "/bin/sh", "-c",
+                      "cat /etc/mine; echo docker >> /etc/mine; test -e /etc/motd || echo gone")
+
+        # An image's layer has children: it is shown, and nobody writes to it. The base layer is a directory.
+        data = docker.inspect(fixtures.NAME)["GraphDriver"]["Data"]
+        top, below = id_of(data["UpperDir"]), [id_of(path) for path in data["LowerDir"].split(":")]
+        beside.know(*reversed([top, *below]))
+        theirs = area.dir("theirs")
+        area.run("mount", "-t", "overlay", "overlay", theirs, "-o", f"ro,lowerdir={data['UpperDir']}:{data['LowerDir']}")
+        before = tree(home, times=False)
+        root = beside.orlop("mount", top).text.strip()
+        same_mapping(tree(root), tree(theirs), "files of the image")
+        area.run("touch", f"{root}/new", ok=False)
+        beside.orlop("unmount", top)
+        equal(os.path.realpath(beside.orlop("mount", below[-1]).text.strip()),
+              os.path.realpath(f"{beside.graph}/overlay2/{below[-1]}/diff"), "where the base layer is seen")
+        beside.orlop("unmount", below[-1])
+        same_mapping(tree(home, times=False), before, "docker's layers after reading")
+        area.run("umount", theirs)
+
+        # A container's layer is written to, and docker goes on with it.
+        data = container("box")
+        upper, init = id_of(data["UpperDir"]), id_of(data["LowerDir"].split(":")[0])
+        beside.know(*reversed([upper, init, top, *below]))
+        root = beside.orlop("mount", upper).text.strip()
+        with open(f"{root}/etc/mine", "w", encoding="utf-8") as file:
+            file.write("orlop\n")
+        os.unlink(f"{root}/etc/motd")
+        beside.orlop("unmount", upper)
+        equal(docker.docker("diff", "box").text, "C /etc\nA /etc/mine\nD /etc/motd\n", "what docker says has changed")
+        equal(docker.docker("start", "-a", "box").text, "orlop\n", "what the container says")
+
+        # A layer that orlop makes in the place of a container's own, which that has never been mounted.
+        data = container("swapped")
+        upper, init = id_of(data["UpperDir"]), id_of(data["LowerDir"].split(":")[0])
+        beside.know(*reversed([init, top, *below]))
+        ours = imagefile.digest(b"a layer")[7:]
+        beside.orlop("create-layer", "-i", ours, init)
+        equal(sorted(os.listdir(f"{home}/{ours}")), sorted(os.listdir(f"{home}/{upper}")), "files of a new layer")
+        with open(f"{home}/{upper}/lower", encoding="utf-8") as theirs, open(f"{home}/{ours}/lower", encoding="utf-8") as made:
+            equal(made.read(), theirs.read(), "layers below")
+        root = beside.orlop("mount", ours).text.strip()
+        with open(f"{root}/etc/mine", "w", encoding="utf-8") as file:
+            file.write("made here\n")
+        os.unlink(f"{root}/etc/motd")
+        beside.orlop("unmount", ours)
+        whole = docker.docker("inspect", "swapped").json[0]["Id"]
+    with open(f"{docker.root}/image/overlay2/layerdb/mounts/{whole}/mount-id", "w", encoding="utf-8") as file:
+        file.write(ours)
+    docker.start()
+    try:
+        equal(docker.docker("start", "-a", "swapped").text, "made here\ngone\n", "what a container on a layer of ours says")
+        with open(f"{home}/{ours}/diff/etc/mine", encoding="utf-8") as file:
+            equal(file.read(), "made here\ndocker\n", "what docker has written")
+        with open(f"{home}/{ours}/link", encoding="utf-8") as file:
+            link = file.read()
+        docker.docker("rm", "swapped")
+        check(not os.path.lexists(f"{home}/{ours}") and not os.path.lexists(f"{home}/l/{link}"), "docker removes it as its own")
+    finally:
+        docker.stop()

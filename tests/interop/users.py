@@ -22,6 +22,7 @@ NOT_FOR_USERS = {
     "stores-of-1.24-*": "1.24 writes xattrs that only root may write",
     "reckoning-*": "it has nothing to do with rights",
     "docker-*": "docker's daemon is root's",
+    "thin-*": "repositories have marks that only root reads",
     **{name: "it gives files to ids that a user does not have" for name in (
         "gc-takes-what-go-takes", "sound-to-the-check-of-go", "parent-owners-as-in-go",
         "load-records-the-same-on-a-base-with-id-maps")},

@@ -148,7 +148,8 @@ impl<'a> Files<'a> {
             self.options.progress.advance(size);
             return Ok(());
         }
-        copy_file(from, to, size, self.options.progress)
+        let may_share = self.options.method != CopyMethod::Copy;
+        copy_file(from, to, size, may_share, self.options.progress)
     }
 }
 
@@ -167,6 +168,7 @@ pub(super) fn copy_file(
     from: &OwnedFd,
     to: &OwnedFd,
     size: u64,
+    may_share: bool,
     progress: &dyn ProgressItem,
 ) -> rustix::io::Result<()> {
     let mut at = 0;
@@ -178,7 +180,7 @@ pub(super) fn copy_file(
             Err(_) => at,
         };
         let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-        copy_range(from, to, start, end, progress)?;
+        copy_range(from, to, start..end, may_share, progress)?;
         at = end.max(start + 1);
     }
     rustix::fs::ftruncate(to, size)
@@ -187,18 +189,25 @@ pub(super) fn copy_file(
 fn copy_range(
     from: &OwnedFd,
     to: &OwnedFd,
-    start: u64,
-    end: u64,
+    range: std::ops::Range<u64>,
+    may_share: bool,
     progress: &dyn ProgressItem,
 ) -> rustix::io::Result<()> {
-    let (mut from_at, mut to_at) = (start, start);
+    let (mut from_at, mut to_at, end) = (range.start, range.start, range.end);
     while from_at < end {
         if progress.is_cancelled() {
             return Err(Errno::CANCELED);
         }
         let before = from_at;
         let most = usize::try_from(end - from_at).unwrap_or(PIECE).min(PIECE);
-        match rustix::fs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), most) {
+        // It shares blocks where the file system can (copy_file_range(2)).
+        let done = match may_share {
+            true => {
+                rustix::fs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), most)
+            }
+            false => Err(Errno::OPNOTSUPP),
+        };
+        match done {
             Ok(0) => return Ok(()),
             Ok(_) => progress.advance(from_at.saturating_sub(before)),
             Err(Errno::INTR) => {}

@@ -61,7 +61,7 @@ fn copy_content(from: &OwnedFd, to: Place<'_>, stat: &Stat, mode: Mode) -> rusti
     if size == 0 || rustix::fs::ioctl_ficlone(&out, from).is_ok() {
         return Ok(());
     }
-    copy_file(from, &out, size, &Silent)
+    copy_file(from, &out, size, true, &Silent)
 }
 
 /// Everything but the times; returns the mode that must wait until a directory is full. Of the extended attributes those that `keep`

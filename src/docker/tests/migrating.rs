@@ -1,6 +1,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::driver::tests::Xfs;
 
 /// What a store holds, without times.
 fn records(f: &Fixture, kind: &str) -> Vec<serde_json::Value> {
@@ -62,6 +63,51 @@ fn an_image_comes_over_as_if_it_had_been_loaded() {
     let seen: Vec<String> = listing(&mounted).into_keys().collect();
     assert_eq!(seen, ["etc", "etc/a", "srv", "srv/new", "top", "top/file"]);
     store.unmount(top, false).unwrap();
+}
+
+/// Bytes that are not used below `path`.
+fn free(path: &Path) -> u64 {
+    rustix::fs::syncfs(std::fs::File::open(path).unwrap()).unwrap();
+    let about = rustix::fs::statvfs(path).unwrap();
+    about.f_bavail * about.f_frsize
+}
+
+#[test]
+fn files_share_their_blocks_where_the_file_system_can() {
+    const BIG: u64 = 16 << 20;
+    if !needs_root() {
+        return;
+    }
+    let xfs = match Xfs::new() {
+        Ok(xfs) => xfs,
+        Err(why) => {
+            println!("skipped: reflinks on xfs: {why}");
+            return;
+        }
+    };
+    let f = Fixture::below(&xfs.root());
+    let big = "0123456789abcdef".repeat(1 << 20);
+    let id = f.image(&["a:1"], &[base(), tar_of(&[("big", &big)])], None);
+    for (transfer, outcome) in [
+        (Transfer::Reflink, Outcome::Reflinked),
+        (Transfer::Either, Outcome::Reflinked),
+        (Transfer::Copy, Outcome::Copied),
+    ] {
+        let before = free(&xfs.root());
+        let report = take(&f, &["a:1"], MigrateOptions { transfer, ..MigrateOptions::default() });
+        let report = report.unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        let layers = &report.images[0].layers;
+        assert_eq!(layers.iter().map(|l| l.outcome).collect::<Vec<_>>(), [outcome; 2]);
+        let used = before.saturating_sub(free(&xfs.root()));
+        assert_eq!(used >= BIG, outcome == Outcome::Copied, "{transfer:?}: {used} bytes");
+        // What shares blocks is no less a file of its own.
+        let file = content(&f, &layers[1].id).join("big");
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1).unwrap();
+        let docker = f.docker().image(&id).unwrap().chain_ids().remove(1);
+        assert_eq!(std::fs::read(f.diff(&docker).join("big")).unwrap(), big.as_bytes());
+        f.store().delete_image(id.hex(), false).unwrap();
+    }
 }
 
 #[test]

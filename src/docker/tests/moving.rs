@@ -167,14 +167,49 @@ fn an_unread_record_may_name_any_layer() {
         return;
     }
     let f = Fixture::new();
-    f.image(&["a:1"], &[base()], None);
-    let odd = Digest::sha256(b"odd");
-    std::fs::write(f.config(&odd), "{").unwrap();
-    let e = take(&f, &["a:1"], moving()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
-    assert_eq!(ids(&f).len(), 1);
-    assert!(f.store().images().unwrap().is_empty());
-    assert!(take(&f, &["a:1"], MigrateOptions::default()).unwrap().is_whole());
+    let image = f.image(&["a:1"], &[base()], None);
+    let other = f.image(&["other:1"], &[top("other")], None);
+    let (unread, odd) = (f.config(&Digest::sha256(b"odd")), f.config(&image).with_file_name("odd"));
+    let container = f.at("containers").join(f.container("box", &other));
+    let record = container.join("config.v2.json");
+    let stray = f.at("containers/stray");
+    type Spoil<'a> = &'a dyn Fn();
+    let cases: [(&Path, &Path, &str, &str, Spoil<'_>); 5] = [
+        (&unread, &unread, "has the digest", "`docker rmi`", &|| {
+            std::fs::write(&unread, "{").unwrap()
+        }),
+        (&odd, &odd, "is no id", "`docker rmi`", &|| std::fs::write(&odd, "").unwrap()),
+        (&container, &container, "not the JSON", "`docker rm`", &|| {
+            std::fs::write(&record, "{").unwrap()
+        }),
+        (&container, &record, "it is missing", "`docker rm`", &|| {
+            std::fs::remove_file(&record).unwrap()
+        }),
+        (&stray, &stray, "is no id", "`docker rm`", &|| std::fs::create_dir(&stray).unwrap()),
+    ];
+    for (path, file, why, command, spoil) in cases {
+        spoil();
+        let before = listing(&f.at(""));
+        let e = take(&f, &["a:1"], moving()).unwrap_err();
+        assert_eq!((e.kind(), e.file()), (ErrorKind::Corrupt, Some(file)), "{e}");
+        let by_hand = format!("stop the daemon and remove {path:?} by hand");
+        for part in [why, "leave out --move", command, &by_hand] {
+            assert!(e.to_string().contains(part), "{part}: {e}");
+        }
+        assert_eq!(listing(&f.at("")), before);
+        assert!(f.store().images().unwrap().is_empty());
+        if why != "not the JSON" {
+            crate::sys::remove::remove_tree(path).unwrap();
+        }
+    }
+    // What the container lay on stays all the same, as layerdb tells.
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && report.images.iter().all(|image| image.moved), "{report:?}");
+    let chain = f.docker().layers().unwrap();
+    assert_eq!(
+        chain.iter().map(|layer| &layer.diff).collect::<Vec<_>>(),
+        [&Digest::sha256(&top("other"))]
+    );
 }
 
 #[test]

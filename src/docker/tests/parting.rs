@@ -1,6 +1,7 @@
 //! What docker and the store share when a move ends, and what docker would lose with it.
 
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
@@ -117,6 +118,53 @@ fn a_layer_that_comes_into_the_store_meanwhile_is_compared() {
     let chain = f.docker().image(&id).unwrap().chain_ids();
     let file = f.diff(&chain[0]).join("etc/a");
     assert_eq!((std::fs::read(&file).unwrap(), links(&file)), (b"base".to_vec(), 1));
+}
+
+/// Calls the operation off with its second item.
+#[derive(Default)]
+struct CalledOff(AtomicUsize);
+
+struct Item(bool);
+
+impl Progress for CalledOff {
+    fn start(&self, _what: &str, _total: Option<u64>) -> Box<dyn ProgressItem> {
+        Box::new(Item(self.0.fetch_add(1, Ordering::SeqCst) > 0))
+    }
+}
+
+impl ProgressItem for Item {
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self, _note: &str) {}
+    fn is_cancelled(&self) -> bool {
+        self.0
+    }
+}
+
+#[test]
+fn what_is_called_off_leaves_docker_all_of_its_own() {
+    if !needs_root() {
+        return;
+    }
+    let f = Fixture::new();
+    let files: Vec<PathBuf> = [("a:1", "a"), ("b:1", "b")]
+        .map(|(name, text)| {
+            let id = f.image(&[name], &[top(text)], None);
+            let chain = f.docker().image(&id).unwrap().chain_ids();
+            f.diff(&chain[0]).join("top/file")
+        })
+        .into();
+    let progress = CalledOff::default();
+    let e = take(&f, &[], MigrateOptions { progress: &progress, ..moving() }).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Cancelled, "{e}");
+    assert_eq!((f.docker().images().unwrap().len(), f.docker().layers().unwrap().len()), (2, 2));
+    // The first image had come over by then, its files linked.
+    assert_eq!((f.store().images().unwrap().len(), f.store().layers().unwrap().len()), (1, 1));
+    for file in &files {
+        assert_eq!(links(file), 1, "{file:?} is docker's own");
+    }
+    assert!(!f.at("image/overlay2/orlop-moved.json").exists());
+    let report = take(&f, &[], moving()).unwrap();
+    assert!(report.is_whole() && report.images.iter().all(|image| image.moved), "{report:?}");
 }
 
 #[test]

@@ -293,9 +293,7 @@ impl Driver for Overlay {
     }
 
     fn partial_pulls(&self) -> Option<&dyn PartialPulls> {
-        // No other engine than podman's kin has a place for them.
-        let own = self.rules.dialect() == Dialect::Containers;
-        own.then_some(self as &dyn PartialPulls)
+        self.rules.shape().partial_pulls.then_some(self as &dyn PartialPulls)
     }
 
     fn additional_layers(&self) -> Option<&dyn AdditionalLayers> {

@@ -13,7 +13,7 @@ use crate::driver::file_systems::NETWORK;
 use crate::sys::mount::{
     NewOverlay, bind_private, detach, fs_magic, is_mount_point, mounts_below, real_path,
 };
-use crate::{Dialect, Error, ErrorKind, IdMaps, Result};
+use crate::{Error, ErrorKind, IdMaps, Result};
 
 /// File systems on which the kernel's overlay does not work.
 const REFUSED: [(u64, &str); 3] =
@@ -205,10 +205,10 @@ impl Overlay {
         self.rules.shape().private_home && !self.options.skip_mount_home
     }
 
-    /// Refuses to write in 2016's layout into a home that was migrated since it was opened.
-    fn check_still_legacy(&self) -> Result<()> {
-        let legacy = Dialect::Legacy;
-        if self.rules.dialect() != legacy || detect(&self.home)?.is_none_or(|now| now == legacy) {
+    /// Refuses to write in the layout of the home as it was opened, if it was migrated to another one since.
+    fn check_not_migrated(&self) -> Result<()> {
+        let own = self.rules.dialect();
+        if !self.rules.shape().may_be_migrated || detect(&self.home)?.is_none_or(|now| now == own) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Busy, format!("writing to {:?}", self.home))
@@ -219,7 +219,7 @@ impl Overlay {
 
     /// Makes the home ready, and private again if another process's shutdown has let its mount go.
     pub(super) fn ready_again(&self) -> Result<()> {
-        self.check_still_legacy()?;
+        self.check_not_migrated()?;
         self.ready()?;
         if self.mounts_home() { bind_private(&self.home) } else { Ok(()) }
     }

@@ -150,6 +150,7 @@ impl Overlay {
             Support::Counted => NOT_ENFORCED,
             Support::None(why) => why,
         };
+        let key = format!("{}{key}", self.rules.shape().option_prefix);
         Err(Error::new(ErrorKind::NotSupported, format!("applying the overlay option {key:?}"))
             .path(&self.home)
             .detail(why)

@@ -6,6 +6,7 @@ mod apart;
 mod composefs;
 mod cvmfs;
 mod diffs;
+mod foreign;
 mod ids;
 mod ids_beside_go;
 mod ids_thin;

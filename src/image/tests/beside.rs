@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use super::*;
 use crate::progress::{Progress, ProgressItem};
+use crate::store::NewLayer;
 
 /// A tar of one file and, if asked for, of an entry for the root with that mode and owner.
 pub(super) fn layer(name: &str, content: &[u8], root: Option<(u32, u64)>) -> Vec<u8> {
@@ -272,6 +273,75 @@ fn many_loads_at_once_unpack_each_layer_once() {
     assert_eq!(f.records("layers").len(), wanted);
     assert_eq!(seen.noted("done"), wanted, "some layers were unpacked more than once");
     assert_eq!(temp_dirs(&f), 0);
+}
+
+/// Does something as soon as the first item is begun.
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Progress for Meanwhile {
+    fn start(&self, _what: &str, _total: Option<u64>) -> Box<dyn ProgressItem> {
+        if let Some(work) = self.0.lock().unwrap().take() {
+            work();
+        }
+        Box::new(crate::progress::Silent)
+    }
+}
+
+/// By a program that takes none of orlop's locks, and calls a layer what it likes.
+#[test]
+fn a_layer_that_comes_meanwhile_must_be_the_one_that_was_asked_for() {
+    let f = Fixture::new();
+    let store = f.store();
+    let (base, top) = (layer("f", b"f", None), layer("g", b"g", None));
+    let archive = f.file("image.tar", &docker(&[vec![&base, &top]]));
+    let [low, high] = {
+        let [base, top] = [&base, &top].map(|tar| crate::Digest::sha256(tar));
+        let low = layer_id(None, &base);
+        [low.clone(), layer_id(Some(&low), &top)]
+    };
+    let (low, high, base, top) = (low.as_str(), high.as_str(), &base[..], &top[..]);
+    type Layers<'a> = &'a [(&'a str, Option<&'a str>, &'a [u8])];
+    let cases: [(Layers<'_>, Option<&str>); 3] = [
+        (&[(low, None, top)], Some("its content is sha256:")),
+        (&[("odd", None, base), (high, Some("odd"), top)], Some("it lies on \"odd\", not on")),
+        (&[(low, None, base), (high, Some(low), top)], None),
+    ];
+    for (layers, refused) in cases {
+        let others: Vec<_> = layers
+            .iter()
+            .map(|&(id, parent, tar)| {
+                let (id, parent) = (Some(id.to_owned()), parent.map(str::to_owned));
+                let new = NewLayer { id, parent, read_only: true, ..NewLayer::default() };
+                (new, tar.to_vec())
+            })
+            .collect();
+        let beside = f.store();
+        let progress = Meanwhile(Mutex::new(Some(Box::new(move || {
+            for (new, tar) in others {
+                beside.import_layer(new, &mut &tar[..]).unwrap();
+            }
+        }))));
+        let options = LoadOptions { progress: &progress, ..options() };
+        let loaded = load(&store, Source::Path(archive.clone()), &options);
+        let Some(why) = refused else {
+            assert_eq!((loaded.unwrap().len(), f.records("layers").len()), (1, 2));
+            continue;
+        };
+        // Nor is one that was there before.
+        for e in [loaded.unwrap_err(), load_path(&store, &archive).unwrap_err()] {
+            assert_eq!(e.kind(), ErrorKind::DigestMismatch, "{e}");
+            assert!(e.to_string().contains(why), "{e}");
+        }
+        let mut ids: Vec<_> = layers.iter().map(|(id, ..)| *id).collect();
+        let left = f.records("layers");
+        let mut left: Vec<_> = left.iter().map(|layer| layer["id"].as_str().unwrap()).collect();
+        ids.sort_unstable();
+        left.sort_unstable();
+        assert_eq!((left, f.records("images").len()), (ids, 0), "what this call made is gone");
+        for (id, ..) in layers.iter().rev() {
+            store.delete_layer(id).unwrap();
+        }
+    }
 }
 
 /// Who waits does not depend on the luck of whom it waits for.

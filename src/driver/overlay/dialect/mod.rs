@@ -54,6 +54,12 @@ pub(super) struct Shape {
     pub(super) shifts: bool,
     /// Layers can get other id maps, one by one.
     pub(super) remaps: bool,
+    /// Layers may be pulled in parts, for which the home has a place.
+    pub(super) partial_pulls: bool,
+    /// A home that is open may become one of another layout meanwhile, which is looked for before each writing operation.
+    pub(super) may_be_migrated: bool,
+    /// What comes before the names of the driver's options, for messages.
+    pub(super) option_prefix: &'static str,
     /// Layers may be made with options of their own.
     pub(super) storage_options: bool,
     /// The content of an image's layer is the whole tree, which begins as its parent's.

@@ -2,7 +2,7 @@
 //! itself are tried in `thin` and by the command's tests.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::driver::tests::{TestStore, change_list, id, mode, mounted_at, tar_names, tar_of};
@@ -192,6 +192,12 @@ fn the_plugins_links_and_lists_are_made() {
     // CVM-12
     assert!(home.join("box/merged").is_dir(), "it stays");
     assert_eq!(mode(home.join("box/work/work")), 0);
+    let map = vec![crate::IdMap { container_id: 0, host_id: 1000, size: 1000 }];
+    let mapped = MountOptions { uid_map: map.clone(), gid_map: map, ..MountOptions::default() };
+    driver.get(&id("box"), &mapped).unwrap();
+    let about = home.join("box/work/work").metadata().unwrap();
+    assert_eq!((about.uid(), about.gid()), (1000, 1000));
+    driver.put(&id("box")).unwrap();
 
     let count = || names(&home.join("l")).len();
     assert_eq!(count(), 6);

@@ -233,7 +233,7 @@ fn a_home_tells_its_dialect() {
 
 #[test]
 fn options_have_its_name_and_are_two() {
-    // MOB-2, MOB-7, MOB-9
+    // MOB-2, MOB-9
     let store = TestStore::new();
     for good in ["overlay2.override_kernel_check=true", "OVERLAY2.size=20m"] {
         docker(&store, &[good]).unwrap();
@@ -258,7 +258,7 @@ fn options_have_its_name_and_are_two() {
 
 #[test]
 fn a_layer_too_deep_is_refused_when_it_is_made() {
-    // MOB-11, MOB-16, ADD-10
+    // MOB-11, MOB-16
     let store = TestStore::new();
     let driver = docker(&store, &[]).unwrap();
     let ids: Vec<String> = (0..=128).map(|n| format!("layer{n}")).collect();

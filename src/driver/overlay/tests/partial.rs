@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::layers::Holder;
 use crate::archive::Whiteouts;
 use crate::driver::tests::{TestStore, chain, id, mode, words};
-use crate::driver::{ApplyOptions, CreateOptions, Driver, PartialPulls};
-use crate::{ErrorKind, LayerId};
+use crate::driver::{ApplyOptions, CreateOptions, Driver, PartialPulls, open_dialect};
+use crate::{Dialect, ErrorKind, LayerId};
 
 fn pulls(driver: &dyn Driver) -> &dyn PartialPulls {
     driver.partial_pulls().unwrap()
@@ -84,6 +84,11 @@ fn a_failed_commit_gives_the_staging_directory_up() {
         assert!(wrong.is_dir());
     }
     assert!(store.open("vfs", None, &[]).partial_pulls().is_none());
+    for dialect in Dialect::ALL {
+        let driver = open_dialect(dialect, &store.graph, &store.run, &[]).unwrap();
+        let has = driver.partial_pulls().is_some();
+        assert_eq!(has, dialect == Dialect::Containers, "{dialect} has a place for them");
+    }
     // What would have to become a composefs layer, whose files cannot have other modes.
     let wants_image = store.overlay(&["use_composefs=true", "force_mask=700"]);
     let e = pulls(&*wants_image).begin(&ApplyOptions::default()).unwrap_err();

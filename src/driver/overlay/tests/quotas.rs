@@ -9,11 +9,11 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::driver::tests::{TestStore, chain, id, mode};
-use crate::driver::{ApplyOptions, CreateOptions, Driver, MountOptions};
+use crate::driver::{ApplyOptions, CreateOptions, Driver, MountOptions, open_dialect};
 use crate::sys::mount::fs_magic;
 use crate::sys::quota::{Amount, FileSystem, inherits_project, join_project, project_of};
 use crate::sys::refused::{self, Call};
-use crate::{ErrorKind, LayerId};
+use crate::{Dialect, ErrorKind, LayerId};
 
 const MIB: u64 = 1 << 20;
 
@@ -93,6 +93,70 @@ fn where_there_are_no_quotas_limits_are_refused_by_name() {
     // An unlimited layer is as ever, and makes no node.
     chain(&*driver, &["base", "top"]);
     assert!(!store.home("backingFsBlockDev").exists());
+}
+
+#[test]
+fn dockers_limits_are_refused_by_dockers_names() {
+    // MOB-7, MOB-9
+    let docker = |store: &TestStore, options: &[&str]| {
+        let options: Vec<String> = options.iter().map(|&o| o.to_owned()).collect();
+        open_dialect(Dialect::Moby, &store.graph, &store.run, &options).unwrap()
+    };
+    let store = TestStore::new();
+    let driver = docker(&store, &[]);
+    let create =
+        |options: &[(&str, &str)]| driver.create_read_write(&id("a"), None, &sized(options));
+    for (options, says) in [
+        ([("colour", "red")], "unknown option colour"),
+        ([("size", "much")], "\"much\" is not a size"),
+    ] {
+        let e = create(&options).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidArgument, "{e}");
+        assert!(e.to_string().contains(says), "{e}");
+    }
+    if has_projects() {
+        return;
+    }
+    let e = create(&[("size", "10m")]).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotSupported, "{e}");
+    assert!(e.to_string().contains("'pquota'"), "{e}");
+    let limited = docker(&store, &["overlay2.size=20m"]);
+    let options = CreateOptions::default();
+    for e in [
+        limited.prepare().unwrap_err(),
+        limited.create_read_write(&id("a"), None, &options).unwrap_err(),
+    ] {
+        assert_eq!(e.kind(), ErrorKind::NotSupported, "{e}");
+        assert!(e.to_string().contains("\"overlay2.size\""), "{e}");
+        assert!(e.to_string().contains("pquota, or remove overlay2.size from"), "{e}");
+    }
+    assert!(!store.graph.join("overlay2").exists(), "a refusal takes the home back");
+}
+
+#[test]
+#[ignore = "needs project quotas on /var/tmp: tests/vm/run"]
+fn dockers_containers_have_the_daemons_limit_or_their_own() {
+    // MOB-7, MOB-9
+    let store = TestStore::new();
+    let options = ["overlay2.size=20m".to_owned()];
+    let driver = open_dialect(Dialect::Moby, &store.graph, &store.run, &options).unwrap();
+    driver.create(&id("base"), None, &CreateOptions::default()).unwrap();
+    let base = Some(id("base"));
+    for (name, options) in
+        [("usual", &[][..]), ("own", &[("size", "10m")]), ("free", &[("size", "0")])]
+    {
+        driver.create_read_write(&id(name), base.as_ref(), &sized(options)).unwrap();
+    }
+    let at = |layer: &str| driver.home().join(layer);
+    assert_eq!(project(at("base")), 0, "image content is not counted");
+    let bytes = |layer: &str| limits(at(layer)).bytes / MIB;
+    assert_eq!((bytes("usual"), bytes("own"), bytes("free")), (20, 10, 0));
+    mounted(&*driver, &id("own"), |merged| {
+        let room = fill(&merged.join("big"), 20);
+        assert!((8..=10).contains(&room), "{room} MiB");
+    });
+    mounted(&*driver, &id("free"), |merged| assert_eq!(fill(&merged.join("big"), 24), 24));
+    driver.remove(&id("own")).unwrap();
 }
 
 #[test]

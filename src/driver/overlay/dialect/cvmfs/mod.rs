@@ -41,7 +41,7 @@ pub(super) struct Cvmfs {
 }
 
 /// podman's, but for the thin layers.
-const SHARED: Shape = Shape { stands_for_others: true, ..containers::SHAPE };
+const SHARED: Shape = Shape { stands_for_others: true, partial_pulls: false, ..containers::SHAPE };
 
 /// CVM-3, CVM-5, CVM-6, CVM-12
 const PLUGIN: Shape = Shape {
@@ -52,6 +52,9 @@ const PLUGIN: Shape = Shape {
     programs: false,
     shifts: false,
     remaps: false,
+    partial_pulls: false,
+    may_be_migrated: false,
+    option_prefix: "",
     storage_options: true,
     whole_trees: false,
     stands_for_others: true,
