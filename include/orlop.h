@@ -1128,8 +1128,8 @@ int32_t orlop_driver_layers(const struct orlop_driver *driver,
                             struct orlop_error **error);
 
 // What the driver tells of a layer, as a JSON object of texts: for overlay "UpperDir", "LowerDir", "WorkDir" and "MergedDir", for vfs
-// nothing. "Unclean" is there, and "true", where the last mount for writing was volatile and the machine was started anew since: what
-// was written may be missing. The next such mount forgets it, with a warning in the log.
+// nothing. "Unclean" is there, and "true", where the last mount for writing was volatile and the machine was started anew since, by the
+// wall clock: what was written may be missing. The next such mount forgets it, with a warning in the log.
 //
 // Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 // Threads: any.
@@ -1262,8 +1262,8 @@ int32_t orlop_driver_content_path(const struct orlop_driver *driver,
 // Unpacks the uncompressed tar that `tar_fd` gives, to its end, upon the present content of a layer. *bytes, unless `bytes` is NULL,
 // is then the sum of the sizes of its files.
 //
-// A layer of overlay that is empty, and not mounted, is empty after a failure, too, also when the operation is called off. Of others what
-// was unpacked before stays: the layer had content that could not be set aside. orlop_driver_stage leaves nothing.
+// What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
+// aside. orlop_driver_stage leaves nothing.
 //
 // The progress has one item, "layer" and the id; its total is known for a file.
 //
@@ -1747,8 +1747,7 @@ int32_t orlop_import_layer(const struct orlop_store *store,
 // Ownership: the descriptor stays the caller's.
 // Threads: any.
 // Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARCHIVE and ORLOP_ERR_CANCELLED, after
-// which the record is as it was, and an empty layer of overlay that is not mounted still empty; in others what was unpacked is there,
-// among content that was there before.
+// which the record is as it was, and what was unpacked is there: it lies among content that was there before.
 int32_t orlop_apply_diff(const struct orlop_store *store,
                          const char *id,
                          int32_t fd,

@@ -265,8 +265,8 @@ pub unsafe extern "C" fn orlop_driver_layers(
 }
 
 /// What the driver tells of a layer, as a JSON object of texts: for overlay "UpperDir", "LowerDir", "WorkDir" and "MergedDir", for vfs
-/// nothing. "Unclean" is there, and "true", where the last mount for writing was volatile and the machine was started anew since: what
-/// was written may be missing. The next such mount forgets it, with a warning in the log.
+/// nothing. "Unclean" is there, and "true", where the last mount for writing was volatile and the machine was started anew since, by the
+/// wall clock: what was written may be missing. The next such mount forgets it, with a warning in the log.
 ///
 /// Ownership: the buffer is the caller's, to be freed with orlop_buf_free.
 /// Threads: any.

@@ -118,8 +118,8 @@ fn unpack(
 /// Unpacks the uncompressed tar that `tar_fd` gives, to its end, upon the present content of a layer. *bytes, unless `bytes` is NULL,
 /// is then the sum of the sizes of its files.
 ///
-/// A layer of overlay that is empty, and not mounted, is empty after a failure, too, also when the operation is called off. Of others what
-/// was unpacked before stays: the layer had content that could not be set aside. orlop_driver_stage leaves nothing.
+/// What was unpacked before a failure stays, also when the operation is called off: the layer had content that could not be set
+/// aside. orlop_driver_stage leaves nothing.
 ///
 /// The progress has one item, "layer" and the id; its total is known for a file.
 ///
@@ -146,23 +146,9 @@ pub unsafe extern "C" fn orlop_driver_apply_diff(
             let wishes = wishes(options)?;
             let watch = Watch::new(operation)?;
             let what = format!("layer {id}");
-            let unpacked = match driver.fill(&id, &wishes)? {
-                Some(mut content) => {
-                    let how = content.unpack_options().clone();
-                    let (unpacked, root) = unpack(tar, &watch, &what, content.root(), &how)?;
-                    if root {
-                        content.keep_root();
-                    }
-                    driver.commit_staged(&id, content)?;
-                    unpacked
-                }
-                None => {
-                    let (root, how) = driver.content(&id, &wishes)?;
-                    let (unpacked, _) = unpack(tar, &watch, &what, root.as_fd(), &how)?;
-                    driver.applied(&id, root.as_fd())?;
-                    unpacked
-                }
-            };
+            let (root, how) = driver.content(&id, &wishes)?;
+            let (unpacked, _) = unpack(tar, &watch, &what, root.as_fd(), &how)?;
+            driver.applied(&id, root.as_fd())?;
             put(bytes, unpacked);
             Ok(())
         })

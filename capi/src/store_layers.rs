@@ -164,8 +164,7 @@ pub unsafe extern "C" fn orlop_import_layer(
 /// Ownership: the descriptor stays the caller's.
 /// Threads: any.
 /// Errors: ORLOP_ERR_LAYER_UNKNOWN, also for one of an additional store; ORLOP_ERR_INVALID_ARCHIVE and ORLOP_ERR_CANCELLED, after
-/// which the record is as it was, and an empty layer of overlay that is not mounted still empty; in others what was unpacked is there,
-/// among content that was there before.
+/// which the record is as it was, and what was unpacked is there: it lies among content that was there before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn orlop_apply_diff(
     store: *const orlop_store,

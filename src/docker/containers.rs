@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::DataRoot;
 use super::directory::{Directory, MAX_JSON, damaged, is_id, missing, pass_over};
-use crate::{Digest, Result};
+use crate::{Digest, Error, ErrorKind, Result};
 
 /// A container of docker.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +89,8 @@ impl DataRoot {
             return Err(damaged(&what, format!("its record is that of {:?}", config.id)));
         }
         if !matches!(config.driver.as_str(), "" | super::data_root::DRIVER) {
-            return Err(damaged(&what, format!("it is one of the driver {:?}", config.driver)));
+            return Err(Error::new(ErrorKind::NotSupported, format!("reading {what}"))
+                .detail(format!("it is one of the driver {:?}", config.driver)));
         }
         let mount = self.mount_of(id)?;
         let never = |time: &String| time.is_empty() || time.starts_with("0001-01-01");

@@ -214,9 +214,15 @@ fn unread<T>(
         None => damaged(what, format!("{name:?} is no id")),
     };
     let e = e.context("finding the layers that docker needs");
-    // What the disk does not give just now may be whole.
-    if matches!(e.kind(), ErrorKind::Io | ErrorKind::Busy) {
-        return e.hint("leave out --move");
+    match e.kind() {
+        // What the disk does not give just now may be whole.
+        ErrorKind::Io | ErrorKind::Busy => return e.hint("leave out --move"),
+        // It is whole, for a daemon with another driver.
+        ErrorKind::NotSupported => {
+            let hint = "leave out --move; or see to it with a daemon of that driver";
+            return e.path(&path).hint(hint);
+        }
+        _ => {}
     }
     let hint = format!(
         "leave out --move; or `{command}` it if docker still lists it, else stop the daemon and remove {path:?} by hand"

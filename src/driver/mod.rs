@@ -280,34 +280,16 @@ pub trait Driver: Send + Sync {
     /// When the layer is missing or cannot be written.
     fn content(&self, id: &LayerId, options: &ApplyOptions) -> Result<(OwnedFd, UnpackOptions)>;
 
-    /// Begins the content of a layer that has none yet and is not mounted, apart from it: [`Driver::commit_staged`] makes it the layer's,
-    /// and what fails before leaves the layer as it was (DEF-26). `None` for others, whose content is written in place.
-    ///
-    /// # Errors
-    /// As for [`Driver::content`].
-    fn fill(&self, id: &LayerId, options: &ApplyOptions) -> Result<Option<Box<dyn Staging>>> {
-        let _ = (id, options);
-        Ok(None)
-    }
-
     /// Unpacks an uncompressed tar over the layer's present content; returns the bytes of file content.
     ///
     /// # Errors
-    /// As [`crate::archive::unpack`]; a layer without content has none afterwards, either, where [`Driver::fill`] begins one.
+    /// As [`crate::archive::unpack`].
     fn apply_diff(
         &self,
         id: &LayerId,
         options: &ApplyOptions,
         tar: &mut (dyn Read + Send),
     ) -> Result<u64> {
-        if let Some(mut staging) = self.fill(id, options)? {
-            let how = staging.unpack_options().clone();
-            let (size, root) = crate::archive::unpack_content(tar, staging.root(), &how)?;
-            if root {
-                staging.keep_root();
-            }
-            return self.commit_staged(id, staging).map(|()| size);
-        }
         let (root, options) = self.content(id, options)?;
         let size = crate::archive::unpack(tar, root.as_fd(), &options)?;
         self.applied(id, root.as_fd()).map(|()| size)
@@ -414,8 +396,8 @@ pub trait Driver: Send + Sync {
     }
 
     /// Free keys and values (`UpperDir`, `LowerDir` …; REM-9). `Unclean` is there, and `true`, where the last mount for writing was
-    /// volatile and the machine was started anew since: what was written may be missing (DEF-27). The next such mount forgets it, with
-    /// a warning in the log.
+    /// volatile and the machine was started anew since, by the wall clock: what was written may be missing (DEF-27). The next such mount
+    /// forgets it, with a warning in the log.
     ///
     /// # Errors
     /// When the layer is missing or damaged.

@@ -9,7 +9,7 @@ use super::Store;
 use super::layers::{create_private, record_facts};
 use super::order::Held;
 use super::table::{Snapshot, unknown};
-use crate::archive::{self, Change, Compat, Compression, Compressor, LayerFacts, UnpackOptions};
+use crate::archive::{self, Change, Compat, Compression, Compressor};
 use crate::driver::{ApplyOptions, DiffOptions};
 use crate::record::Layer;
 use crate::sys::regular;
@@ -106,8 +106,7 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::ErrorKind::LayerUnknown`], as in Go also for a layer of an additional store; [`crate::ErrorKind::InvalidArchive`] for a
-    /// damaged stream. A layer that was empty, and is not mounted, is empty then; of others, and with vfs, what was unpacked stays:
-    /// it lies among content that could not be set aside.
+    /// damaged stream, after which what was unpacked stays: the layer had content that could not be set aside.
     pub fn apply_diff(&self, id: &str, stream: &mut (dyn Read + Send)) -> Result<u64> {
         self.prepare()?;
         let key = self.layer_of(id)?;
@@ -120,33 +119,13 @@ impl Store {
             mount_label: found.mount_label.clone(),
             ..ApplyOptions::default()
         };
-        // Somebody may have mounted it where this process does not see the mount.
-        let mounted = self.mounts.read()?.iter().any(|p| p.id == layer.as_str());
-        let staged = if mounted { None } else { self.driver.fill(&layer, &apply)? };
+        let (root, options) = self.driver.content(&layer, &apply)?;
         let mut dir = TempDir::create(&self.paths.layer_temp())?;
         let path = dir.addition();
         let mut tar_split = std::io::BufWriter::new(create_private(&path)?);
-        let mut import = |root: BorrowedFd<'_>, options: &UnpackOptions| -> Result<LayerFacts> {
-            let facts = archive::import(stream, root, options, Some(&mut tar_split))?;
-            tar_split.flush().map_err(|e| Error::io("writing the tar-split", &path, e))?;
-            Ok(facts)
-        };
-        let facts = match staged {
-            Some(mut staging) => {
-                let facts = import(staging.root(), staging.unpack_options())?;
-                if facts.root_entry {
-                    staging.keep_root();
-                }
-                self.driver.commit_staged(&layer, staging)?;
-                facts
-            }
-            None => {
-                let (root, options) = self.driver.content(&layer, &apply)?;
-                let facts = import(root.as_fd(), &options)?;
-                self.driver.applied(&layer, root.as_fd())?;
-                facts
-            }
-        };
+        let facts = archive::import(stream, root.as_fd(), &options, Some(&mut tar_split))?;
+        tar_split.flush().map_err(|e| Error::io("writing the tar-split", &path, e))?;
+        self.driver.applied(&layer, root.as_fd())?;
         self.sync_content()?;
         let target = self.paths.tar_split(&layer);
         std::fs::rename(&path, &target)

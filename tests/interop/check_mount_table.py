@@ -20,7 +20,7 @@ def _line(point):
 @test("the-mount-table-is-read-beside-five-hundred-layers")
 def _(area):
     # MNT-3
-    need("podman", "findmnt")
+    need("podman", "findmnt", "runc")
     store = Store(area)
     store.orlop("load", "-i", fixtures.write(area, "docker-archive"))
     parent = []

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use super::marks::{Metacopy, Redirect, path_of};
 use super::place::{Place, join};
@@ -239,12 +240,17 @@ impl<'a> Stack<'a> {
         Ok(mark.as_deref() == Some(b"y"))
     }
 
-    /// The value of one of the kernel's marks. The open file cannot vanish: what is not found is /proc, and then nothing is known.
+    /// The value of one of the kernel's marks; what has vanished, as it can from file systems in user space, has none. Without /proc
+    /// nothing is known.
     pub(super) fn mark(
         &self,
         fd: BorrowedFd<'_>,
         mark: &str,
     ) -> rustix::io::Result<Option<Vec<u8>>> {
-        xattrs::get_at(&path_of(fd), [self.prefix, mark].concat().as_bytes())
+        let path = path_of(fd);
+        match xattrs::get_at(&path, [self.prefix, mark].concat().as_bytes()) {
+            Err(Errno::NOENT) if rustix::fs::lstat(&*path).is_ok() => Ok(None),
+            found => found,
+        }
     }
 }

@@ -100,7 +100,8 @@ fn files_share_their_blocks_where_the_file_system_can() {
         let layers = &report.images[0].layers;
         assert_eq!(layers.iter().map(|l| l.outcome).collect::<Vec<_>>(), [outcome; 2]);
         let used = before.saturating_sub(free(&xfs.root()));
-        assert_eq!(used >= BIG, outcome == Outcome::Copied, "{transfer:?}: {used} bytes");
+        // Of what was deleted before, xfs may give back some only now.
+        assert_eq!(used > BIG / 2, outcome == Outcome::Copied, "{transfer:?}: {used} bytes");
         // What shares blocks is no less a file of its own.
         let file = content(&f, &layers[1].id).join("big");
         std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1).unwrap();

@@ -202,6 +202,21 @@ fn an_unread_record_may_name_any_layer() {
             crate::sys::remove::remove_tree(path).unwrap();
         }
     }
+    // To copy them is nobody's harm.
+    std::fs::write(&unread, "{").unwrap();
+    assert!(take(&f, &["a:1"], MigrateOptions::default()).unwrap().is_whole());
+    f.store().delete_image(image.hex(), false).unwrap();
+    std::fs::remove_file(&unread).unwrap();
+    // What another driver's daemon has is not in the way of being read, and nothing to be removed.
+    let foreign = f.at("containers").join("f".repeat(64));
+    std::fs::create_dir(&foreign).unwrap();
+    let config =
+        format!(r#"{{"ID":"{0}","Name":"/old","Image":"{image}","Driver":"vfs"}}"#, "f".repeat(64));
+    std::fs::write(foreign.join("config.v2.json"), config).unwrap();
+    let e = take(&f, &["a:1"], moving()).unwrap_err();
+    assert_eq!((e.kind(), e.file()), (ErrorKind::NotSupported, Some(&*foreign)), "{e}");
+    assert!(e.to_string().contains("\"vfs\"") && !e.to_string().contains("remove"), "{e}");
+    std::fs::remove_dir_all(&foreign).unwrap();
     // What the container lay on stays all the same, as layerdb tells.
     let report = take(&f, &[], moving()).unwrap();
     assert!(report.is_whole() && report.images.iter().all(|image| image.moved), "{report:?}");

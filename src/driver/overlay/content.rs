@@ -6,12 +6,8 @@ use std::path::PathBuf;
 
 use super::Overlay;
 use super::chain::LayerDir;
-use super::layout::DirLook;
-use super::{ids, layout};
-use crate::driver::ApplyOptions;
-use crate::driver::staging::TempStaging;
-use crate::sys::mount::is_mount_point;
-use crate::{Error, ErrorKind, LayerId, Result};
+use super::layout;
+use crate::{Error, ErrorKind, Result};
 
 impl Overlay {
     /// The directory of the layer's own content: its `diff`, or what that leads to in an additional layer store.
@@ -72,31 +68,6 @@ impl Overlay {
             self.rules.release(self, &user, lowers);
         }
         outcome
-    }
-
-    /// Begins the content of a layer that has none and is not mounted, as its directory is (DEF-26). A mark on that directory has its
-    /// meaning without entries, too, and would be lost with it.
-    pub(super) fn begin_filling(
-        &self,
-        id: &LayerId,
-        options: &ApplyOptions,
-    ) -> Result<Option<TempStaging>> {
-        if self.rules.shape().whole_trees {
-            return Ok(None);
-        }
-        let layer = self.locate_own(id)?;
-        self.check_content(&layer)?;
-        self.check_writable(&layer)?;
-        let unpack = self.unpack_options(options)?;
-        let diff = layer.diff();
-        let mark = format!("{}opaque", self.xattr_prefix);
-        let is_marked = rustix::fs::lgetxattr(&diff, mark, &mut [0u8; 1]).is_ok();
-        if is_marked || ids::has_entries(&diff)? || is_mount_point(&self.merged(&layer))? {
-            return Ok(None);
-        }
-        let look = DirLook::of(&diff).map_err(|e| Error::io("examining", &diff, e))?;
-        let temp_root = layer.home.join(layout::TEMP_DIRS);
-        TempStaging::new(&self.home, &temp_root, look, unpack).map(Some)
     }
 
     /// Refuses content that this version cannot show truly; returns the numbers of the older directories beside `diff`.

@@ -365,8 +365,7 @@ fn copy_content(upper: BorrowedFd<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     })
 }
 
-/// Whether the directory holds anything.
-pub(super) fn has_entries(dir: &Path) -> Result<bool> {
+fn has_entries(dir: &Path) -> Result<bool> {
     let failed = |e| Error::io("listing", dir, e);
     std::fs::read_dir(dir).map_err(failed)?.next().transpose().map(|e| e.is_some()).map_err(failed)
 }

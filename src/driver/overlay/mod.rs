@@ -321,11 +321,6 @@ impl Driver for Overlay {
         Ok((open_dir(&layer.diff())?, unpack))
     }
 
-    fn fill(&self, id: &LayerId, options: &ApplyOptions) -> Result<Option<Box<dyn Staging>>> {
-        let staging = self.begin_filling(id, options)?;
-        Ok(staging.map(|staging| Box::new(staging) as Box<dyn Staging>))
-    }
-
     fn applied(&self, id: &LayerId, root: BorrowedFd<'_>) -> Result<()> {
         self.rules.applying(self, &self.locate_own(id)?, root)
     }

@@ -22,9 +22,16 @@ const SETTLED_SECONDS: Duration = Duration::from_secs(3);
 /// How many layers are remembered at most; no image has nearly as many.
 const MANY: usize = 1 << 14;
 
+/// How a directory looked, and whether every change after that look gives it another time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    stamp: Stamp,
+    is_settled: bool,
+}
+
 /// A directory, and when its entries were last changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Look {
+struct Stamp {
     device: u64,
     inode: u64,
     seconds: i64,
@@ -32,22 +39,24 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// Nothing may have been searched for in the directory yet.
     pub(super) fn of(dir: &Stat) -> Self {
-        Self {
+        let stamp = Stamp {
             device: dir.st_dev,
             inode: dir.st_ino,
             seconds: dir.st_ctime,
             nanos: dir.st_ctime_nsec,
-        }
+        };
+        Self { stamp, is_settled: stamp.is_settled(SystemTime::now()) }
     }
+}
 
-    /// Whether every later change gives the directory another time.
+impl Stamp {
     fn is_settled(&self, now: SystemTime) -> bool {
         let margin = if self.nanos == 0 { SETTLED_SECONDS } else { SETTLED };
         let changed = u64::try_from(self.seconds).ok().and_then(|seconds| {
-            SystemTime::UNIX_EPOCH
-                .checked_add(Duration::from_secs(seconds))?
-                .checked_add(Duration::from_nanos(self.nanos))
+            let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+            changed.checked_add(Duration::from_nanos(self.nanos))
         });
         changed.and_then(|changed| now.duration_since(changed).ok()).is_some_and(|ago| ago > margin)
     }
@@ -65,12 +74,12 @@ pub(super) enum Lack {
 /// How a layer's directory looked when it lacked each of them.
 #[derive(Debug, Default)]
 struct Seen {
-    older: Option<Look>,
-    image: Option<Look>,
+    older: Option<Stamp>,
+    image: Option<Stamp>,
 }
 
 impl Seen {
-    fn of(&mut self, what: Lack) -> &mut Option<Look> {
+    fn of(&mut self, what: Lack) -> &mut Option<Stamp> {
         match what {
             Lack::Older => &mut self.older,
             Lack::Image => &mut self.image,
@@ -83,8 +92,7 @@ impl Seen {
 pub(super) struct Plain(Mutex<HashMap<LayerId, Seen>>);
 
 impl Plain {
-    /// Whether the layer's directory, which looks so now, is known to lack this; else `search` says, and it is remembered. Nothing may have
-    /// been searched for before the look was taken.
+    /// Whether the layer's directory, which looks so now, is known to lack this; else `search` says, and it is remembered.
     pub(super) fn lacks(
         &self,
         id: &LayerId,
@@ -92,16 +100,17 @@ impl Plain {
         what: Lack,
         search: impl FnOnce() -> bool,
     ) -> bool {
-        let known = lock(&self.0).get_mut(id).is_some_and(|seen| *seen.of(what) == Some(*look));
+        let known =
+            lock(&self.0).get_mut(id).is_some_and(|seen| *seen.of(what) == Some(look.stamp));
         if known || !search() {
             return known;
         }
-        if look.is_settled(SystemTime::now()) {
+        if look.is_settled {
             let mut all = lock(&self.0);
             if all.len() >= MANY {
                 all.clear();
             }
-            *all.entry(id.clone()).or_default().of(what) = Some(*look);
+            *all.entry(id.clone()).or_default().of(what) = Some(look.stamp);
         }
         true
     }
@@ -111,39 +120,48 @@ impl Plain {
 mod tests {
     use super::*;
 
-    fn look(inode: u64, ago: Duration) -> Look {
-        let changed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() - ago;
-        let nanos = changed.subsec_nanos().max(1).into();
-        Look { device: 1, inode, seconds: changed.as_secs().try_into().unwrap(), nanos }
-    }
+    const OLD: Look =
+        Look { stamp: Stamp { device: 1, inode: 1, seconds: 1_000, nanos: 1 }, is_settled: true };
 
     #[test]
     fn what_has_not_changed_is_not_searched_again() {
         // GET-8, GET-36
         let (plain, id) = (Plain::default(), LayerId::new("a").unwrap());
-        let old = look(1, Duration::from_secs(9));
-        assert!(!plain.lacks(&id, &old, Lack::Older, || false));
-        assert!(plain.lacks(&id, &old, Lack::Older, || true));
-        assert!(plain.lacks(&id, &old, Lack::Older, || panic!("searched")));
+        let other = |stamp| Look { stamp, ..OLD };
+        assert!(!plain.lacks(&id, &OLD, Lack::Older, || false));
+        assert!(plain.lacks(&id, &OLD, Lack::Older, || true));
+        assert!(plain.lacks(&id, &OLD, Lack::Older, || panic!("searched")));
         // The other answer, another directory, and one that changed since.
-        assert!(!plain.lacks(&id, &old, Lack::Image, || false));
-        assert!(!plain.lacks(&id, &Look { inode: 2, ..old }, Lack::Older, || false));
-        assert!(!plain.lacks(&id, &Look { nanos: old.nanos + 1, ..old }, Lack::Older, || false));
+        assert!(!plain.lacks(&id, &OLD, Lack::Image, || false));
+        for stamp in [
+            Stamp { device: 2, ..OLD.stamp },
+            Stamp { inode: 2, ..OLD.stamp },
+            Stamp { seconds: 1_001, ..OLD.stamp },
+            Stamp { nanos: 2, ..OLD.stamp },
+        ] {
+            assert!(!plain.lacks(&id, &other(stamp), Lack::Older, || false), "{stamp:?}");
+        }
+        // A change in the same tick would not show.
+        let (plain, fresh) = (Plain::default(), Look { is_settled: false, ..OLD });
+        assert!(plain.lacks(&id, &fresh, Lack::Older, || true));
+        assert!(!plain.lacks(&id, &fresh, Lack::Older, || false));
     }
 
     #[test]
-    fn a_change_in_the_same_tick_would_be_seen() {
-        let (plain, id) = (Plain::default(), LayerId::new("a").unwrap());
-        let ahead = look(1, Duration::ZERO);
-        let ahead = Look { seconds: ahead.seconds + 60, ..ahead };
-        let second = |ago| Look { nanos: 0, ..look(1, Duration::from_secs(ago)) };
-        for fresh in [look(1, Duration::ZERO), look(1, Duration::from_millis(50)), ahead, second(2)]
-        {
-            assert!(plain.lacks(&id, &fresh, Lack::Older, || true));
-            assert!(!plain.lacks(&id, &fresh, Lack::Older, || false), "{fresh:?}");
+    fn a_time_is_settled_when_the_clock_has_left_it_behind() {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let fine = Stamp { nanos: 500_000_000, ..OLD.stamp };
+        let whole = Stamp { nanos: 0, ..OLD.stamp };
+        for (stamp, now, settled) in [
+            (fine, 1_000_500, false),
+            (fine, 1_000_550, false),
+            (fine, 1_000_601, true),
+            (fine, 999_000, false),
+            (whole, 1_002_999, false),
+            (whole, 1_003_001, true),
+            (Stamp { seconds: -1, ..fine }, 1_000_000, false),
+        ] {
+            assert_eq!(stamp.is_settled(at(now)), settled, "{stamp:?} {now}");
         }
-        let settled = second(9);
-        assert!(plain.lacks(&id, &settled, Lack::Older, || true));
-        assert!(plain.lacks(&id, &settled, Lack::Older, || false));
     }
 }

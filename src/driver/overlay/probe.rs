@@ -37,7 +37,12 @@ impl Overlay {
     pub(super) fn check_overlay(&self) -> Result<()> {
         const PREFIX: &str = "kernel does not support overlay fs: ";
         match self.remembered("overlay", true, |scratch| {
-            Ok(match probe_overlay(scratch)? {
+            let mut answer = probe_overlay(scratch)?;
+            // Where the kernel lacks room or memory for its work it mounts read-only: only what repeats itself is its verdict.
+            if answer != Answer::Yes {
+                answer = probe_overlay(&Scratch::new(&self.home, self.xattr_prefix)?)?;
+            }
+            Ok(match answer {
                 Answer::No(why) => Answer::No(format!("{PREFIX}{why}")),
                 yes => yes,
             })
@@ -255,13 +260,9 @@ fn probe_overlay(scratch: &Scratch) -> Result<Answer> {
         return match std::fs::remove_dir_all(&subdir) {
             Ok(()) => Ok(Answer::Yes),
             Err(e) if is_passing(&e) => Err(Error::io("deleting in a test mount", &subdir, e)),
-            Err(e) => {
-                // Where it has no room for its work, the kernel mounts read-only.
-                scratch.dirs(&["room"], 0o700)?;
-                Ok(Answer::No(format!(
-                    "kernel returned {e} when we tried to delete an item in the merged directory"
-                )))
-            }
+            Err(e) => Ok(Answer::No(format!(
+                "kernel returned {e} when we tried to delete an item in the merged directory"
+            ))),
         };
     };
     if !is_verdict(&e) {

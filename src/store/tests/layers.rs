@@ -73,36 +73,6 @@ fn a_damaged_stream_leaves_nothing() {
 }
 
 #[test]
-fn a_damaged_diff_leaves_an_empty_layer_empty() {
-    // DEF-26
-    let fixture = Fixture::new();
-    let store = fixture.store();
-    if fixture.driver != "overlay" {
-        println!("skipped: the kernel's overlay needs root");
-        return;
-    }
-    import(&store, "base", None, &[("a", "a")]);
-    let id = store.create_layer(named("x")).unwrap().id.clone();
-    let before = (fixture.listing("graph"), fixture.records("layers"));
-    let mut large = tar_of(&[("whole", "whole"), ("cut", "some content")]);
-    large.truncate(2 * 512 + 515);
-    assert!(store.apply_diff("x", &mut large.as_slice()).is_err());
-    assert_eq!((fixture.listing("graph"), fixture.records("layers")), before);
-    // What is mounted, or has content, is written to as it stands.
-    let merged = store.mount("x", &MountRequest::default()).unwrap();
-    store.apply_diff("x", &mut tar_of(&[("a", "a")]).as_slice()).unwrap();
-    assert!(merged.join("a").exists());
-    store.unmount("x", true).unwrap();
-    store.apply_diff("x", &mut tar_of(&[("b", "b")]).as_slice()).unwrap();
-    assert!(store.apply_diff("x", &mut large.as_slice()).is_err());
-    let names = |dir: &Path| -> std::collections::BTreeSet<_> {
-        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect()
-    };
-    let left = names(&fixture.path("graph/overlay").join(&id).join("diff"));
-    assert!(["a", "b", "whole"].iter().all(|name| left.contains(std::ffi::OsStr::new(name))));
-}
-
-#[test]
 fn handles_see_each_others_changes() {
     // store-format.md 16.6
     let fixture = Fixture::new();

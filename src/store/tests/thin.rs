@@ -55,11 +55,16 @@ impl Site {
         Store::open(StoreOptions { dialect, ..self.fixture.options() }).unwrap()
     }
 
-    /// A layer on one that lists `layers/<layer>`.
-    fn container(&self, store: &Store, name: &str, layer: &str) {
+    /// A `thin.json` that lists `layers/<layer>`.
+    fn document(&self, layer: &str) -> String {
         let url = CvmfsUrl::parse(&format!("cvmfs://{REPOSITORY}/layers/{layer}")).unwrap();
         let thin = ThinLayer { digest: digest_of(layer.as_bytes()), url: Some(url) };
-        let document = ThinImage::of([thin]).to_json().unwrap();
+        ThinImage::of([thin]).to_json().unwrap()
+    }
+
+    /// A layer on one that lists `layers/<layer>`.
+    fn container(&self, store: &Store, name: &str, layer: &str) {
+        let document = self.document(layer);
         let image = import(store, &format!("{name}-image"), None, &[(FILE_NAME, &document)]);
         let new = NewLayer { names: vec![name.to_owned()], ..NewLayer::default() };
         store.create_layer(NewLayer { parent: Some(image.id.clone()), ..new }).unwrap();
@@ -142,6 +147,24 @@ fn a_client_that_hangs_keeps_nobody_from_the_store() {
     assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "published");
     store.unmount("box", false).unwrap();
     assert!(!site.is_mounted());
+}
+
+#[test]
+fn a_thin_layer_that_is_applied_to_one_is_one() {
+    // CVM-14
+    let Some(site) = Site::of("a_thin_layer_that_is_applied_to_one_is_one") else { return };
+    let store = site.store();
+    let new = |name: &str, parent| NewLayer {
+        parent,
+        names: vec![name.to_owned()],
+        ..NewLayer::default()
+    };
+    let image = store.create_layer(new("image", None)).unwrap().id.clone();
+    store.apply_diff("image", &mut tar_of(&[(FILE_NAME, &site.document("1"))]).as_slice()).unwrap();
+    store.create_layer(new("box", Some(image))).unwrap();
+    let root = store.mount("box", &MountRequest::default()).unwrap();
+    assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "published");
+    store.unmount("box", false).unwrap();
 }
 
 #[test]

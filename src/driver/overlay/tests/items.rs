@@ -84,7 +84,7 @@ fn what_a_full_disk_keeps_from_being_tried_is_tried_again() {
     // INI-6, DEF-7, DEF-17: wherever in the attempt the room ends, in the kernel's part of it, too
     let none = rustix::mount::MountFlags::empty();
     let mut failures = 0;
-    for inodes in 4.. {
+    for inodes in 4..200 {
         let store = TestStore::new();
         fs::create_dir(&store.graph).unwrap();
         let room = std::ffi::CString::new(format!("nr_inodes={inodes}")).unwrap();
@@ -106,7 +106,7 @@ fn what_a_full_disk_keeps_from_being_tried_is_tried_again() {
         driver.prepare().unwrap();
         by_kernel();
     }
-    assert!(failures > 10, "{failures}");
+    assert!((10..150).contains(&failures), "{failures}");
 }
 
 #[test]

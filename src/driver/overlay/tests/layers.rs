@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot, tar_of};
+use crate::driver::tests::{TestStore, chain, id, mode, mounted_at, snapshot};
 use crate::driver::{ApplyOptions, CreateOptions, DiffOptions, MountOptions};
 use crate::sys::mount::is_mount_point;
 use crate::{ErrorKind, LayerId};
@@ -322,43 +322,6 @@ fn staged_content_becomes_the_layers() {
     let e = driver.create_staged(&id("x"), None, &options, foreign).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidArgument);
     assert!(!driver.exists(&id("x")));
-}
-
-#[test]
-fn a_failed_diff_leaves_an_empty_layer_empty() {
-    // DEF-26
-    let store = TestStore::new();
-    let images = store.beside("images");
-    let driver = store.open("overlay", Some(&images), &[]);
-    driver.create(&id("base"), None, &CreateOptions::default()).unwrap();
-    driver.create_read_write(&id("ctr"), Some(&id("base")), &CreateOptions::default()).unwrap();
-    let apply = |layer: &str, tar: &[u8]| {
-        driver.apply_diff(&id(layer), &ApplyOptions::default(), &mut &*tar)
-    };
-    let whole = tar_of(&[("d/", ""), ("d/f", "12345"), ("g", "678")]);
-    let before = snapshot(&store.graph);
-    for layer in ["base", "ctr"] {
-        apply(layer, &whole[..whole.len() / 2]).unwrap_err();
-    }
-    assert_eq!(snapshot(&store.graph), before);
-    assert_eq!(fs::read_dir(images.join("overlay/tempdirs")).unwrap().count(), 0);
-    fs::set_permissions(store.home("ctr/diff"), PermissionsExt::from_mode(0o1711)).unwrap();
-    for (layer, dir) in
-        [("base", images.join("overlay/base/diff")), ("ctr", store.home("ctr/diff"))]
-    {
-        assert_eq!(apply(layer, &whole).unwrap(), 8);
-        assert_eq!(text(dir.join("d/f")), "12345");
-        assert_eq!(mode(&dir), if layer == "ctr" { 0o1711 } else { 0o555 }, "the layer's own");
-    }
-    // A directory that hides all below has that meaning without entries, too.
-    driver.create(&id("top"), Some(&id("base")), &CreateOptions::default()).unwrap();
-    apply("top", &tar_of(&[(".wh..wh..opq", "")])).unwrap();
-    apply("top", &tar_of(&[("only", "")])).unwrap();
-    let mark = if crate::driver::in_user_namespace() { "user" } else { "trusted" };
-    let top = images.join("overlay/top/diff");
-    let mut value = [0u8; 1];
-    rustix::fs::lgetxattr(&top, format!("{mark}.overlay.opaque"), &mut value).unwrap();
-    assert!(value == *b"y" && top.join("only").is_file());
 }
 
 #[test]
