@@ -138,6 +138,7 @@ def _flag(user):
 
 @test("rootless-on-the-kernels-overlay")
 def _(area):
+    # ACC-15
     need("podman", "runc")
     user = User(area)
     _everything(user, "overlayfs")
@@ -146,6 +147,7 @@ def _(area):
 
 @test("rootless-on-fuse-overlayfs")
 def _(area):
+    # ACC-15
     need("podman", "runc", "fuse-overlayfs")
     if not os.path.exists("/dev/fuse"):
         raise Skip("no /dev/fuse here")

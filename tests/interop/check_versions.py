@@ -125,7 +125,7 @@ def _same_use(area, store, theirs, container, top, images):
 def _define(version):
     @test(f"stores-of-{version}-are-used-and-handed-back")
     def _(area):
-        # overlay-driver.md 2, 22: what each writes, the other reads
+        # ACC-2, overlay-driver.md 2, 22: what each writes, the other reads
         program = _program(area, version)
         store = Store(area)
 

@@ -15,7 +15,7 @@ fn found(name: &str) -> Option<PathBuf> {
 
 #[test]
 fn unmounters_come_in_their_order_and_after_them_a_sync_and_the_kernel() {
-    // PUT-3
+    // ACC-14, PUT-3
     let (Some(mounter), Some(strace), true) =
         (found("fuse-overlayfs"), found("strace"), fs::File::open("/dev/fuse").is_ok())
     else {

@@ -73,6 +73,7 @@ fn kind(result: Result<LayerFacts>) -> ErrorKind {
 // UNP-5, UNP-7
 #[test]
 fn names_that_climb_stay_inside() {
+    // ACC-10
     everywhere(|field, w| {
         let tar = Tar::default()
             .file("../evil", "1")
@@ -92,6 +93,7 @@ fn names_that_climb_stay_inside() {
 // UNP-6, UNP-13
 #[test]
 fn parents_that_are_links_stay_inside() {
+    // ACC-10
     everywhere(|field, w| {
         let outside = field.outside();
         let tar = Tar::default()
@@ -131,6 +133,7 @@ fn links_that_were_there_before_stay_inside() {
 // UNP-12
 #[test]
 fn hard_links_reach_nothing_outside() {
+    // ACC-10
     everywhere(|field, w| {
         let outside = format!("{}/file", field.outside());
         for target in [outside.as_str(), "../evil", "../../evil", "missing", "", "."] {
@@ -154,6 +157,7 @@ fn hard_links_reach_nothing_outside() {
 // UNP-8
 #[test]
 fn the_root_is_a_directory() {
+    // ACC-10
     everywhere(|field, w| {
         for name in [".", "./", "/", "x/.."] {
             for (flag, target) in [(b'0', ""), (b'2', "/etc"), (b'1', "y"), (b'3', ""), (b'6', "")]
@@ -182,6 +186,7 @@ fn the_root_is_a_directory() {
 // DEF-34, overlay-driver.md 11.3
 #[test]
 fn whiteouts_of_nothing_are_refused() {
+    // ACC-10
     in_both_modes(|| {
         for w in [OVERLAY, Whiteouts::Execute] {
             for name in [".wh.", ".wh..", ".wh...", "d/.wh...", "d/.wh."] {
@@ -196,6 +201,7 @@ fn whiteouts_of_nothing_are_refused() {
 
 #[test]
 fn whiteouts_below_a_whiteout_are_passed_over() {
+    // ACC-10
     in_both_modes(|| {
         let tar = Tar::default()
             .file(".wh.foo", "")

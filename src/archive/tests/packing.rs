@@ -82,7 +82,7 @@ fn assert_same(ours: &[u8], theirs: &[u8]) {
 
 #[test]
 fn trees_are_packed_as_go_does() {
-    // TAR-1, TAR-2, TAR-3, TAR-6, TAR-7, TAR-8, TAR-9
+    // ACC-8, TAR-1, TAR-2, TAR-3, TAR-6, TAR-7, TAR-8, TAR-9
     let Some(go) = go() else { return };
     let dir = tempfile::tempdir().unwrap();
     zoo(dir.path());
@@ -95,6 +95,7 @@ fn trees_are_packed_as_go_does() {
 
 #[test]
 fn uppers_are_packed_as_go_does() {
+    // ACC-8
     let Some(go) = go() else { return };
     let dir = tempfile::tempdir().unwrap();
     let (upper, near, far) = upper_and_lowers(dir.path());
@@ -120,6 +121,7 @@ fn uppers_are_packed_as_go_does() {
 // TAR-4, TAR-5, 10.2: the old form, with the kinds in the modes, the owners' names, and whiteouts of mode 0600.
 #[test]
 fn the_form_of_1_24_is_its_own() {
+    // ACC-8
     let Some(go) = go_1_24() else { return };
     let dir = tempfile::tempdir().unwrap();
     let (upper, near, far) = upper_and_lowers(dir.path());

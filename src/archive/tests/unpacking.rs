@@ -247,6 +247,7 @@ fn empty_streams_are_empty_layers() {
 // DEF-9
 #[test]
 fn contiguous_and_sparse_members() {
+    // ACC-10
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
     fs::create_dir(&source).unwrap();

@@ -173,7 +173,7 @@ fn migrate(store: &TestStore, parents: &BTreeMap<LayerId, LayerId>) -> Result<bo
 
 #[test]
 fn layers_show_what_they_showed_and_share_their_files() {
-    // LEG-4, LEG-8, LEG-10, LEG-14; tests/legacy/store.rs makes the home, and mount(8) says what it shows
+    // ACC-16, LEG-4, LEG-8, LEG-10, LEG-14; tests/legacy/store.rs makes the home, and mount(8) says what it shows
     let store = TestStore::new();
     let home = LegacyHome::new(&store.graph);
     let parents = fill(&home);

@@ -210,7 +210,7 @@ fn the_plugins_links_and_lists_are_made() {
 
 #[test]
 fn layers_of_the_plugin_itself_are_read() {
-    // CVM-6, CVM-7, CVM-14: ADD-12's loss of parents included, which is what they were written with
+    // ACC-16, CVM-6, CVM-7, CVM-14: ADD-12's loss of parents included, which is what they were written with
     let site = Site::new("overlay2");
     let home = site.home();
     let link = |n: usize| "ABCDEFGHIJKLMNOPQRSTUVWXY".to_owned() + &"234567"[n..=n];

@@ -59,7 +59,7 @@ fn applied(driver: &dyn Driver, diff: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_containers_diff_makes_the_same_tree_elsewhere() {
-    // DIF-1, DIF-5, DIF-4, REM-12, DIF-2, DIF-3, 10.2
+    // ACC-9, DIF-1, DIF-5, DIF-4, REM-12, DIF-2, DIF-3, 10.2
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     let container = changed_container(&*driver);
@@ -209,7 +209,7 @@ fn a_layer_is_told_without_a_mount_whatever_its_uppers_look_like() {
 
 #[test]
 fn what_the_kernel_left_in_a_lower_layer_is_found_there() {
-    // DIF-11, DIF-8, DEF-2: written with metacopy, read without
+    // ACC-13, DIF-11, DIF-8, DEF-2: written with metacopy, read without
     let store = TestStore::new();
     let writer = store.overlay(&["mountopt=metacopy=on"]);
     chain(&*writer, &["mid", "ctr"]);
@@ -300,7 +300,7 @@ fn metacopy_words_follow_the_kernel() {
 
 #[test]
 fn probes_leave_their_answers_under_the_common_names() {
-    // INI-8, DEF-20, ADD-5, INI-10
+    // ACC-1, INI-8, DEF-20, ADD-5, INI-10
     // 2.3, REM-10, REM-11, DEF-17
     let store = TestStore::new();
     let driver = store.overlay(&["mountopt=nodev,metacopy=on"]);

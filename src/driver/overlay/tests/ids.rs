@@ -100,7 +100,7 @@ fn a_layer_with_maps_belongs_to_their_root() {
 
 #[test]
 fn a_layer_gets_other_owners_and_keeps_all_else() {
-    // MAP-1 to MAP-6, DEF-6
+    // ACC-11, MAP-1 to MAP-6, DEF-6
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "ctr"]);

@@ -15,7 +15,7 @@ fn text(path: impl AsRef<std::path::Path>) -> String {
 
 #[test]
 fn a_chain_has_the_files_and_modes_of_the_format() {
-    // DEF-36, CRE-6 to CRE-13, store-format 12.1 to 12.3, store-format.md 16.10
+    // ACC-2, DEF-36, CRE-6 to CRE-13, store-format 12.1 to 12.3, store-format.md 16.10
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
@@ -200,7 +200,7 @@ fn a_link_to_another_layer_is_not_this_layers_to_remove() {
 
 #[test]
 fn removing_a_mounted_layer_leaves_its_namesakes_mounted() {
-    // DEF-23
+    // ACC-12, DEF-23
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     for name in ["c", "c2"] {
@@ -352,7 +352,7 @@ fn what_is_not_served_is_refused_by_name() {
 
 #[test]
 fn the_home_is_private_flagged_and_let_go() {
-    // 4.7, store-format 12.9, 12.10, REM-6, store-format.md 16.34
+    // ACC-1, 4.7, store-format 12.9, 12.10, REM-6, store-format.md 16.34
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     // Reading makes nothing.

@@ -276,7 +276,7 @@ fn a_layer_too_deep_is_refused_when_it_is_made() {
 
 #[test]
 fn its_layers_are_removed_one_by_one() {
-    // MOB-8, MOB-20: what an empty `link` names is never taken for the directory of links
+    // ACC-16, MOB-8, MOB-20: what an empty `link` names is never taken for the directory of links
     let store = TestStore::new();
     let driver = image(&store);
     let home = driver.home().to_path_buf();

@@ -31,7 +31,7 @@ pub(super) fn deep(driver: &dyn Driver, lowers: usize) -> LayerId {
 
 #[test]
 fn the_kernel_is_told_what_current_go_tells_it() {
-    // GET-8, GET-9, GET-13, GET-19, GET-22, MNT-1
+    // ACC-3, GET-8, GET-9, GET-13, GET-19, GET-22, MNT-1
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);
@@ -112,7 +112,7 @@ fn volatile_is_asked_for_and_its_marker_cleared() {
 
 #[test]
 fn chains_up_to_the_kernels_limit_mount_with_their_options() {
-    // CRE-14, GET-26, GET-14, MNT-2, MNT-3, DEF-1, DEF-3
+    // ACC-4, CRE-14, GET-26, GET-14, MNT-2, MNT-3, DEF-1, DEF-3
     let store = TestStore::new();
     let driver = store.overlay(&["mountopt=nodev"]);
     deep(&*driver, 501);
@@ -152,7 +152,7 @@ fn chains_up_to_the_kernels_limit_mount_with_their_options() {
 
 #[test]
 fn older_uppers_lie_between_a_layer_and_the_next() {
-    // GET-8, ADD-3
+    // ACC-3, GET-8, ADD-3
     for lowers in [1, 120] {
         let store = TestStore::new();
         let driver = store.overlay(&[]);
@@ -196,7 +196,7 @@ fn older_uppers_lie_between_a_layer_and_the_next() {
 
 #[test]
 fn graph_roots_of_any_name() {
-    // DEF-10
+    // ACC-5, DEF-10
     let long = format!("deep/{}", "d".repeat(200)).repeat(2);
     for name in
         ["a,b", "a:b", "with space", "back\\slash", "ünï-コンテナ", ",:\\ all", long.as_str()]
@@ -254,7 +254,7 @@ fn escaped_separators_pass_mount_2() {
 
 #[test]
 fn lost_links_are_made_again_or_bypassed() {
-    // GET-11, GET-12, DEF-5, ADD-6, store-format.md 16.11
+    // ACC-6, GET-11, GET-12, DEF-5, ADD-6, store-format.md 16.11
     let store = TestStore::new();
     let driver = store.overlay(&[]);
     chain(&*driver, &["base", "mid", "top"]);

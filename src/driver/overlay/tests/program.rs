@@ -170,7 +170,7 @@ fn paths_with_separators_are_mounted_all_the_same() {
 
 #[test]
 fn a_program_is_called_as_the_others_do() {
-    // GET-28 to GET-30, DEF-35
+    // ACC-14, GET-28 to GET-30, DEF-35
     let store = TestStore::new();
     let (option, program) = script(
         &store,
@@ -214,7 +214,7 @@ fn a_program_is_called_as_the_others_do() {
 
 #[test]
 fn what_a_failing_program_says_is_told() {
-    // GET-29
+    // ACC-14, GET-29
     let store = TestStore::new();
     let (option, program) = script(&store, "echo 'no such luck' >&2; exit 3");
     let driver = store.overlay(&[&option]);

@@ -62,7 +62,7 @@ fn is_user() -> bool {
 
 #[test]
 fn all_tests_of_the_driver_hold_for_a_user() {
-    // GET-20, INI-9, 4.4 to 4.6
+    // ACC-15, GET-20, INI-9, 4.4 to 4.6
     if is_user() {
         return;
     }

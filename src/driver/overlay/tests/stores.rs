@@ -20,7 +20,7 @@ fn shared_store() -> TestStore {
 
 #[test]
 fn layers_of_other_stores_are_read_before_anything_is_made() {
-    // DEF-31, CRE-17, DIF-3: the first operation of a store
+    // ACC-1, DEF-31, CRE-17, DIF-3: the first operation of a store
     let shared = shared_store();
     let option = format!("imagestore={}", shared.graph.display());
     fs::write(shared.home("shared/diff/new"), "n").unwrap();
@@ -50,7 +50,7 @@ fn layers_of_other_stores_are_read_before_anything_is_made() {
 
 #[test]
 fn an_additional_store_is_used_and_never_written_to() {
-    // GET-10, REM-14, CRE-17, GET-6, GET-18, PUT-6, ADD-2, store-format 12.6
+    // ACC-7, GET-10, REM-14, CRE-17, GET-6, GET-18, PUT-6, ADD-2, store-format 12.6
     let shared = shared_store();
     let store = TestStore::new();
     let option = format!("imagestore={}", shared.graph.display());
