@@ -80,7 +80,7 @@ fn alive(mark: &str) -> usize {
 #[test]
 fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     // 18.3
-    // The longer ones for a machine on which a program takes as long to begin.
+    // The longer ones for a machine on which a program takes as long to begin, or to end.
     let limits = [300, 3000, 20_000].map(Duration::from_millis);
     // One that goes when it is asked, one that does not, one with children, one whose children have groups and parents of their own.
     for (mark, script, code, slow) in [
@@ -95,13 +95,14 @@ fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
         ),
         ("600.05", "echo here >&2; (trap '' TERM; sleep 600.05 & wait) & wait", 128 + 15, false),
     ] {
-        let tries = limits.iter().map(|limit| (limit, shell_within(*limit, script)));
-        let (limit, (ended, took)) =
-            tries.into_iter().find(|(_, (ended, _))| !ended.said.is_empty()).unwrap();
+        let over = |limit: Duration, took: Duration| took.saturating_sub(limit).as_millis();
+        let tries = limits.map(|limit| move || (limit, shell_within(limit, script)));
+        let fits = |(limit, (ended, took)): &(Duration, (Ended, Duration))| {
+            !ended.said.is_empty() && (over(*limit, *took) >= 1700) == slow
+        };
+        let (limit, (ended, took)) = tries.into_iter().map(|run| run()).find(fits).expect(script);
         assert_eq!(ended, Ended { code, said: "here".into(), overdue: true }, "{script}");
-        // Of who goes when it is asked its code tells.
-        assert!(!slow || took.as_millis() >= 2000, "{script}: {took:?}");
-        assert!((took - *limit).as_secs() < 20, "{script}: {took:?}");
+        assert!(over(limit, took) < 20_000, "{script}: {took:?}");
         assert_eq!(alive(mark), 0, "{script}");
     }
 }
