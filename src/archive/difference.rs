@@ -43,10 +43,10 @@ pub(crate) fn link_difference(
     let mut made = Difference::default();
 
     let root = rustix::fs::fstat(new).map_err(|e| failed(b".", e))?;
-    let deferred =
+    let (mode, list) =
         attributes((new, b"."), (upper, b"."), &root, |key| !is_overlay_mark(key), |_| Ok(()))
             .map_err(|e| failed(b".", e))?;
-    directories.push(b"", times(&root), deferred);
+    directories.push_with_list(b"", times(&root), mode, list);
     for change in exact_changes(new, old)? {
         let path = change.path.strip_prefix(b"/").unwrap_or(&change.path);
         enter(path, change.kind, &mut from, &mut to, &mut directories, &mut made)
@@ -83,8 +83,9 @@ fn enter(
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         made.directories += 1;
         rustix::fs::mkdirat(&to.fd, name, Mode::from_raw_mode(0o700))?;
-        let deferred = attributes(source, target, &stat, |key| !is_overlay_mark(key), |_| Ok(()))?;
-        directories.push(path, times(&stat), deferred);
+        let (mode, list) =
+            attributes(source, target, &stat, |key| !is_overlay_mark(key), |_| Ok(()))?;
+        directories.push_with_list(path, times(&stat), mode, list);
         return Ok(());
     }
     made.files += 1;

@@ -14,10 +14,11 @@ use rustix::io::Errno;
 
 use content::{ELSEWHERE, Files, UNSHARED};
 use helpers::{Ends, Helpers};
+use one::Late;
 pub(super) use one::{Place, attributes, copy_one, link};
 
 use super::names::{show, split};
-use super::unpack::{Directories, Implied, LateMode, Parents};
+use super::unpack::{Directories, Implied, Parents};
 use super::walk::{Item, Walk};
 use crate::progress::{self, ProgressItem, Silent};
 use crate::sys::beneath::Identity;
@@ -118,9 +119,9 @@ pub fn copy_tree_as(
         done: Copied::default(),
     };
     let root = rustix::fs::fstat(from).map_err(|e| failed(b".", e))?;
-    let deferred =
+    let (mode, list) =
         copy.attributes((from, b"."), (to, b"."), &root).map_err(|e| explain(b".", e))?;
-    copy.directories.push(b"", times(&root), deferred);
+    copy.directories.push_with_list(b"", times(&root), mode, list);
     let outcome = std::thread::scope(|scope| {
         let mut helpers = Helpers::start(scope, &files);
         let walked = copy.walk(&mut walk, &mut helpers);
@@ -250,9 +251,9 @@ impl Copy<'_> {
             }
             _ => rustix::fs::mknodat(&to.fd, name, kind, mode, stat.st_rdev)?,
         }
-        let deferred = self.attributes((walk.dir()?, name), target, stat)?;
+        let (mode, list) = self.attributes((walk.dir()?, name), target, stat)?;
         if kind == FileType::Directory {
-            self.directories.push(path, times(stat), deferred);
+            self.directories.push_with_list(path, times(stat), mode, list);
         } else {
             rustix::fs::utimensat(&to.fd, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
         }
@@ -262,12 +263,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn attributes(
-        &self,
-        from: Place<'_>,
-        to: Place<'_>,
-        stat: &Stat,
-    ) -> rustix::io::Result<LateMode> {
+    fn attributes(&self, from: Place<'_>, to: Place<'_>, stat: &Stat) -> rustix::io::Result<Late> {
         // A copy is labelled by its place, unless files beside it keep their labels.
         let keep = |key: &[u8]| self.files.can_link() || key != b"security.selinux";
         attributes(from, to, stat, keep, |key| self.options.check_mark(key))

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::content::copy_file;
 use super::times;
-use crate::archive::unpack::LateMode;
+use crate::archive::unpack::{DEFAULT_LIST, LateMode};
 use crate::archive::xattrs;
 use crate::progress::Silent;
 use crate::sys::beneath::Identity;
@@ -64,15 +64,18 @@ fn copy_content(from: &OwnedFd, to: Place<'_>, stat: &Stat, mode: Mode) -> rusti
     copy_file(from, &out, size, true, &Silent)
 }
 
-/// Everything but the times; returns the mode that must wait until a directory is full. Of the extended attributes those that `keep`
-/// takes, unless `check` refuses one.
+/// What a directory gets when it is full: its mode, where that would keep us out, and the access list of what is made in it.
+pub(in crate::archive) type Late = (LateMode, Option<Vec<u8>>);
+
+/// Everything but the times, and what has to wait until a directory is full, which it returns. Of the extended attributes those that
+/// `keep` takes, unless `check` refuses one.
 pub(in crate::archive) fn attributes(
     from: Place<'_>,
     to: Place<'_>,
     stat: &Stat,
     keep: impl Fn(&[u8]) -> bool,
     check: impl Fn(&[u8]) -> rustix::io::Result<()>,
-) -> rustix::io::Result<LateMode> {
+) -> rustix::io::Result<Late> {
     let made = rustix::fs::statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?;
     if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
         let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
@@ -86,12 +89,17 @@ pub(in crate::archive) fn attributes(
     if kind != FileType::Symlink {
         rustix::fs::chmod(path.as_slice(), Mode::from_raw_mode(now))?;
     }
+    let mut list = None;
     for (key, value) in xattrs::select(from.0, from.1, keep)? {
         check(&key)?;
+        if key == DEFAULT_LIST {
+            list = Some(value);
+            continue;
+        }
         match rustix::fs::lsetxattr(path.as_slice(), key.as_slice(), &value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
             Err(e) => return Err(e),
         }
     }
-    Ok((now != wanted).then_some((wanted, Identity::from(&made))))
+    Ok(((now != wanted).then_some((wanted, Identity::from(&made))), list))
 }

@@ -1,17 +1,21 @@
 //! What directories get only at the end: their times, and modes that would lock the unpacker out (UNP-18).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 use super::failed;
 use super::parents::Parents;
 use crate::archive::names::split;
+use crate::archive::xattrs;
 use crate::sys::beneath::Identity;
 use crate::sys::one_mount::path_of;
 use crate::{Error, Result};
+
+/// The attribute of a directory by which what is made in it gets an access list (acl(5)).
+pub(crate) const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
 
 struct Pending {
     /// Bytes that the path shares with the one before it.
@@ -20,6 +24,8 @@ struct Pending {
     own: usize,
     times: Timestamps,
     mode: LateMode,
+    /// The access list that new files in it get.
+    list: Option<Vec<u8>>,
 }
 
 /// A mode and the directory it is for: what is at its path in the end may be another one, by way of a link.
@@ -37,10 +43,21 @@ pub(crate) struct Directories {
 impl Directories {
     /// A cleaned path, empty for the root, and what it gets at the end.
     pub(crate) fn push(&mut self, path: &[u8], times: Timestamps, mode: LateMode) {
+        self.push_with_list(path, times, mode, None);
+    }
+
+    /// As [`Self::push`], with the value of [`DEFAULT_LIST`] that the copies in it must not get.
+    pub(crate) fn push_with_list(
+        &mut self,
+        path: &[u8],
+        times: Timestamps,
+        mode: LateMode,
+        list: Option<Vec<u8>>,
+    ) {
         let shared = self.previous.iter().zip(path).take_while(|(a, b)| a == b).count();
         let own = path.get(shared..).unwrap_or_default();
         self.bytes.extend_from_slice(own);
-        self.pending.push(Pending { shared, own: own.len(), times, mode });
+        self.pending.push(Pending { shared, own: own.len(), times, mode, list });
         self.previous.truncate(shared);
         self.previous.extend_from_slice(own);
     }
@@ -81,6 +98,7 @@ fn set(
         if let Some((mode, _)) = item.mode {
             rustix::fs::fchmod(root, Mode::from_raw_mode(mode))?;
         }
+        set_list(root, b".", item)?;
         return rustix::fs::futimens(root, &item.times);
     }
     let (parent, base) = split(path);
@@ -89,6 +107,7 @@ fn set(
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Err(Errno::NOTDIR);
     }
+    set_list(dir.fd.as_fd(), base, item)?;
     rustix::fs::utimensat(&dir.fd, base, &item.times, AtFlags::SYMLINK_NOFOLLOW)?;
     if let Some((mode, of)) = item.mode
         && of == Identity::from(&stat)
@@ -100,10 +119,18 @@ fn set(
     Ok(())
 }
 
+/// Where there are no access lists, or we may not give one, the directory goes without, as without other attributes.
+fn set_list(dir: BorrowedFd<'_>, name: &[u8], item: &Pending) -> rustix::io::Result<()> {
+    let Some(list) = &item.list else { return Ok(()) };
+    let path = xattrs::entry_path(dir, name);
+    match rustix::fs::lsetxattr(path, DEFAULT_LIST, list, XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        done => done,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use rustix::fs::{Timespec, UTIME_NOW};
 
     use super::super::parents::Implied;

@@ -32,7 +32,7 @@ use crate::sys::one_mount::path_of;
 use crate::{Error, ErrorKind, Result};
 pub(super) use attributes::{clamped, timespec};
 use content::Content;
-pub(super) use directories::{Directories, LateMode};
+pub(super) use directories::{DEFAULT_LIST, Directories, LateMode};
 pub(super) use parents::Dir;
 pub(super) use parents::{Implied, Parents};
 pub(super) use whiteout::{OPAQUE as WHITEOUT_OPAQUE, PREFIX as WHITEOUT_PREFIX};
