@@ -33,6 +33,12 @@ pub(super) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// A path and one component more.
+pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+    [path, slash, name].concat()
+}
+
 /// The last part of a name that is not cleaned.
 pub(super) fn last_part(name: &[u8]) -> &[u8] {
     name.rsplit(|b| *b == b'/').find(|part| !part.is_empty()).unwrap_or_default()

@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::names::{show, split};
+use super::names::{self, show, split};
 use super::pool::{Pool, processors};
 use super::walk::{Item, Walk};
 use super::xattrs;
@@ -91,7 +91,7 @@ impl Change {
     }
 
     fn apply(&self, batch: &Batch, item: &Item) -> Result<()> {
-        let path = || [&batch.path, item.name.as_slice()].join(&b'/');
+        let path = || names::join(&batch.path, &item.name);
         let (uid, gid) = (item.stat.st_uid, item.stat.st_gid);
         let Some(wanted) = self.wanted(uid, gid) else {
             return Err(Error::new(
@@ -227,8 +227,7 @@ struct First {
 
 impl First {
     fn path(&self) -> Vec<u8> {
-        let slash: &[u8] = if self.dir.is_empty() { b"" } else { b"/" };
-        [&self.dir, slash, &self.name].concat()
+        names::join(&self.dir, &self.name)
     }
 }
 

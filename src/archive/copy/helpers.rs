@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::content::Files;
 use super::explain;
+use crate::archive::names::join;
 use crate::archive::pool::processors;
 use crate::sys::threads::spawn_scoped;
 use crate::{Error, Result};
@@ -20,8 +21,9 @@ const MAX_THREADS: usize = 4;
 /// Files that go to a thread at once.
 const BATCH: usize = 64;
 
-/// Both ends of a directory.
+/// Both ends of a directory, and its path in either tree.
 pub(super) struct Ends {
+    pub(super) path: Vec<u8>,
     pub(super) from: OwnedFd,
     pub(super) to: OwnedFd,
 }
@@ -138,7 +140,7 @@ fn copy(batch: &Batch, files: &Files<'_>, shared: &Shared, buffer: &mut Vec<u8>)
             // Gone since its name was read.
             Ok(()) | Err(Errno::STALE) => {}
             Err(e) => {
-                failure().get_or_insert(explain(name, e));
+                failure().get_or_insert(explain(&join(&batch.ends.path, name), e));
                 return;
             }
         }

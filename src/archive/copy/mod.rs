@@ -240,7 +240,7 @@ impl Copy<'_> {
                 if helpers.needs_ends() {
                     let from = rustix::io::fcntl_dupfd_cloexec(walk.dir()?, 0)?;
                     let to = rustix::io::fcntl_dupfd_cloexec(&to.fd, 0)?;
-                    helpers.begin(Ends { from, to });
+                    helpers.begin(Ends { path: parent.to_vec(), from, to });
                 }
                 helpers.add(name, *stat);
                 return Ok(());

@@ -32,9 +32,3 @@ impl Place {
         [&self.base, rest].concat()
     }
 }
-
-/// A path and one component more.
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-    [path, slash, name].concat()
-}

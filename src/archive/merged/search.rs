@@ -7,9 +7,10 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::marks::{Metacopy, Redirect, path_of};
-use super::place::{Place, join};
+use super::place::Place;
 use super::{Upper, failed};
 use crate::Result;
+use crate::archive::names::join;
 use crate::archive::pack::is_whiteout;
 use crate::archive::xattrs;
 use crate::sys::beneath::{Beneath, Held};

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use super::packing::zoo;
 use super::{listing, open_dir, set_mtime, set_xattr};
-use crate::archive::{Difference, copy_tree, link_difference, link_tree};
+use crate::archive::{
+    CopyOptions, Difference, copy_tree, copy_tree_as, link_difference, link_tree,
+};
 
 /// Read and write for user 5, as acl(5) and the kernel lay it out.
 const LIST: &[u8] = &[
@@ -129,6 +131,19 @@ fn a_file_system_without_access_lists_gets_copies_without() {
         fs::read_to_string(new.join("d/file")).unwrap()
     };
     assert_eq!(std::thread::scope(|s| s.spawn(work).join().unwrap()), "text");
+}
+
+#[test]
+fn a_file_that_cannot_be_copied_is_named_with_its_directory() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    fs::create_dir_all(old.join("d/e")).unwrap();
+    fs::write(old.join("d/e/file"), "text").unwrap();
+    set_xattr(&old.join("d/e/file"), "user.overlay.metacopy", b"");
+    let options = CopyOptions { whole: Some("user.overlay."), ..CopyOptions::default() };
+    fs::create_dir(&new).unwrap();
+    let e = copy_tree_as(open_dir(&old).as_fd(), open_dir(&new).as_fd(), &options).unwrap_err();
+    assert!(e.to_string().contains("copying \"d/e/file\""), "{e}");
 }
 
 #[test]
