@@ -138,22 +138,23 @@ func (o *operation) verdict(err, served error, way direction) error {
 	if served == nil {
 		return o.called(err)
 	}
-	// Who ends the context may close the stream with it: then both are why.
 	var e *Error
-	if err == nil {
-		return served
-	}
-	if !errors.As(err, &e) {
+	if err != nil && !errors.As(err, &e) {
 		return errors.Join(err, served)
 	}
-	if e.Code == Cancelled && o.ctx.Err() != nil {
-		return o.called(err, served)
-	}
 	// What the library says of a stream that was given up has its reason there; anything else is a reason of its own.
-	if e.Code == Cancelled || way == writing && e.Code == IO && e.Errno == syscall.EPIPE {
+	closed := e != nil && way == writing && e.Code == IO && e.Errno == syscall.EPIPE
+	if e != nil && e.Code != Cancelled && !closed {
+		return errors.Join(err, served)
+	}
+	if o.ctx.Err() == nil || e == nil && way == reading {
 		return served
 	}
-	return errors.Join(err, served)
+	// Who ends the context may close the stream with it: then both are why, whichever of them the library has met.
+	if e == nil || closed {
+		err = &Error{Code: Cancelled, Message: "a stream was given up when the call was called off"}
+	}
+	return o.called(err, served)
 }
 
 // wait waits for an outcome, but not for ever once the context has ended.

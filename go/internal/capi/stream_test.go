@@ -42,6 +42,9 @@ func TestVerdict(t *testing.T) {
 		"reader's, no call":         {err: foreign, served: served, is: []error{served, syscall.EBADF}},
 		"context's":                 {ctx: ended, err: cancelled, is: []error{context.Canceled, because}, code: Cancelled},
 		"context's and reader's":    {ctx: ended, err: cancelled, served: served, is: []error{context.Canceled, because, served}, code: Cancelled},
+		"context's, pipe closed":    {ctx: ended, err: broken, served: served, way: writing, is: []error{context.Canceled, because, served}, code: Cancelled},
+		"context's, all written":    {ctx: ended, err: none, served: served, way: writing, is: []error{context.Canceled, because, served}, code: Cancelled},
+		"reader's at the same end":  {ctx: ended, err: none, served: served, alone: served},
 		"library's at the same end": {ctx: ended, err: full, served: served, is: []error{served, syscall.ENOSPC}, code: IO},
 	} {
 		if c.ctx == nil {
